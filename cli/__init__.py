@@ -1,0 +1,1 @@
+"""The `mernet` command: one module for each group of commands."""

@@ -1,0 +1,61 @@
+"""How commands speak: tables and notes for people, JSON for programs, errors in one sentence."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong on standard error and end with exit code 1."""
+    err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def note(message: str) -> None:
+    """Say something that is not the command's result, on standard error."""
+    err.print(message, style="dim", markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON; times in ISO 8601."""
+    typer.echo(json.dumps(value, indent=2, default=_encode))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under their headers; numbers to the right, nothing cut when piped to a file."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for position, header in enumerate(headers):
+        numeric = all(isinstance(row[position], int | float | None) for row in rows)
+        table.add_column(
+            header, justify="right" if numeric and rows else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console = out if out.is_terminal else Console(width=240, highlight=False)
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(value).replace("[", r"\[")
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,49 @@
+"""`mernet services`: the embedded Postgres and Redis."""
+
+from typing import Annotated
+
+import typer
+
+from cli.context import start_embedded
+from cli.output import AsJson, note, print_json, print_table
+from worker.settings import settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The embedded Postgres and Redis, used when MERNET_DATABASE_URL and MERNET_BROKER_URL "
+    "are not set.",
+)
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded servers; nothing happens to those that run."""
+    start_embedded()
+    status()
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded servers; their data stays."""
+    from demo.services import embedded
+
+    for service in embedded(settings()):
+        service.stop()
+    note("The embedded servers are stopped; their data stays in " + str(settings().data_dir))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show which servers this command uses and whether the embedded ones run."""
+    from demo.services import embedded
+
+    rows = [service.status() for service in embedded(settings())]
+    if as_json:
+        print_json([{"name": r.name, "running": r.running, "url": r.url} for r in rows])
+        return
+    print_table(
+        ("service", "state", "url"),
+        [(r.name, "running" if r.running else "stopped", r.url) for r in rows],
+    )
+    if len(rows) < 2:
+        note("Servers named by MERNET_DATABASE_URL or MERNET_BROKER_URL are not listed.")

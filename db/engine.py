@@ -1,0 +1,104 @@
+"""The connection to Postgres, and transactions that are tried again when they may succeed."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+import psycopg2
+import sqlalchemy as sa
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from db.errors import ConnectionFailed
+
+OLDEST_SERVER = 15
+DEADLOCK, SERIALIZATION_FAILURE = "40P01", "40001"
+SERVER_GOES = ("57P01", "57P02", "57P03")
+"""SQLSTATEs of a server that shuts down, has crashed, or is starting."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def connect(url: str) -> sa.Engine:
+    """An engine for `url` (postgresql://user:password@host/database), tried once.
+
+    Raises `ConnectionFailed` when the URL is malformed or not Postgres, when the server does not
+    answer within ten seconds, or is older than Postgres 15.
+    """
+    engine = sa.create_engine(
+        _checked(url),
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "mernet",
+            # A client that hangs in a transaction must not hold its locks for ever.
+            "options": "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
+            "keepalives_idle": 30,
+        },
+    )
+    try:
+        with engine.connect() as connection:
+            version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
+    except sa.exc.OperationalError as error:
+        where = engine.url.render_as_string(hide_password=True)
+        raise ConnectionFailed(
+            f"No database at {where} ({_first_line(error)}); start the server or correct "
+            "MERNET_DATABASE_URL."
+        ) from error
+    if int(version) < OLDEST_SERVER * 10_000:
+        raise ConnectionFailed(
+            f"The database server is Postgres {int(version) // 10_000}; use {OLDEST_SERVER} or newer."
+        )
+    return engine
+
+
+def transaction(
+    work: Callable[Concatenate[sa.Connection, P], T],
+) -> Callable[Concatenate[sa.Engine, P], T]:
+    """Give `work` a transaction of its own: called with an engine, it runs with a connection.
+
+    It is run again after a deadlock, a serialization failure or a lost connection, so its effect
+    has to be safe to repeat.
+    """
+
+    @retry(
+        retry=retry_if_exception(_may_succeed_later),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_attempt(8),
+        reraise=True,
+    )
+    @wraps(work)
+    def run(engine: sa.Engine, *args: P.args, **kwargs: P.kwargs) -> T:
+        with engine.begin() as connection:
+            return work(connection, *args, **kwargs)
+
+    return run
+
+
+def _may_succeed_later(error: BaseException) -> bool:
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "pgcode", None)
+    if code is None:  # no answer from a server at all
+        return isinstance(error.orig, psycopg2.OperationalError)
+    return code in (DEADLOCK, SERIALIZATION_FAILURE, *SERVER_GOES)
+
+
+def _checked(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ConnectionFailed(
+            "The database URL cannot be read; write it as postgresql://user:password@host/database."
+        ) from error
+    if parsed.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
+        raise ConnectionFailed(
+            f"The database URL names {parsed.drivername!r}; only Postgres (postgresql://...) serves."
+        )
+    return parsed.set(drivername="postgresql+psycopg2")
+
+
+def _first_line(error: sa.exc.DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]

@@ -1,0 +1,45 @@
+"""What can go wrong in the db room; every message says what to do."""
+
+
+class DbError(Exception):
+    """Base of this room's errors."""
+
+
+class ConnectionFailed(DbError):
+    """The database cannot be used: bad URL, no answer, or too old a server."""
+
+
+class SchemaError(DbError):
+    """The tables are missing, or of another version than this program."""
+
+
+class UnknownRun(DbError):
+    """No run has this number."""
+
+
+class RunClosed(DbError):
+    """The run has ended, so it can no longer be changed."""
+
+
+class UnknownClassifier(DbError):
+    """No classifier is registered under this name or hash, or none is current."""
+
+
+class ClassifierRefused(DbError):
+    """A classifier cannot be registered as given."""
+
+
+class ListingRefused(DbError):
+    """A listed product breaks a rule of the product table."""
+
+
+class OutcomeRefused(DbError):
+    """The outcomes of a chunk are incomplete, foreign to it, or no probabilities."""
+
+
+class QueryRefused(DbError):
+    """A search asks for something that does not exist."""
+
+
+class UnknownProduct(DbError):
+    """No such product, or no scores of it under the current classifier."""

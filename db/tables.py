@@ -1,0 +1,143 @@
+"""The tables as queries see them: columns, keys, indexes.
+
+The CHECKs, the threshold trigger, the view `atlas_search` and its role are in
+`migrations/versions/0001_ledger_and_published_table.py`; a test holds both files together.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+METADATA = sa.MetaData()
+
+_ID = sa.Text(collation="C")
+_TIME = sa.DateTime(timezone=True)
+_NOW = sa.text("now()")
+
+product = sa.Table(
+    "product",
+    METADATA,
+    sa.Column("product_id", _ID, primary_key=True),
+    sa.Column("name_key", _ID, sa.Computed("left(product_id, 26)", persisted=True)),
+    sa.Column("version", _ID, sa.Computed("right(product_id, 1)", persisted=True)),
+    sa.Column("rover", sa.Text, nullable=False),
+    sa.Column("sol", sa.Integer),
+    sa.Column("site", sa.Integer),
+    sa.Column("drive", sa.Integer),
+    sa.Column("sequence", sa.Text, nullable=False),
+    sa.Column("start_time", _TIME),
+    sa.Column("local_solar_time", sa.Text),
+    sa.Column("lines", sa.Integer, nullable=False),
+    sa.Column("line_samples", sa.Integer, nullable=False),
+    sa.Column("image_url", sa.Text, nullable=False),
+    sa.Column("label_url", sa.Text),
+    sa.Column("browse_url", sa.Text),
+    sa.Column("listed_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Index("product_name", "name_key", "version"),
+)
+
+classifier = sa.Table(
+    "classifier",
+    METADATA,
+    sa.Column("sha256", _ID, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("threshold", sa.REAL, nullable=False),
+    sa.Column("header", JSONB, nullable=False),
+    sa.Column("added_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("is_current", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index(
+        "classifier_current", "is_current", unique=True, postgresql_where=sa.text("is_current")
+    ),
+)
+
+run = sa.Table(
+    "run",
+    METADATA,
+    sa.Column("run_id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("classifier", _ID, sa.ForeignKey("classifier.sha256"), nullable=False),
+    sa.Column("archives", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("mirror", sa.Text),
+    sa.Column("products", sa.Text, nullable=False),
+    sa.Column("chunk_size", sa.Integer, nullable=False),
+    sa.Column("again", sa.Boolean, nullable=False),
+    sa.Column("left_out", JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("rows_read", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("taken_by", sa.Text),
+    sa.Column("taken_at", _TIME),
+    sa.Column("sent_at", _TIME),
+    sa.Column("error", sa.Text),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("finished_at", _TIME),
+)
+
+chunk = sa.Table(
+    "chunk",
+    METADATA,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False, server_default=sa.text("'ready'")),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("taken_by", sa.Text),
+    sa.Column("taken_at", _TIME),
+    sa.Column("sent_at", _TIME),
+    sa.Column("closed_at", _TIME),
+    sa.Index(
+        "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'taken')")
+    ),
+)
+
+run_product = sa.Table(
+    "run_product",
+    METADATA,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("product_id", _ID, sa.ForeignKey("product.product_id"), primary_key=True),
+    sa.Column("chunk_number", sa.Integer),
+    sa.ForeignKeyConstraint(["run_id", "chunk_number"], ["chunk.run_id", "chunk.number"]),
+    sa.Index("run_product_chunk", "run_id", "chunk_number"),
+)
+
+outcome = sa.Table(
+    "outcome",
+    METADATA,
+    sa.Column("product_id", _ID, sa.ForeignKey("product.product_id"), primary_key=True),
+    sa.Column("classifier", _ID, sa.ForeignKey("classifier.sha256"), primary_key=True),
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("scores", sa.ARRAY(sa.REAL, dimensions=1)),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("finished_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Index(
+        "outcome_failed", "classifier", "reason", postgresql_where=sa.text("state = 'failed'")
+    ),
+)
+
+image_class = sa.Table(
+    "image_class",
+    METADATA,
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("position", sa.SmallInteger, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("grouping", sa.Text, nullable=False),
+)
+
+classification = sa.Table(
+    "classification",
+    METADATA,
+    sa.Column("product_id", _ID, primary_key=True),
+    sa.Column("classifier", _ID, primary_key=True),
+    sa.Column("class", sa.ForeignKey("image_class.code"), primary_key=True),
+    sa.Column("probability", sa.REAL, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["product_id", "classifier"],
+        ["outcome.product_id", "outcome.classifier"],
+        ondelete="CASCADE",
+    ),
+    sa.Index(
+        "classification_search", "classifier", "class", sa.text("probability DESC"), "product_id"
+    ),
+)

@@ -1,0 +1,102 @@
+"""Pixel coordinates, soft-edged shapes and smooth noise: what every painter draws with."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Image: TypeAlias = NDArray[np.float32]
+"""A grey picture or a field over its pixels: square, float32."""
+
+TILE_SIZE = 512
+"""Side of a tile of noise, in pixels."""
+
+_BUMP = 8
+"""Pixels of the noise tile from bump to bump."""
+
+
+def coordinates(size: int) -> tuple[Image, Image]:
+    """Column and row of each pixel's centre as shares of the frame: two (size, size) arrays."""
+    line = (np.arange(size, dtype=np.float32) + 0.5) / size
+    column, row = np.meshgrid(line, line)
+    return column, row
+
+
+def noise(rng: np.random.Generator, x: Image, y: Image, period: float) -> Image:
+    """Smooth noise of mean 0 and deviation 1 at the points (x, y), `period` wide from bump to bump."""
+    (values,) = sample_tiles(rng, x, y, period * TILE_SIZE / _BUMP, (_noise_tile(),))
+    return values
+
+
+def rough_noise(rng: np.random.Generator, x: Image, y: Image, period: float) -> Image:
+    """As `noise`, with two finer octaves in it."""
+    (values,) = sample_tiles(rng, x, y, period * TILE_SIZE / _BUMP, (_rough_tile(),))
+    return values
+
+
+def sample_tiles(
+    rng: np.random.Generator, x: Image, y: Image, width: float, tiles: Sequence[Image]
+) -> list[Image]:
+    """Endlessly repeated tiles, each `width` wide, at the points (x, y).
+
+    They are turned and shifted at random, all alike: far cheaper than a new tile for each picture.
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    shift = rng.uniform(0, TILE_SIZE, 2)
+    scale = TILE_SIZE / width
+    cos, sin = np.float32(np.cos(angle) * scale), np.float32(np.sin(angle) * scale)
+    points = np.stack((cos * x - sin * y + shift[0], sin * x + cos * y + shift[1]))
+    return [
+        ndimage.map_coordinates(tile, points, output=np.float32, order=1, mode="grid-wrap")
+        for tile in tiles
+    ]
+
+
+def line_noise(rng: np.random.Generator, x: Image, period: float) -> Image:
+    """Smooth noise along a line: as `noise`, at the points (x, 0)."""
+    return noise(rng, x, np.zeros_like(x), period)
+
+
+def blend(image: Image, paint: Image | float, cover: Image) -> None:
+    """Lay `paint` over the image in place, as opaque at each pixel as `cover` (0 to 1) says."""
+    image += cover * (paint - image)
+
+
+def inside(distance: Image, softness: float) -> Image:
+    """Cover of a shape from the signed distance to its edge, negative inside; softly edged."""
+    return np.clip(0.5 - distance / softness, 0, 1)
+
+
+def soft_step(values: Image, threshold: float, width: float) -> Image:
+    """0 below the threshold, 1 above, rising over `width`."""
+    ramp = np.clip((values - threshold) / width + 0.5, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
+
+
+def window(image: Image, column: float, row: float, reach: float) -> tuple[Image, Image, Image]:
+    """A view of the image `reach` pixels around a point, and each of its pixels' x and y from there."""
+    left, top = max(0, int(column - reach)), max(0, int(row - reach))
+    view = image[top : max(0, int(row + reach) + 1), left : max(0, int(column + reach) + 1)]
+    y, x = np.indices(view.shape, np.float32)
+    return view, x + np.float32(left - column), y + np.float32(top - row)
+
+
+@cache
+def _noise_tile() -> Image:
+    return _blurred(seed=0, blur=3.0)
+
+
+@cache
+def _rough_tile() -> Image:
+    octaves = _blurred(0, 3.0) + 0.6 * _blurred(1, 1.5) + 0.36 * _blurred(2, 0.75)
+    return octaves / octaves.std()
+
+
+def _blurred(seed: int, blur: float) -> Image:
+    white = np.random.default_rng(seed).standard_normal((TILE_SIZE, TILE_SIZE), np.float32)
+    smooth = ndimage.gaussian_filter(white, blur, mode="wrap")
+    tile: Image = (smooth - smooth.mean()) / smooth.std()
+    return tile

@@ -1,0 +1,190 @@
+"""Scenes with known truth: which classes a drawn picture shows, and the picture itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from demo.drawing import ground as grounds
+from demo.drawing import rover, sky, stones
+from demo.drawing.canvas import Image, noise
+
+
+class View(StrEnum):
+    """Where the camera looks."""
+
+    VISTA = "vista"
+    SURFACE = "surface"
+    HOLE = "hole"
+    TRENCH = "trench"
+    DECK = "deck"
+    TARGET = "target"
+    NIGHT = "night"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A view's share of all scenes, the classes it always shows, and the chance of each other."""
+
+    share: float
+    always: frozenset[str]
+    chances: Mapping[str, float]
+
+
+STONES = {"cla": 0.5, "flr": 0.35}
+RECIPES: Mapping[View, Recipe] = {
+    View.VISTA: Recipe(
+        0.32,
+        frozenset({"soi"}),
+        STONES | {"sky": 0.85, "div": 0.75, "dur": 0.4, "rtr": 0.3, "roc": 0.4, "rod": 0.12, "art": 0.04},
+    ),
+    View.SURFACE: Recipe(
+        0.44,
+        frozenset({"soi", "nbs"}),
+        STONES
+        | {"roc": 0.5, "rlf": 0.5, "sph": 0.35, "dur": 0.25, "rtr": 0.2, "bso": 0.15, "rpa": 0.15}
+        | {"art": 0.04},
+    ),
+    View.HOLE: Recipe(0.05, frozenset({"rah", "roc", "nbs"}), {"sph": 0.3}),
+    View.TRENCH: Recipe(0.05, frozenset({"sot", "soi", "nbs"}), {"cla": 0.4, "bso": 0.2}),
+    View.DECK: Recipe(0.06, frozenset({"rod"}), {"rpa": 0.6, "art": 0.05}),
+    View.TARGET: Recipe(0.04, frozenset({"pct", "rod"}), {}),
+    View.NIGHT: Recipe(0.04, frozenset({"ast"}), {}),
+}
+"""Shares near to those of the labelled Pancam images, but for rare classes, raised so that a few
+hundred scenes hold enough of each to measure."""
+
+SHOWN_CLASSES: tuple[str, ...] = tuple(
+    sorted({code for recipe in RECIPES.values() for code in recipe.always | set(recipe.chances)})
+)
+"""Codes of the classes that scenes can show; the other ones are absent from every scene."""
+
+NEEDS = {"rlf": "roc"}
+EXCLUDES = {"dur": "sph", "sph": "cla"}
+"""A class that is drawn only on another, and one that would hide another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One picture to draw: its view, the codes of the classes it shows, and the seed of its details."""
+
+    view: View
+    labels: frozenset[str]
+    seed: int
+
+
+def sample_scene(rng: np.random.Generator, view: View | None = None) -> Scene:
+    """A random scene; of that view, if one is given."""
+    if view is None:
+        view = rng.choice(list(RECIPES), p=[recipe.share for recipe in RECIPES.values()])
+    recipe = RECIPES[view]
+    labels = set(recipe.always)
+    labels |= {code for code, chance in recipe.chances.items() if rng.random() < chance}
+    if view is View.VISTA and "sky" not in labels:
+        labels.add("div")
+    labels -= {code for code, base in NEEDS.items() if base not in labels}
+    labels -= {hidden for code, hidden in EXCLUDES.items() if code in labels}
+    return Scene(View(view), frozenset(labels), int(rng.integers(2**63)))
+
+
+def sample_scenes(seed: int, count: int) -> list[Scene]:
+    """That many scenes in random order, each view in its share (to the nearest whole number)."""
+    rng = np.random.default_rng(seed)
+    bounds = np.cumsum([recipe.share for recipe in RECIPES.values()])
+    views = np.searchsorted(bounds, (np.arange(count) + 0.5) / count)
+    return [sample_scene(rng, list(RECIPES)[index]) for index in rng.permutation(views)]
+
+
+def draw(scene: Scene, size: int = 512) -> Image:
+    """The scene's picture: (size, size) float32, 0 (black) to 1 (white)."""
+    rng = np.random.default_rng(scene.seed)
+    sun = rng.choice((-1.0, 1.0))
+    painters = {View.DECK: _deck, View.TARGET: _target, View.NIGHT: _night}
+    image = painters.get(scene.view, _landscape)(scene.labels, rng, size, sun)
+    if "art" in scene.labels:
+        rover.lost_packets(image, rng)
+    return np.clip(image, 0, 1)
+
+
+def enlarge(image: Image, factor: int, rng: np.random.Generator) -> Image:
+    """The picture with each side `factor` times as long and fresh fine grain."""
+    large = np.kron(image, np.ones((factor, factor), np.float32))
+    return np.clip(large + rng.normal(0, 0.01, large.shape).astype(np.float32), 0, 1)
+
+
+def _landscape(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+    horizon = rng.uniform(-1.6, -1.0) if "nbs" in labels else rng.uniform(0.18, 0.42)
+    ground = _ground(labels, rng, size, horizon)
+    image = _background(labels, rng, size, horizon)
+    image += ground.visible * (ground.lit(sun) - image)
+    for code, paint in (
+        ("sph", stones.spherules),
+        ("cla", stones.clasts),
+        ("flr", stones.float_rocks),
+    ):
+        if code in labels:
+            paint(image, ground, rng, sun)
+    if "rah" in labels:
+        rover.rat_hole(image, rng, sun)
+    if "rpa" in labels:
+        rover.wheel(image, rng)
+    if "rod" in labels:
+        rover.deck(image, rng, top=rng.uniform(0.66, 0.8))
+    return image
+
+
+def _ground(
+    labels: frozenset[str], rng: np.random.Generator, size: int, horizon: float
+) -> grounds.Ground:
+    ground = grounds.look(size, horizon)
+    grounds.rough_soil(ground, rng)
+    if "dur" in labels:
+        grounds.ripples(ground, rng)
+    if "roc" in labels:
+        cover = rng.uniform(0.4, 0.65) if "soi" in labels else 1.0
+        grounds.outcrop(ground, rng, cover, layered="rlf" in labels)
+    for code, paint in (
+        ("bso", grounds.bright_soil),
+        ("rtr", grounds.tracks),
+        ("sot", grounds.trench),
+    ):
+        if code in labels:
+            paint(ground, rng)
+    return ground
+
+
+def _background(
+    labels: frozenset[str], rng: np.random.Generator, size: int, horizon: float
+) -> Image:
+    image = sky.sky(size, rng)
+    if "sky" not in labels:
+        sky.far_wall(image, rng)
+    elif "div" in labels:
+        sky.hills(image, rng, horizon)
+    return image
+
+
+def _deck(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+    image = _plain(rng, size)
+    rover.deck(image, rng, top=rng.uniform(-0.1, 0.25))
+    if "rpa" in labels:
+        rover.mast(image, rng)
+    return image
+
+
+def _target(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+    image = _plain(rng, size)
+    rover.deck(image, rng, top=-0.2)
+    rover.calibration_target(image, rng)
+    return image
+
+
+def _night(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+    return sky.sun_disk(size, rng) if rng.random() < 0.5 else sky.night(size, rng)
+
+
+def _plain(rng: np.random.Generator, size: int) -> Image:
+    """Out-of-focus ground behind the deck."""
+    ground = grounds.look(size, horizon=-1.0)
+    return (0.45 + 0.05 * noise(rng, ground.x, ground.depth, 0.3)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""MERNet: renderings in, 25 calibrated class probabilities out."""

@@ -1,0 +1,25 @@
+"""What can go wrong in the model room; every message says what to do."""
+
+
+class ModelError(Exception):
+    """Base of this room's errors."""
+
+
+class BackboneError(ModelError):
+    """A backbone is unknown, or the weights given for it do not fit."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint file cannot be read, or is not one of this format."""
+
+
+class RenderingError(ModelError):
+    """Something given to the classifier is not an 8-bit grey picture."""
+
+
+class OutOfDeviceMemoryError(ModelError):
+    """Even a batch of one image does not fit the device."""
+
+
+class FitError(ModelError):
+    """Features and labels do not belong together."""

@@ -1,0 +1,48 @@
+"""Imports torchvision's models where torchvision's compiled operators cannot be loaded.
+
+torchvision from PyPI is a CUDA build. Next to a CPU build of torch its extension `_C` does not load, and
+`import torchvision` stops at `operator torchvision::nms does not exist`: the package gives `nms` and `qnms` a
+meta kernel without looking whether the operators are there (seen in torchvision 0.28, `_meta_registrations.py`).
+With their schemas defined the import succeeds; the networks in `torchvision.models` use neither.
+"""
+
+from importlib import import_module, util
+from importlib.machinery import PathFinder
+from types import ModuleType
+
+import torch
+
+_SCHEMA = "{}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_OPERATORS = ("nms", "qnms")
+
+# torch forgets the schemas when the library object that defined them is collected.
+_libraries: list[torch.library.Library] = []
+
+
+def import_torchvision_models() -> ModuleType:
+    """`torchvision.models`, with or without torchvision's compiled operators.
+
+    Raises ImportError where torchvision is not installed.
+    """
+    _load_extension()
+    missing = [name for name in _OPERATORS if not hasattr(torch.ops.torchvision, name)]
+    if missing:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        _libraries.append(library)
+        for name in missing:
+            library.define(_SCHEMA.format(name))
+    return import_module("torchvision.models")
+
+
+def _load_extension() -> None:
+    """Let torchvision's own extension register its operators first: a schema cannot be defined twice."""
+    package = util.find_spec("torchvision")
+    if package is None:
+        raise ImportError("torchvision is not installed; install it with pip")
+    extension = PathFinder.find_spec("_C", package.submodule_search_locations)
+    if extension is None or extension.origin is None:
+        return
+    try:
+        torch.ops.load_library(extension.origin)
+    except OSError:
+        return  # built against another torch: the very case this module is for

@@ -1,0 +1,1 @@
+"""A run: from a list of products to published classifications."""

@@ -1,0 +1,54 @@
+"""The Celery application: queues, delivery rules and the sweep's timetable.
+
+Redis only rings the bell: a message names a run and a chunk, and whatever is lost in Redis is sent
+again by the sweep over the ledger.
+"""
+
+from celery import Celery
+
+from worker.settings import Settings, settings
+
+LISTING = "listing"
+CLASSIFY = "classify"
+
+
+def make_app(config: Settings) -> Celery:
+    """The application for these settings; it connects to nothing yet."""
+    app = Celery("mernet", broker=config.broker, include=["worker.tasks"])
+    visibility = {"visibility_timeout": config.visibility_timeout}
+    app.conf.update(
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        # A message is gone only when its chunk is closed, also when its process was killed.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        # Celery reads the time-out from the broker's options, from the result backend's and, for
+        # tasks with a countdown, from the setting of that name.
+        broker_transport_options=visibility,
+        result_backend_transport_options=visibility,
+        visibility_timeout=config.visibility_timeout,
+        broker_connection_retry_on_startup=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        task_default_queue=LISTING,
+        task_routes={"mernet.classify_chunk": {"queue": CLASSIFY}},
+        # What an operator sees in Flower.
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        task_track_started=True,
+        worker_hijack_root_logger=False,
+        timezone="UTC",
+        beat_schedule={
+            "sweep": {
+                "task": "mernet.sweep",
+                "schedule": config.sweep_seconds,
+                "options": {"expires": config.sweep_seconds},
+            }
+        },
+    )
+    return app
+
+
+app = make_app(settings())

@@ -1,0 +1,13 @@
+"""What can go wrong around a run; every message says what to do."""
+
+
+class WorkerError(Exception):
+    """Base of this room's errors."""
+
+
+class SettingsError(WorkerError):
+    """A setting is missing or has a value that cannot be used."""
+
+
+class BrokerError(WorkerError):
+    """The broker does not answer."""

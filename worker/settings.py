@@ -1,0 +1,154 @@
+"""Settings of the service, read from the environment (`MERNET_...`) and checked."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.errors import SettingsError
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and unit; the variable is `MERNET_` and the name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="MERNET_", frozen=True)
+
+    database_url: str | None = Field(
+        None,
+        description="Postgres, as postgresql+psycopg2://user:password@host/name; "
+        "without it, an embedded server in data_dir.",
+    )
+    broker_url: str | None = Field(
+        None,
+        description="Redis, as redis://:password@host:6379/0; "
+        "without it, an embedded server in data_dir.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("mernet"),
+        validate_default=True,
+        description="Folder of the embedded servers, the checkpoints and the sample archive.",
+    )
+    checkpoint: Path | None = Field(
+        None, description="Checkpoint that `mernet classify` uses when none is given."
+    )
+
+    chunk_size: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        32, description="Products in a chunk, the unit of work a worker takes."
+    )
+    chunk_attempts: Positive = Field(
+        3, description="Times a chunk may take its worker down before it is split."
+    )
+    lease_seconds: PositiveSeconds = Field(
+        90, description="A chunk whose worker was not heard of for so long is given to another."
+    )
+    sweep_seconds: PositiveSeconds = Field(
+        20, description="Time between two looks for work that has not moved."
+    )
+    chunk_time_limit: Positive = Field(
+        3600, description="Longest time for one chunk, in seconds; then its process is ended."
+    )
+    listing_time_limit: Positive = Field(
+        4 * 3600, description="Longest time for the listing of one run, in seconds."
+    )
+
+    fetch_threads: Positive = Field(
+        8, description="Images fetched and decoded at once by a process."
+    )
+    connections_per_host: Positive = Field(
+        8, description="Most connections of one process to one archive host."
+    )
+    fetch_attempts: Positive = Field(5, description="Tries of one transfer before it has failed.")
+    fetch_timeout: PositiveSeconds = Field(
+        120, description="Longest time for one try of an image's transfer, in seconds."
+    )
+    max_image_bytes: Positive = Field(
+        64 * 2**20, description="A larger product file is refused, in bytes."
+    )
+    contact: str = Field(
+        "operator not named; set MERNET_CONTACT",
+        description="Who runs this, told to archives in the User-Agent: a mail address or a page.",
+    )
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the classifier runs; auto takes a GPU when there is one."
+    )
+    batch_size: Positive | None = Field(
+        None, description="Images in one pass of the classifier; by default it suits the device."
+    )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().resolve()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, url: str | None) -> str | None:
+        return _with_scheme(url, ("postgresql", "postgresql+psycopg2"))
+
+    @field_validator("broker_url")
+    @classmethod
+    def _redis(cls, url: str | None) -> str | None:
+        return _with_scheme(url, ("redis", "rediss", "redis+socket"))
+
+    @property
+    def database(self) -> str:
+        """URL of the ledger: the one that was set, else the embedded server's."""
+        return self.database_url or embedded_database_url(self.data_dir)
+
+    @property
+    def broker(self) -> str:
+        """URL of the broker: the one that was set, else the embedded server's."""
+        return self.broker_url or embedded_broker_url(self.data_dir)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder in which `mernet classifier add` keeps checkpoints."""
+        return self.data_dir / "checkpoints"
+
+    @property
+    def visibility_timeout(self) -> int:
+        """Seconds after which Redis hands an unacknowledged message out again.
+
+        Longer than any task may run, so that a living worker's message is not handed out twice.
+        """
+        return max(self.chunk_time_limit, self.listing_time_limit) + 600
+
+
+def embedded_database_url(data_dir: Path) -> str:
+    """URL of the embedded Postgres in `data_dir`: its Unix socket lies in its data folder."""
+    return f"postgresql+psycopg2://postgres@/mernet?host={quote(str(data_dir / 'postgres'))}"
+
+
+def embedded_broker_url(data_dir: Path) -> str:
+    """URL of the embedded Redis in `data_dir`, as Celery writes a Unix socket."""
+    return f"redis+socket://{quote(str(data_dir / 'redis' / 'redis.sock'))}"
+
+
+def _with_scheme(url: str | None, schemes: tuple[str, ...]) -> str | None:
+    if url is not None and urlsplit(url).scheme not in schemes:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return url
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises `SettingsError` naming each variable that cannot be used and why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"MERNET_{'_'.join(map(str, fault['loc'])).upper()} {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise SettingsError(f"These settings cannot be used: {faults}.") from error
