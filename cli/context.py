@@ -1,4 +1,4 @@
-"""What commands need around them: the database, the broker, and the embedded servers when none is set."""
+"""What commands need around them: the ledger, and the embedded servers where none are set."""
 
 import sqlalchemy as sa
 

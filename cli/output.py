@@ -36,9 +36,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     table = Table(box=None, header_style="bold", pad_edge=False)
     for position, header in enumerate(headers):
         numeric = all(isinstance(row[position], int | float | None) for row in rows)
-        table.add_column(
-            header, justify="right" if numeric and rows else "left", overflow="fold"
-        )
+        table.add_column(header, justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = out if out.is_terminal else Console(width=240, highlight=False)

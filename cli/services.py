@@ -1,7 +1,5 @@
 """`mernet services`: the embedded Postgres and Redis."""
 
-from typing import Annotated
-
 import typer
 
 from cli.context import start_embedded

@@ -4,16 +4,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-import psycopg2
 import sqlalchemy as sa
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from db.errors import ConnectionFailed
 
 OLDEST_SERVER = 15
-DEADLOCK, SERIALIZATION_FAILURE = "40P01", "40001"
-SERVER_GOES = ("57P01", "57P02", "57P03")
-"""SQLSTATEs of a server that shuts down, has crashed, or is starting."""
+PASSING = ("40P01", "40001", "57P01", "57P02", "57P03")
+"""SQLSTATEs of a deadlock, a serialization failure, a server that stops, crashed, is starting."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,12 +40,12 @@ def connect(url: str) -> sa.Engine:
     except sa.exc.OperationalError as error:
         where = engine.url.render_as_string(hide_password=True)
         raise ConnectionFailed(
-            f"No database at {where} ({_first_line(error)}); start the server or correct "
+            f"No database at {where} ({first_line(error)}); start the server or correct "
             "MERNET_DATABASE_URL."
         ) from error
     if int(version) < OLDEST_SERVER * 10_000:
         raise ConnectionFailed(
-            f"The database server is Postgres {int(version) // 10_000}; use {OLDEST_SERVER} or newer."
+            f"The server is Postgres {int(version) // 10_000}; use {OLDEST_SERVER} or a newer one."
         )
     return engine
 
@@ -57,33 +55,51 @@ def transaction(
 ) -> Callable[Concatenate[sa.Engine, P], T]:
     """Give `work` a transaction of its own: called with an engine, it runs with a connection.
 
-    It is run again after a deadlock, a serialization failure or a lost connection, so its effect
-    has to be safe to repeat.
+    It is run again, for about twenty seconds, after a deadlock, a serialization failure or a lost
+    connection, so its effect has to be safe to repeat. Then `ConnectionFailed` is raised.
     """
 
-    @retry(
-        retry=retry_if_exception(_may_succeed_later),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
-        stop=stop_after_attempt(8),
-        reraise=True,
-    )
     @wraps(work)
-    def run(engine: sa.Engine, *args: P.args, **kwargs: P.kwargs) -> T:
-        with engine.begin() as connection:
-            return work(connection, *args, **kwargs)
+    def run(engine: sa.Engine, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def attempt() -> T:
+            with engine.begin() as connection:
+                return work(connection, *args, **kwargs)
+
+        try:
+            return _RETRYING(attempt)
+        except sa.exc.OperationalError as error:
+            raise ConnectionFailed(
+                f"The database gave up ({first_line(error)}); see that it runs, then try again."
+            ) from error
 
     return run
+
+
+def sqlstate(error: sa.exc.DBAPIError) -> str | None:
+    """The five-character code the server gave, None when no server answered."""
+    code: str | None = getattr(error.orig, "pgcode", None)
+    return code
+
+
+def first_line(error: sa.exc.DBAPIError) -> str:
+    """What the server or driver said, without SQL and hints."""
+    return str(error.orig).strip().partition("\n")[0]
 
 
 def _may_succeed_later(error: BaseException) -> bool:
     if not isinstance(error, sa.exc.DBAPIError):
         return False
-    if error.connection_invalidated:
+    if error.connection_invalidated or sqlstate(error) in PASSING:
         return True
-    code = getattr(error.orig, "pgcode", None)
-    if code is None:  # no answer from a server at all
-        return isinstance(error.orig, psycopg2.OperationalError)
-    return code in (DEADLOCK, SERIALIZATION_FAILURE, *SERVER_GOES)
+    return isinstance(error, sa.exc.OperationalError) and sqlstate(error) is None
+
+
+_RETRYING = Retrying(
+    retry=retry_if_exception(_may_succeed_later),
+    wait=wait_random_exponential(multiplier=0.1, max=5),
+    stop=stop_after_attempt(10),
+    reraise=True,
+)
 
 
 def _checked(url: str) -> sa.URL:
@@ -95,10 +111,6 @@ def _checked(url: str) -> sa.URL:
         ) from error
     if parsed.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise ConnectionFailed(
-            f"The database URL names {parsed.drivername!r}; only Postgres (postgresql://...) serves."
+            f"The database URL begins with {parsed.drivername}://; it has to be postgresql://."
         )
     return parsed.set(drivername="postgresql+psycopg2")
-
-
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).strip().partition("\n")[0]

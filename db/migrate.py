@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from db.engine import first_line
 from db.errors import SchemaError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -25,10 +26,9 @@ def upgrade(engine: sa.Engine) -> None:
             _refuse_unknown(current_revision(connection))
             command.upgrade(configuration(connection), "head")
     except sa.exc.DBAPIError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
         raise SchemaError(
-            f"The tables could not be created ({reason}); run `mernet db upgrade` as a user that "
-            "may create tables and roles."
+            f"The tables could not be created ({first_line(error)}); run `mernet db upgrade` as a "
+            "user that may create tables and roles."
         ) from error
 
 

@@ -72,7 +72,9 @@ class EmbeddedPostgres:
     def _attach(self) -> Any:
         """The package's handle of the server, started where it is not running."""
         package = _postgres_package(self.data.parent / "run")
-        return package.get_server(self.data, cleanup_mode=None)
+        server = package.get_server(self.data, cleanup_mode=None, start=False)
+        server.start()  # get_server alone does not start again what this process has stopped
+        return server
 
 
 class EmbeddedRedis:

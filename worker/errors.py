@@ -11,3 +11,11 @@ class SettingsError(WorkerError):
 
 class BrokerError(WorkerError):
     """The broker does not answer."""
+
+
+class Abandoned(WorkerError):
+    """Work is no longer wanted: its run was cancelled, or another worker has it."""
+
+
+class CheckpointUnusable(WorkerError):
+    """The checkpoint of a run's classifier is missing on this machine, or is not the one known."""

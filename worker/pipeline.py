@@ -1,17 +1,22 @@
-"""One chunk's way: fetch -> decode -> render -> classify -> outcomes. No Celery, no database in it."""
+"""One chunk's way: fetch -> decode -> render -> classify -> publish. No Celery in it."""
 
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 
-from db.publish import Classified, Failed, Outcome
-from db.rows import ProductRow
+from db import ledger
+from db.ledger import Chunk, ProductRow, Split
+from db.publish import Classified, Failed, Outcome, publish_chunk
 from pds.errors import PdsError
 from pds.image import decode, render
+from worker.errors import Abandoned
+from worker.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -32,36 +37,70 @@ class ImageClassifier(Protocol):
         """Calibrated probabilities, float32 of shape (images, 25)."""
 
 
-class Abandoned(Exception):
-    """The chunk is no longer ours: its run was cancelled, or another worker has it."""
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What a chunk goes through.
 
-
-def classify_products(
-    products: Sequence[ProductRow],
-    source: ImageSource,
-    classifier: ImageClassifier,
-    threads: int,
-    still_ours: Callable[[], bool],
-) -> list[Outcome]:
-    """One outcome for each of `products`, in their order.
-
-    At most `threads` images are fetched and decoded at once. `still_ours` is asked between the
-    stages; raises `Abandoned` when it says no.
+    `classifier` gives the classifier with that sha256, loading it where necessary; at most
+    `threads` images are fetched and decoded at once; a chunk begun `max_attempts` times is split.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
-        rendered = list(pool.map(lambda product: _render(product, source), products))
-    if not still_ours():
-        raise Abandoned
-    pictures = [picture for picture in rendered if not isinstance(picture, Failed)]
-    scores = iter(classifier.probabilities(pictures)) if pictures else iter(())
-    return [
-        picture if isinstance(picture, Failed) else Classified(product.product_id, next(scores))
-        for product, picture in zip(products, rendered, strict=True)
-    ]
+
+    engine: sa.Engine
+    source: ImageSource
+    classifier: Callable[[str], ImageClassifier]
+    threads: int
+    lease_seconds: float
+    max_attempts: int
+
+    def work_on(self, run_id: int, number: int, taker: str) -> Sequence[int]:
+        """Classify and publish a chunk; the numbers of the chunks to send that it was split into.
+
+        Nothing happens when there is nothing to do (closed, cancelled, another worker's). After an
+        error the chunk is given back, and the error goes on.
+        """
+        taken = ledger.take_chunk(
+            self.engine, run_id, number, taker, self.lease_seconds, self.max_attempts
+        )
+        if isinstance(taken, Split):
+            return taken.numbers
+        if isinstance(taken, Chunk):
+            self._publish(taken, taker)
+        return ()
+
+    def _publish(self, chunk: Chunk, taker: str) -> None:
+        where = self.engine, chunk.run_id, chunk.number
+
+        def beat() -> bool:
+            return ledger.heartbeat(*where, taker)
+
+        try:
+            with Heartbeat(beat, self.lease_seconds / 3) as heart:
+                outcomes = self._outcomes(chunk, lambda: heart.wanted)
+            publish_chunk(*where, outcomes)
+        except Abandoned:
+            log.info("chunk %d of run %d is not wanted any more", chunk.number, chunk.run_id)
+        except BaseException as error:
+            # An interrupted worker gives its attempt back; any other fault counts, so that a chunk
+            # that no worker survives is split in the end.
+            ledger.release(*where, taker, counted=isinstance(error, Exception))
+            raise
+
+    def _outcomes(self, chunk: Chunk, wanted: Callable[[], bool]) -> list[Outcome]:
+        """One outcome for each product of the chunk, in their order."""
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="fetch") as pool:
+            rendered = list(pool.map(lambda each: _render(each, self.source), chunk.products))
+        if not wanted():
+            raise Abandoned
+        pictures = [picture for picture in rendered if not isinstance(picture, Failed)]
+        scores = iter(self.classifier(chunk.classifier).probabilities(pictures) if pictures else ())
+        return [
+            picture if isinstance(picture, Failed) else Classified(product.product_id, next(scores))
+            for product, picture in zip(chunk.products, rendered, strict=True)
+        ]
 
 
 def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
-    """The product's rendering, or why there is none: whatever is wrong with one image stays here."""
+    """The product's rendering, or why there is none: what is wrong with one image stays here."""
     try:
         label = source.fetch(product.label_url) if product.label_url else None
         frame = decode(source.fetch(product.image_url), product.product_id, label)
@@ -75,7 +114,7 @@ def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
         return Failed(
             product.product_id,
             "wrong size",
-            f"The file holds {height}x{width} pixels; the archive's listing says "
+            f"{product.product_id}: the file holds {height}x{width} pixels, but the listing says "
             f"{product.lines}x{product.line_samples}.",
         )
     return render(frame)

@@ -86,7 +86,7 @@ def ripples(ground: Ground, rng: np.random.Generator) -> None:
     crest = np.where(phase < 0.7, phase / 0.7, (1 - phase) / 0.3).astype(np.float32)
     seen = np.clip(spacing * len(ground.x) / ground.distance / 10 - 0.4, 0, 1)
     ground.relief += np.float32(spacing * 0.55) * crest * seen
-    ground.albedo *= 0.88 + 0.24 * crest
+    ground.albedo *= 1 + seen * (0.24 * crest - 0.12)
 
 
 def tracks(ground: Ground, rng: np.random.Generator) -> None:
@@ -137,10 +137,11 @@ def outcrop(ground: Ground, rng: np.random.Generator, cover: float, layered: boo
     threshold = float(np.quantile(share[ground.visible > 0], 1 - cover))
     rock = soft_step(share, threshold, 0.15)
     slab, crack = _slabs(ground, rng, period=rng.uniform(0.16, 0.24))
-    brightness = 0.74 + 0.09 * slab + 0.05 * noise(rng, ground.x, ground.depth, 0.04)
+    seen = np.clip(len(ground.x) / ground.distance / 60 - 0.4, 0, 1)
+    brightness = 0.74 + 0.09 * slab * seen + 0.05 * noise(rng, ground.x, ground.depth, 0.04)
     if layered:
         brightness *= _layers(ground, rng)
-    brightness *= 1 - 0.75 * crack
+    brightness *= 1 - 0.75 * crack * seen
     ground.relief *= 1 - 0.6 * rock
     ground.relief += rock * (0.03 - 0.02 * crack)
     ground.albedo += rock * (brightness - ground.albedo)

@@ -1,0 +1,108 @@
+"""`mernet classify`: probabilities for local files, without a database."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import track
+
+from cli.output import AsJson, err, fail, note, out, print_json, print_table
+from worker.settings import settings
+
+if TYPE_CHECKING:
+    from model.classifier import Classifier
+    from pds.image import Frame
+
+SHOWN = 5
+"""How many classes of an image the table shows without `--all`."""
+
+
+def classify(
+    files: Annotated[
+        list[Path], typer.Argument(help="PDS3 product files, or PDS4 labels (.xml) beside theirs.")
+    ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="The checkpoint; by default MERNET_CHECKPOINT, else the one `mernet demo` made."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help=f"Show all 25 classes, not the first {SHOWN}.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the probabilities of the 25 classes for local files; no database is used.
+
+    A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
+    """
+    from model.classifier import Classifier
+
+    path = _checkpoint(checkpoint)
+    device = settings().device
+    classifier = Classifier.load(path, device=None if device == "auto" else device)
+    shown = track(files, "Classifying", console=err, transient=True, disable=not err.is_terminal)
+    results = [_result(file, classifier) for file in shown]
+    if as_json:
+        print_json(results)
+    else:
+        _print(results, float(classifier.threshold), None if every else SHOWN)
+    if any("error" in result for result in results):
+        raise typer.Exit(1)
+
+
+def _checkpoint(given: Path | None) -> Path:
+    path = given or settings().checkpoint
+    if path is None:
+        from demo.tour import demo_checkpoint
+
+        path = demo_checkpoint(settings())
+        if not path.is_file():
+            fail("There is no checkpoint: give --checkpoint FILE, or make one with `mernet demo`.")
+        note("Using the demo checkpoint: it knows drawn scenes only, not Mars.")
+    if not path.is_file():
+        fail(f"There is no checkpoint {path}; give --checkpoint FILE.")
+    return path
+
+
+def _result(file: Path, classifier: "Classifier") -> dict[str, Any]:
+    from model.classes import CODES
+    from pds.errors import PdsError
+    from pds.image import render
+
+    try:
+        rendering = render(_frame(file))
+    except (PdsError, OSError) as error:
+        return {"file": str(file), "error": str(error)}
+    scores = classifier.probabilities([rendering])[0]
+    return {
+        "file": str(file),
+        "probabilities": {code: float(score) for code, score in zip(CODES, scores, strict=True)},
+    }
+
+
+def _frame(file: Path) -> "Frame":
+    from pds.image import decode
+    from pds.pds4 import read_label
+
+    data = file.read_bytes()
+    if file.suffix.lower() != ".xml":
+        return decode(data, file.name)
+    image = file.with_name(read_label(data, file.name).file_name)
+    return decode(image.read_bytes(), image.name, label=data)
+
+
+def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:
+    from model.classes import CLASSES
+
+    names = {each.code: each.name for each in CLASSES}
+    for result in results:
+        out.print(Path(result["file"]).name, style="bold", markup=False)
+        if "error" in result:
+            out.print(f"  Error: {result['error']}", style="red", markup=False, soft_wrap=True)
+            continue
+        ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])[:shown]
+        print_table(
+            ("class", "name", "probability", f"above {threshold:g}"),
+            [(code, names[code], p, "yes" if p > threshold else "") for code, p in ranked],
+        )

@@ -1,0 +1,65 @@
+"""The `mernet` command: its groups put together, and its errors turned into one sentence."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from cli import classifier, classify, database, demo, run, search, services, status, worker
+from cli.output import err
+from db.errors import DbError
+from demo.errors import DemoError
+from model.errors import ModelError
+from pds.errors import PdsError
+from worker.errors import WorkerError
+
+ROOM_ERRORS = (PdsError, ModelError, DbError, WorkerError, DemoError)
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Classify the Planetary Data System's Pancam images with MERNet and search the result.",
+    epilog="With no settings, Postgres and Redis run embedded, in a folder of yours. "
+    "Start with: mernet demo",
+)
+app.add_typer(run.app, name="run")
+app.command()(status.status)
+app.command()(status.reconcile)
+app.command()(classify.classify)
+app.command()(search.search)
+app.command()(search.show)
+app.add_typer(classifier.app, name="classifier")
+app.add_typer(database.app, name="db")
+app.add_typer(services.app, name="services")
+app.command()(worker.worker)
+app.command()(demo.demo)
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Handle the options of `mernet` itself."""
+    if show_version:
+        typer.echo(f"mernet {version('mernet')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; our own errors end with one sentence and exit code 1."""
+    try:
+        app()
+    except ROOM_ERRORS as error:
+        err.print(f"Error: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Following a run: a progress bar on a terminal, a line now and then elsewhere."""
+
+import time
+
+import sqlalchemy as sa
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cli.output import err, note
+from db import ledger
+
+POLL_SECONDS = 0.5
+LINE_SECONDS = 10
+"""Time between two lines where there is no terminal to draw a bar on."""
+
+
+def follow(engine: sa.Engine, run_id: int) -> ledger.Progress:
+    """Show how far the run is until it has ended; the final state of it."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    ) as bar:
+        task = bar.add_task(f"Run {run_id}", total=None, failed="")
+        said = time.monotonic()
+        while True:
+            now = ledger.progress(engine, run_id)
+            _draw(bar, task, now)
+            if not now.run.state.is_open:
+                return now
+            if not err.is_terminal and time.monotonic() - said >= LINE_SECONDS:
+                note(describe(now))
+                said = time.monotonic()
+            time.sleep(POLL_SECONDS)
+
+
+def describe(now: ledger.Progress) -> str:
+    """How far a run is, in a line."""
+    run = now.run
+    if run.state is ledger.RunState.LISTING:
+        return f"Run {run.run_id} is listing: {run.rows_read:,} rows read"
+    done = now.listed - now.waiting
+    return (
+        f"Run {run.run_id} is {run.state}: {done:,} of {now.listed:,} products done "
+        f"({now.classified:,} classified, {now.failed:,} failed, {now.already:,} done before)"
+    )
+
+
+def _draw(bar: Progress, task: TaskID, now: ledger.Progress) -> None:
+    run = now.run
+    if run.state is ledger.RunState.LISTING:
+        bar.update(task, description=f"Run {run.run_id}: listing", completed=run.rows_read)
+        return
+    bar.update(
+        task,
+        description=f"Run {run.run_id}: classifying",
+        completed=now.classified + now.failed,
+        total=now.listed - now.already,
+        failed=f"{now.failed} failed" if now.failed else "",
+    )

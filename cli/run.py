@@ -1,0 +1,196 @@
+"""`mernet run`: queue a pass over an archive, retry what failed, cancel, list."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.context import ledger
+from cli.output import AsJson, note, print_json, print_table
+from worker.settings import settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from db.ledger import Run
+
+app = typer.Typer(
+    no_args_is_help=True, help="Runs: one pass over a list of products, from queueing to its end."
+)
+
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow",
+        "-f",
+        help="Show it live until the run has ended. With the embedded servers, a worker is "
+        "started for that time if none is running.",
+    ),
+]
+PING_SECONDS = 1.0
+
+
+class Products(StrEnum):
+    """Which products of an archive are wanted."""
+
+    EDR = "edr"
+    RDR = "rdr"
+    ANY = "any"
+
+
+@app.command()
+def full(
+    archive: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name, URL or path of an archive; may be given several times. By default "
+            "opportunity and spirit.",
+        ),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(help="URL or path that replaces the base address of a named archive."),
+    ] = None,
+    products: Annotated[
+        Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
+    ] = Products.EDR,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also classify what has an outcome already.")
+    ] = False,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run over all eligible products: left-eye Pancam images through filter 2, 512 or 1024.
+
+    What the current classifier has an outcome of is not done again.
+    """
+    from db.ledger import NewRun, create_run
+    from worker.messages import send_listing
+
+    archives = [_anywhere(name, mirror) for name in archive or ("opportunity", "spirit")]
+    engine = ledger()
+    run = create_run(
+        engine,
+        NewRun(
+            archives=tuple(archives),
+            mirror=_absolute(mirror),
+            products=products,
+            chunk_size=settings().chunk_size,
+            again=again,
+        ),
+    )
+    send_listing(engine, run.run_id)
+    _report(engine, run, follow, as_json)
+
+
+@app.command()
+def retry(
+    reason: Annotated[
+        str | None, typer.Option(help="Only what failed for this reason, as status shows it.")
+    ] = None,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run over the products that failed under the current classifier."""
+    from db.ledger import create_retry, unsent
+    from worker.messages import send_chunks
+
+    engine = ledger()
+    run = create_retry(engine, settings().chunk_size, reason)
+    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+    _report(engine, run, follow, as_json)
+
+
+@app.command()
+def cancel(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
+    """End a run: nothing of it is classified or published from now on; what is published stays."""
+    from db.ledger import cancel_run
+
+    cancel_run(ledger(), run_id)
+    note(f"Run {run_id} is cancelled; what it has published stays.")
+
+
+@app.command("list")
+def list_them(as_json: AsJson = False) -> None:
+    """List the latest runs, newest first."""
+    from db.ledger import list_runs, progress
+
+    engine = ledger()
+    found = [progress(engine, run.run_id) for run in list_runs(engine, limit=20)]
+    if as_json:
+        from cli.status import as_dict
+
+        print_json([as_dict(each) for each in found])
+        return
+    print_table(
+        ("run", "kind", "state", "listed", "done", "failed", "waiting", "started", "archives"),
+        [
+            (
+                each.run.run_id, each.run.kind, each.run.state, each.listed, each.classified,
+                each.failed, each.waiting, each.run.created_at, " ".join(each.run.archives),
+            )
+            for each in found
+        ],
+    )  # fmt: skip
+
+
+def _anywhere(name: str, mirror: str | None) -> str:
+    """`name` so that a worker with another working folder finds the same archive."""
+    from pds.archive import named_archives, resolve
+
+    archive = resolve(name, mirror)
+    return name if name in named_archives() else archive.url
+
+
+def _absolute(mirror: str | None) -> str | None:
+    if mirror is None or "://" in mirror:
+        return mirror
+    return str(Path(mirror).expanduser().absolute())
+
+
+def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> None:
+    from cli import progress
+    from cli.status import as_dict, print_progress
+    from db.ledger import RunState
+    from db.ledger import progress as read_progress
+
+    note(f"Run {run.run_id} is queued.")
+    if follow:
+        try:
+            with _somebody_working():
+                now = progress.follow(engine, run.run_id)
+        except KeyboardInterrupt:
+            note(
+                f"No longer following; run {run.run_id} stays in the ledger and goes on when a "
+                f"worker runs. Follow it again: mernet status {run.run_id} --follow"
+            )
+            raise
+    else:
+        now = read_progress(engine, run.run_id)
+    if as_json:
+        print_json(as_dict(now))
+    elif follow:
+        print_progress(now)
+    else:
+        note(f"Start a worker with `mernet worker`; see `mernet status {run.run_id} --follow`.")
+    if now.run.state is RunState.FAILED:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _somebody_working() -> Iterator[None]:
+    """A local worker for the block, unless one runs already or the servers are not embedded."""
+    from cli.worker import local_worker
+    from worker.app import app as celery
+
+    if celery.control.ping(timeout=PING_SECONDS):
+        yield
+    elif settings().broker_url is not None:
+        note("No worker answers; start one with `mernet worker`.")
+        yield
+    else:
+        with local_worker():
+            yield

@@ -1,0 +1,95 @@
+"""`mernet status` and `mernet reconcile`: how far a run is, and the proof that it is complete."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.context import ledger
+from cli.output import AsJson, note, out, print_json, print_table
+
+if TYPE_CHECKING:
+    from db.ledger import Progress
+
+RunId = Annotated[int | None, typer.Argument(help="Number of a run; by default the latest.")]
+
+
+def status(
+    run_id: RunId = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show it live until the run has ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run is, what was left out and what failed, each with its reason."""
+    from cli import progress
+    from db.ledger import progress as read_progress
+
+    engine = ledger()
+    now = read_progress(engine, run_id)
+    if follow and now.run.state.is_open:
+        now = progress.follow(engine, now.run.run_id)
+    if as_json:
+        print_json(as_dict(now))
+    else:
+        print_progress(now)
+
+
+def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
+    """Prove that a run is complete: listed = classified + failed, and the table says the same.
+
+    The exit code is 1 when it is not (yet).
+    """
+    from db.ledger import get_run
+    from db.ledger import reconcile as check
+
+    engine = ledger()
+    found = check(engine, get_run(engine, run_id).run_id)
+    if as_json:
+        print_json(asdict(found) | {"ok": found.ok})
+    else:
+        print_table(
+            ("run", "state", "listed", "classified", "failed", "missing", "twice", "wrong rows"),
+            [
+                (
+                    found.run_id, found.state, found.listed, found.classified, found.failed,
+                    found.missing, found.twice, found.wrong_rows,
+                )
+            ],
+        )  # fmt: skip
+        if found.ok:
+            note(
+                "Complete: every listed product has one outcome, and the published rows are "
+                "exactly those that the scores imply."
+            )
+        else:
+            note("Not complete; `mernet status` tells what is missing.")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def print_progress(now: "Progress") -> None:
+    """Print a run's counts, the products left out and the failures."""
+    from cli.progress import describe
+
+    out.print(describe(now), markup=False, soft_wrap=True)
+    if now.run.error:
+        out.print(f"Reason: {now.run.error}", style="bold red", markup=False, soft_wrap=True)
+    if now.run.left_out:
+        out.print()
+        print_table(
+            ("left out", "products", "such as"),
+            [
+                (reason, entry.count, ", ".join(entry.examples[:3]))
+                for reason, entry in sorted(now.run.left_out.items())
+            ],
+        )
+    if now.failures:
+        out.print()
+        print_table(("failed", "products"), list(now.failures.items()))
+        note("`mernet run retry` tries the failed ones again.")
+
+
+def as_dict(now: "Progress") -> dict[str, Any]:
+    """A run's progress as JSON shows it."""
+    return asdict(now)

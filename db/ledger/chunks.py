@@ -1,0 +1,156 @@
+"""Chunks: the unit of work that a worker takes, and what happens when it never comes back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.engine import transaction
+from db.ledger.leases import held_by_another
+from db.products import of_chunk
+from db.publish import Failed, close_chunk, open_chunk
+from db.rows import ProductRow
+from db.tables import chunk, run, run_product
+
+WORKER_LOST = "worker lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Products to classify, sorted by name; `attempts` counts this one too."""
+
+    run_id: int
+    number: int
+    classifier: str
+    attempts: int
+    products: tuple[ProductRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The chunk lost too many workers and became these chunks, still to be sent."""
+
+    run_id: int
+    numbers: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The chunk's only product lost too many workers; its failed outcome is published."""
+
+    run_id: int
+    product_id: str
+
+
+@transaction
+def take_chunk(
+    connection: sa.Connection,
+    run_id: int,
+    number: int,
+    taker: str,
+    lease_seconds: float,
+    max_attempts: int,
+) -> Chunk | Split | Lost | None:
+    """Take a chunk, as `taker` (a name that a repeated message keeps, so it may take it again).
+
+    None when there is nothing to do: no such chunk, it is closed, its run has ended, or another
+    taker gave a sign of life within the lease. A chunk that was begun `max_attempts` times and
+    never closed is split in halves, down to the one product that is to blame.
+    """
+    held = open_chunk(connection, run_id, number)
+    if held is None:
+        return None
+    if connection.scalar(
+        sa.select(held_by_another(chunk, taker, lease_seconds)).where(_this(run_id, number))
+    ):
+        return None
+    if held.attempts >= max_attempts:
+        return _give_up(connection, held)
+    connection.execute(
+        sa.update(chunk)
+        .where(_this(run_id, number))
+        .values(
+            state="taken",
+            attempts=chunk.c.attempts + 1,
+            taken_by=taker,
+            taken_at=sa.func.now(),
+        )
+    )
+    products = of_chunk(connection, run_id, number)
+    return Chunk(run_id, number, held.classifier, held.attempts + 1, products)
+
+
+@transaction
+def heartbeat(connection: sa.Connection, run_id: int, number: int, taker: str) -> bool:
+    """A sign of life; False when the work should stop: run ended, or the chunk is another's."""
+    is_running = sa.exists().where(run.c.run_id == run_id, run.c.state == "running")
+    updated = connection.execute(
+        sa.update(chunk)
+        .where(_this(run_id, number), _taken_by(taker), is_running)
+        .values(taken_at=sa.func.now())
+    )
+    return updated.rowcount == 1
+
+
+@transaction
+def release(connection: sa.Connection, run_id: int, number: int, taker: str, counted: bool) -> bool:
+    """Give a chunk back, for the next sweep to send; False when it is not `taker`'s any more.
+
+    A worker that shuts down in order gives its attempt back too (`counted` false). After an
+    unexpected error the attempt counts, or one bad product would be tried for ever.
+    """
+    updated = connection.execute(
+        sa.update(chunk)
+        .where(_this(run_id, number), _taken_by(taker))
+        .values(
+            state="ready",
+            attempts=chunk.c.attempts - (0 if counted else 1),
+            taken_by=None,
+            taken_at=None,
+            sent_at=None,
+        )
+    )
+    return updated.rowcount == 1
+
+
+def _this(run_id: int, number: int) -> sa.ColumnElement[bool]:
+    return sa.and_(chunk.c.run_id == run_id, chunk.c.number == number)
+
+
+def _taken_by(taker: str) -> sa.ColumnElement[bool]:
+    return sa.and_(chunk.c.state == "taken", chunk.c.taken_by == taker)
+
+
+def _give_up(connection: sa.Connection, held: "sa.Row[Any]") -> Split | Lost:
+    products = [row.product_id for row in of_chunk(connection, held.run_id, held.number)]
+    if len(products) > 1:
+        return _split(connection, held, products)
+    detail = (
+        f"Its worker ended {held.attempts} times without a result while this was the only product "
+        "in hand; read the worker's log, then use `mernet run retry`."
+    )
+    close_chunk(connection, held, [Failed(products[0], WORKER_LOST, detail)])
+    return Lost(held.run_id, products[0])
+
+
+def _split(connection: sa.Connection, held: "sa.Row[Any]", products: list[str]) -> Split:
+    last = connection.execute(
+        sa.select(sa.func.max(chunk.c.number)).where(chunk.c.run_id == held.run_id)
+    ).scalar_one()
+    numbers = (last + 1, last + 2)
+    middle = products[len(products) // 2]
+    member = run_product.c
+    connection.execute(
+        sa.insert(chunk), [{"run_id": held.run_id, "number": number} for number in numbers]
+    )
+    connection.execute(
+        sa.update(run_product)
+        .where(member.run_id == held.run_id, member.chunk_number == held.number)
+        .values(chunk_number=sa.case((member.product_id < middle, numbers[0]), else_=numbers[1]))
+    )
+    connection.execute(
+        sa.update(chunk)
+        .where(_this(held.run_id, held.number))
+        .values(state="split", closed_at=sa.func.now())
+    )
+    return Split(held.run_id, numbers)

@@ -1,0 +1,68 @@
+"""Which products belong to a run, in chunks."""
+
+import sqlalchemy as sa
+
+from db.tables import chunk, run
+
+# One statement, so that the foreign key from members to chunks is checked when both are written.
+# A failed outcome counts as one: failures are for `mernet run retry`.
+ENROL = sa.text("""
+WITH candidate AS (
+    SELECT
+        listed.product_id,
+        min(listed.position) AS position,
+        NOT run.again AND EXISTS (
+            SELECT FROM outcome
+            WHERE outcome.product_id = listed.product_id
+              AND outcome.classifier = run.classifier
+        ) AS has_outcome,
+        run.chunk_size
+    FROM listed CROSS JOIN run
+    WHERE run.run_id = :run_id
+    GROUP BY listed.product_id, run.run_id
+),
+member AS (
+    SELECT
+        product_id,
+        CASE WHEN NOT has_outcome THEN
+            1 + (row_number() OVER (PARTITION BY has_outcome ORDER BY position) - 1) / chunk_size
+        END AS chunk_number
+    FROM candidate
+),
+new_chunk AS (
+    INSERT INTO chunk (run_id, number)
+    SELECT DISTINCT CAST(:run_id AS integer), chunk_number
+    FROM member WHERE chunk_number IS NOT NULL
+)
+INSERT INTO run_product (run_id, product_id, chunk_number)
+SELECT :run_id, product_id, chunk_number FROM member
+""")
+
+
+def enrol(connection: sa.Connection, run_id: int) -> None:
+    """Make the products of the temporary table `listed` members of the run, in chunks by position.
+
+    A product that has an outcome under the run's classifier becomes a member without a chunk,
+    unless the run does them again. The run is running afterwards, or finished if it has no chunk.
+    """
+    connection.execute(ENROL, {"run_id": run_id})
+    has_chunk = sa.exists().where(chunk.c.run_id == run_id)
+    connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == run_id)
+        .values(
+            state=sa.case((has_chunk, "running"), else_="finished"),
+            finished_at=sa.case((has_chunk, None), else_=sa.func.now()),
+        )
+    )
+
+
+def never_sent(connection: sa.Connection, run_id: int) -> list[int]:
+    """The numbers of the run's ready chunks for which no message was sent yet."""
+    return list(
+        connection.execute(
+            sa.select(chunk.c.number)
+            .where(chunk.c.run_id == run_id, chunk.c.state == "ready", chunk.c.sent_at.is_(None))
+            .order_by(chunk.c.number)
+        ).scalars()
+    )

@@ -1,0 +1,95 @@
+"""Proof that a run is complete and that what is published is what the scores say."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from db.engine import transaction
+from db.ledger.runs import RunState, read_run
+
+# The keys of the tables already refuse a second outcome of one product. What they cannot refuse is
+# one image under two versions of its name.
+COUNTS = sa.text("""
+SELECT
+    count(*) AS listed,
+    count(*) FILTER (WHERE outcome.state = 'classified') AS classified,
+    count(*) FILTER (WHERE outcome.state = 'failed') AS failed,
+    count(*) FILTER (WHERE outcome.state IS NULL) AS missing,
+    count(*) - count(DISTINCT product.name_key) AS twice
+FROM run_product
+JOIN run USING (run_id)
+JOIN product USING (product_id)
+LEFT JOIN outcome
+    ON outcome.product_id = run_product.product_id AND outcome.classifier = run.classifier
+WHERE run.run_id = :run_id
+""")
+
+# Derived another way than publishing does: by subscript, class by class.
+WRONG_ROWS = sa.text("""
+WITH member AS (
+    SELECT run_product.product_id, classifier.sha256, classifier.threshold
+    FROM run_product
+    JOIN run USING (run_id)
+    JOIN classifier ON classifier.sha256 = run.classifier
+    WHERE run.run_id = :run_id
+),
+implied AS (
+    SELECT outcome.product_id, image_class.code, outcome.scores[image_class.position] AS score
+    FROM member
+    JOIN outcome
+        ON outcome.product_id = member.product_id AND outcome.classifier = member.sha256
+    CROSS JOIN image_class
+    WHERE outcome.scores[image_class.position] > member.threshold
+),
+published AS (
+    SELECT classification.product_id, classification.class AS code, classification.probability
+    FROM member
+    JOIN classification
+        ON classification.product_id = member.product_id
+        AND classification.classifier = member.sha256
+)
+SELECT count(*)
+FROM implied FULL JOIN published USING (product_id, code)
+WHERE implied.score IS DISTINCT FROM published.probability
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What the listing, the outcomes and the published table say of one run's products.
+
+    `missing` have no outcome; `twice` are listed under a second version of a name; `wrong_rows`
+    are classifications that the scores do not imply, lack, or have with another probability.
+    """
+
+    run_id: int
+    state: RunState
+    listed: int
+    classified: int
+    failed: int
+    missing: int
+    twice: int
+    wrong_rows: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run is finished, complete, without doubles, and published as scored."""
+        complete = self.listed == self.classified + self.failed
+        return (
+            self.state is RunState.FINISHED
+            and complete
+            and not (self.missing or self.twice or self.wrong_rows)
+        )
+
+
+@transaction
+def reconcile(connection: sa.Connection, run_id: int | None = None) -> Reconciliation:
+    """Compare the listing, outcomes and published rows of a run, or the latest; `UnknownRun`."""
+    run = read_run(connection, run_id)
+    key = {"run_id": run.run_id}
+    return Reconciliation(
+        run_id=run.run_id,
+        state=run.state,
+        **connection.execute(COUNTS, key).one()._asdict(),
+        wrong_rows=connection.execute(WRONG_ROWS, key).scalar_one(),
+    )

@@ -1,0 +1,217 @@
+"""Runs: one pass over a list of products, from its request to its end."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from db import classifiers
+from db.engine import transaction
+from db.errors import RunClosed, UnknownRun
+from db.ledger.members import enrol
+from db.tables import run
+
+EXAMPLES_KEPT = 20
+
+
+class RunKind(StrEnum):
+    """Where a run's products come from: a listing of archives, or the failures so far."""
+
+    FULL = "full"
+    RETRY = "retry"
+
+
+class RunState(StrEnum):
+    """Listing, then running, then one of three ends."""
+
+    LISTING = "listing"
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left to do."""
+        return self in (RunState.LISTING, RunState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutCount:
+    """How many products were left out for one reason, and the names of some of them."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A full run to be made.
+
+    `archives` are names, URLs or paths as `pds.archive.resolve` reads them; `products` is 'edr',
+    'rdr' or 'any'; `again` also classifies what the current classifier has an outcome of.
+    """
+
+    archives: tuple[str, ...]
+    mirror: str | None = None
+    products: str = "edr"
+    chunk_size: int = 32
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the ledger has it; `classifier` is the sha256 of the one it uses throughout."""
+
+    run_id: int
+    kind: RunKind
+    state: RunState
+    classifier: str
+    archives: tuple[str, ...]
+    mirror: str | None
+    products: str
+    chunk_size: int
+    again: bool
+    left_out: Mapping[str, LeftOutCount]
+    rows_read: int
+    attempts: int
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+RUN_COLUMNS = tuple(run.c[name] for name in Run.__dataclass_fields__)
+
+
+def create_run(engine: sa.Engine, new: NewRun) -> Run:
+    """A full run under the current classifier, waiting to be listed.
+
+    Raises `UnknownClassifier` when no classifier is current.
+    """
+    with engine.begin() as connection:
+        return _insert(connection, kind=RunKind.FULL, state=RunState.LISTING, **asdict(new))
+
+
+def create_retry(engine: sa.Engine, chunk_size: int = 32, reason: str | None = None) -> Run:
+    """A run over the products that failed under the current classifier, with `reason` if given.
+
+    Its chunks are ready at once; with no such product it is finished at once. Raises
+    `UnknownClassifier` when no classifier is current.
+    """
+    with engine.begin() as connection:
+        made = _insert(
+            connection,
+            kind=RunKind.RETRY,
+            state=RunState.RUNNING,
+            archives=(),
+            products="any",
+            chunk_size=chunk_size,
+            again=True,
+        )
+        connection.execute(FAILED_PRODUCTS, {"classifier": made.classifier, "reason": reason})
+        enrol(connection, made.run_id)
+        return read_run(connection, made.run_id)
+
+
+@transaction
+def get_run(connection: sa.Connection, run_id: int | None = None) -> Run:
+    """The run of this number, or the latest; raises `UnknownRun`."""
+    return read_run(connection, run_id)
+
+
+@transaction
+def list_runs(connection: sa.Connection, limit: int = 100) -> list[Run]:
+    """The latest runs, newest first."""
+    rows = connection.execute(sa.select(*RUN_COLUMNS).order_by(run.c.run_id.desc()).limit(limit))
+    return [to_run(row) for row in rows]
+
+
+@transaction
+def cancel_run(connection: sa.Connection, run_id: int) -> Run:
+    """End an open run: nothing of it is taken or published from now on.
+
+    Raises `RunClosed` when the run has ended otherwise, `UnknownRun` when there is none.
+    """
+    found = read_run(connection, run_id, lock=True)
+    if found.state is RunState.CANCELLED:
+        return found
+    if not found.state.is_open:
+        raise RunClosed(f"Run {run_id} is {found.state} already; there is nothing to cancel.")
+    return end_run(connection, run_id, RunState.CANCELLED)
+
+
+@transaction
+def fail_run(connection: sa.Connection, run_id: int, error: str) -> Run:
+    """End an open run that cannot go on, saying why in a sentence; an ended one stays as is."""
+    found = read_run(connection, run_id, lock=True)
+    return end_run(connection, run_id, RunState.FAILED, error) if found.state.is_open else found
+
+
+FAILED_PRODUCTS = sa.text("""
+CREATE TEMPORARY TABLE listed ON COMMIT DROP AS
+SELECT product_id, row_number() OVER (ORDER BY product_id) AS position
+FROM outcome
+WHERE classifier = :classifier AND state = 'failed'
+  AND (CAST(:reason AS text) IS NULL OR reason = :reason)
+""")
+
+
+def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) -> Run:
+    """`get_run` inside an open transaction; with `lock`, nobody else changes the run meanwhile."""
+    query = sa.select(*RUN_COLUMNS).order_by(run.c.run_id.desc()).limit(1)
+    if run_id is not None:
+        query = query.where(run.c.run_id == run_id)
+    if lock:
+        query = query.with_for_update(key_share=True)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise UnknownRun(
+            "There is no run yet; start one with `mernet run full`."
+            if run_id is None
+            else f"There is no run {run_id}; `mernet run list` shows those there are."
+        )
+    return to_run(row)
+
+
+def end_run(
+    connection: sa.Connection, run_id: int, state: RunState, error: str | None = None
+) -> Run:
+    """Write the end of a run that the open transaction has locked."""
+    row = connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == run_id)
+        .values(state=state, error=error, finished_at=sa.func.now())
+        .returning(*RUN_COLUMNS)
+    ).one()
+    return to_run(row)
+
+
+def to_run(row: "sa.Row[Any]") -> Run:
+    """A row of `RUN_COLUMNS` as a `Run`."""
+    values = row._asdict()
+    left_out = {
+        reason: LeftOutCount(entry["count"], tuple(entry["examples"]))
+        for reason, entry in values["left_out"].items()
+    }
+    return Run(
+        **values
+        | {
+            "kind": RunKind(values["kind"]),
+            "state": RunState(values["state"]),
+            "archives": tuple(values["archives"]),
+            "left_out": left_out,
+        }
+    )
+
+
+def _insert(connection: sa.Connection, **values: Any) -> Run:
+    current = classifiers.current_in(connection)
+    row = connection.execute(
+        sa.insert(run)
+        .values(values | {"classifier": current.sha256, "archives": list(values["archives"])})
+        .returning(*RUN_COLUMNS)
+    ).one()
+    return to_run(row)

@@ -1,0 +1,79 @@
+"""The sweep: which messages to send again because nothing has moved."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from db.engine import transaction
+from db.ledger.members import never_sent
+from db.tables import chunk, run
+
+# A message is due when none was sent, when the last was sent long ago, or when the taker that it
+# brought has gone silent. A ready chunk has no taker; a silent taker's chunk is due once, then
+# again only after the resend time.
+STALE = sa.text("""
+WITH work AS (
+    SELECT run_id, NULL::integer AS number, taken_at, sent_at
+    FROM run WHERE state = 'listing'
+    UNION ALL
+    SELECT chunk.run_id, chunk.number, chunk.taken_at, chunk.sent_at
+    FROM chunk JOIN run USING (run_id)
+    WHERE run.state = 'running' AND chunk.state IN ('ready', 'taken')
+)
+SELECT run_id, number FROM work
+WHERE (taken_at IS NULL OR taken_at <= now() - make_interval(secs => :lease_seconds))
+  AND (
+    sent_at IS NULL OR sent_at < taken_at
+    OR sent_at <= now() - make_interval(secs => :resend_seconds)
+  )
+ORDER BY run_id, number NULLS FIRST
+""")
+
+
+@transaction
+def stale(
+    connection: sa.Connection, lease_seconds: float, resend_seconds: float
+) -> list[tuple[int, int | None]]:
+    """The (run, chunk number) to send a message for; the number is None for a run's listing."""
+    rows = connection.execute(
+        STALE, {"lease_seconds": lease_seconds, "resend_seconds": resend_seconds}
+    )
+    return [(row.run_id, row.number) for row in rows]
+
+
+@transaction
+def unsent(connection: sa.Connection, run_id: int) -> list[int]:
+    """The numbers of the run's ready chunks for which no message was sent yet."""
+    return never_sent(connection, run_id)
+
+
+@transaction
+def mark_listing_sent(connection: sa.Connection, run_id: int) -> None:
+    """Note that the message for the run's listing was sent."""
+    connection.execute(sa.update(run).where(run.c.run_id == run_id).values(sent_at=sa.func.now()))
+
+
+@transaction
+def mark_sent(connection: sa.Connection, run_id: int, numbers: Collection[int]) -> None:
+    """Note that the messages for these chunks of a run were sent."""
+    connection.execute(
+        sa.update(chunk)
+        .where(chunk.c.run_id == run_id, chunk.c.number.in_(numbers))
+        .values(sent_at=sa.func.now())
+    )
+
+
+@contextmanager
+def exclusive(engine: sa.Engine, name: str) -> Iterator[bool]:
+    """Whether this process alone does what `name` says, until the block ends; it never waits."""
+    key = {"name": f"mernet {name}"}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        locked = connection.execute(
+            sa.text("SELECT pg_try_advisory_lock(hashtext(:name))"), key
+        ).scalar_one()
+        try:
+            yield locked
+        finally:
+            if locked:
+                connection.execute(sa.text("SELECT pg_advisory_unlock(hashtext(:name))"), key)

@@ -1,0 +1,178 @@
+"""Results in: what became of a chunk's products replaces what was published of them before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from db.engine import transaction
+from db.errors import OutcomeRefused
+from db.tables import chunk, classification, outcome, run, run_product
+
+CLASS_COUNT = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A product that the classifier scored: 25 probabilities in the order of the chain."""
+
+    product_id: str
+    scores: Sequence[float] | npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A product that could not be scored: a short reason to count by, and the sentence to read."""
+
+    product_id: str
+    reason: str
+    detail: str
+
+
+Outcome = Classified | Failed
+
+# Scores are compared as they are stored, `real` with `real`: a double 0.9 would publish or drop the
+# boundary by accident.
+PUBLISH_CLASSES = sa.text("""
+INSERT INTO classification (product_id, classifier, class, probability)
+SELECT outcome.product_id, outcome.classifier, image_class.code, scored.probability
+FROM outcome
+JOIN classifier ON classifier.sha256 = outcome.classifier
+CROSS JOIN unnest(outcome.scores) WITH ORDINALITY AS scored (probability, position)
+JOIN image_class ON image_class.position = scored.position
+WHERE outcome.classifier = :classifier
+  AND outcome.product_id = ANY (:product_ids)
+  AND scored.probability > classifier.threshold
+ORDER BY outcome.product_id, image_class.code
+""")
+
+
+@transaction
+def publish_chunk(
+    connection: sa.Connection, run_id: int, number: int, outcomes: Sequence[Outcome]
+) -> bool:
+    """Publish the outcomes of a chunk, close it, and finish its run with the last one.
+
+    False, and nothing is written, when there is nothing to do: the chunk was closed already or was
+    split, or its run has ended. Who holds the chunk does not matter, since outcomes depend on the
+    images and the classifier alone.
+    Raises `OutcomeRefused` unless there is exactly one outcome for each product of the chunk.
+    """
+    held = open_chunk(connection, run_id, number)
+    if held is None:
+        return False
+    close_chunk(connection, held, outcomes)
+    return True
+
+
+def open_chunk(connection: sa.Connection, run_id: int, number: int) -> "sa.Row[Any] | None":
+    """Lock a run and then its chunk until the transaction ends: always in this order, no deadlock.
+
+    The chunk's row with the run's `classifier`, or None unless the run is running and the chunk is
+    ready or taken.
+    """
+    classifier = connection.execute(
+        sa.select(run.c.classifier)
+        .where(run.c.run_id == run_id, run.c.state == "running")
+        .with_for_update(key_share=True)
+    ).scalar_one_or_none()
+    if classifier is None:
+        return None
+    return connection.execute(
+        sa.select(chunk, sa.literal(classifier).label("classifier"))
+        .where(
+            chunk.c.run_id == run_id,
+            chunk.c.number == number,
+            chunk.c.state.in_(("ready", "taken")),
+        )
+        .with_for_update(of=chunk, key_share=True)
+    ).one_or_none()
+
+
+def close_chunk(
+    connection: sa.Connection, held: "sa.Row[Any]", outcomes: Sequence[Outcome]
+) -> None:
+    """Publish the outcomes of the chunk that `open_chunk` gave, and close it."""
+    ordered = sorted(outcomes, key=lambda each: each.product_id)
+    _refuse_other_products(connection, held, [each.product_id for each in ordered])
+    _replace(connection, held, ordered)
+    connection.execute(
+        sa.update(chunk)
+        .where(chunk.c.run_id == held.run_id, chunk.c.number == held.number)
+        .values(state="done", closed_at=sa.func.now())
+    )
+    connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == held.run_id, ~_has_open_chunk(held.run_id))
+        .values(state="finished", finished_at=sa.func.now())
+    )
+
+
+def _replace(connection: sa.Connection, held: "sa.Row[Any]", ordered: list[Outcome]) -> None:
+    """Outcomes first: their row locks, taken in order of the names, keep other runs away."""
+    product_ids = [each.product_id for each in ordered]
+    statement = insert(outcome)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["product_id", "classifier"],
+            set_={
+                name: statement.excluded[name]
+                for name in ("run_id", "state", "scores", "reason", "detail", "attempts")
+            }
+            | {"finished_at": sa.func.now()},
+        ),
+        [_row(each, held) for each in ordered],
+    )
+    connection.execute(
+        sa.delete(classification).where(
+            classification.c.classifier == held.classifier,
+            classification.c.product_id == sa.any_(sa.literal(product_ids, sa.ARRAY(sa.Text))),
+        )
+    )
+    connection.execute(PUBLISH_CLASSES, {"classifier": held.classifier, "product_ids": product_ids})
+
+
+def _row(each: Outcome, held: "sa.Row[Any]") -> dict[str, Any]:
+    return {
+        "product_id": each.product_id,
+        "classifier": held.classifier,
+        "run_id": held.run_id,
+        "attempts": max(held.attempts, 1),
+        "state": "failed" if isinstance(each, Failed) else "classified",
+        "scores": _scores(each) if isinstance(each, Classified) else None,
+        "reason": each.reason if isinstance(each, Failed) else None,
+        "detail": each.detail if isinstance(each, Failed) else None,
+    }
+
+
+def _scores(classified: Classified) -> list[float]:
+    scores = np.asarray(classified.scores, dtype=np.float32)
+    if scores.shape != (CLASS_COUNT,) or not ((scores >= 0) & (scores <= 1)).all():
+        raise OutcomeRefused(
+            f"The scores of {classified.product_id} are not {CLASS_COUNT} probabilities from 0 to "
+            "1; check the classifier's checkpoint."
+        )
+    return [float(score) for score in scores]
+
+
+def _refuse_other_products(
+    connection: sa.Connection, held: "sa.Row[Any]", product_ids: list[str]
+) -> None:
+    expected = connection.execute(
+        sa.select(run_product.c.product_id)
+        .where(run_product.c.run_id == held.run_id, run_product.c.chunk_number == held.number)
+        .order_by(run_product.c.product_id)
+    ).scalars()
+    if product_ids != list(expected):
+        raise OutcomeRefused(
+            f"Chunk {held.number} of run {held.run_id} needs exactly one outcome for each of its "
+            "products; take the chunk again and publish what it holds."
+        )
+
+
+def _has_open_chunk(run_id: int) -> sa.Exists:
+    return sa.exists().where(chunk.c.run_id == run_id, chunk.c.state.in_(("ready", "taken")))

@@ -1,0 +1,247 @@
+"""Results out: products by class, class counts, and all scores of one product."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+import sqlalchemy as sa
+
+from db import classifiers
+from db.engine import transaction
+from db.errors import QueryRefused, UnknownProduct
+
+LARGEST_PAGE = 1000
+
+# Reads the first class in the order of the index `classification_search`; what else is asked of a
+# product is looked up by key, until the page is full. Probabilities are compared as `real`, as they
+# are stored.
+SEARCH = sa.text("""
+SELECT
+    hit.product_id, hit.confidence, hit.rover, hit.sol, hit.site, hit.drive, hit.start_time,
+    hit.local_solar_time, hit.image_url, hit.browse_url, asked.probabilities
+FROM atlas_search AS hit
+CROSS JOIN LATERAL (
+    SELECT jsonb_object_agg(class, probability) AS probabilities, count(*) AS present
+    FROM classification
+    WHERE product_id = hit.product_id
+      AND classifier = (SELECT sha256 FROM classifier WHERE is_current)
+      AND class = ANY (:classes)
+      AND probability >= CAST(:min_probability AS real)
+) AS asked
+WHERE hit.class = :first_class
+  AND hit.confidence >= CAST(:min_probability AS real)
+  AND asked.present = cardinality(:classes)
+  AND NOT EXISTS (
+    SELECT FROM classification
+    WHERE product_id = hit.product_id
+      AND classifier = (SELECT sha256 FROM classifier WHERE is_current)
+      AND class = ANY (:without)
+  )
+  AND (CAST(:rover AS text) IS NULL OR lower(hit.rover) = lower(:rover))
+  AND (CAST(:first_sol AS integer) IS NULL OR hit.sol >= :first_sol)
+  AND (CAST(:last_sol AS integer) IS NULL OR hit.sol <= :last_sol)
+  AND (
+    CAST(:after_id AS text) IS NULL
+    OR (
+        hit.confidence <= CAST(:after_probability AS real)
+        AND (hit.confidence < CAST(:after_probability AS real) OR hit.product_id > :after_id)
+    )
+  )
+ORDER BY hit.confidence DESC, hit.product_id
+LIMIT :limit
+""")
+
+CLASS_COUNTS = sa.text("""
+SELECT image_class.code, image_class.name, count(atlas_search.product_id) AS images
+FROM image_class LEFT JOIN atlas_search ON atlas_search.class = image_class.code
+GROUP BY image_class.code ORDER BY image_class.position
+""")
+
+SCORES = sa.text("""
+SELECT
+    image_class.code, image_class.name,
+    outcome.scores[image_class.position] AS probability,
+    classification.product_id IS NOT NULL AS published
+FROM outcome
+CROSS JOIN image_class
+LEFT JOIN classification
+    ON classification.product_id = outcome.product_id
+    AND classification.classifier = outcome.classifier
+    AND classification.class = image_class.code
+WHERE outcome.product_id = :product_id AND outcome.classifier = :classifier
+ORDER BY image_class.position
+""")
+
+FAILURE = sa.text("""
+SELECT outcome.reason, outcome.detail
+FROM product LEFT JOIN outcome
+    ON outcome.product_id = product.product_id AND outcome.classifier = :classifier
+WHERE product.product_id = :product_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page ended: the first class's probability and the product of its last hit."""
+
+    probability: float
+    product_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Products that show all of `classes` and none of `without`, best in the first class first.
+
+    Classes are codes or names, in any case; `sols` are inclusive and open where None;
+    `min_probability` holds for each of `classes`; `after` continues a page.
+    """
+
+    classes: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    rover: str | None = None
+    sols: tuple[int | None, int | None] = (None, None)
+    min_probability: float = 0.0
+    limit: int = 50
+    after: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A product found, with the published probability of each class that was asked for."""
+
+    product_id: str
+    probabilities: Mapping[str, float]
+    rover: str
+    sol: int | None
+    site: int | None
+    drive: int | None
+    start_time: datetime | None
+    local_solar_time: str | None
+    image_url: str
+    browse_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Up to `limit` hits; `next` is where to continue, None when this was the last page."""
+
+    hits: tuple[Hit, ...]
+    next: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How many images show a class."""
+
+    code: str
+    name: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The calibrated probability of one class in one product, and whether it is published."""
+
+    code: str
+    name: str
+    probability: float
+    published: bool
+
+
+@transaction
+def search(connection: sa.Connection, query: Query) -> Page:
+    """A page of products under the current classifier, superseded versions absent.
+
+    Following `next` visits every hit once, while nothing is published meanwhile. Raises
+    `QueryRefused` for an unknown class, no class, or a value out of range; `UnknownClassifier`
+    when no classifier is current.
+    """
+    classifiers.current_in(connection)
+    classes = _codes(connection, query.classes)
+    if not classes:
+        raise QueryRefused("Name at least one class to search for, such as sky.")
+    rows = connection.execute(
+        SEARCH,
+        _range_parameters(query)
+        | {
+            "classes": classes,
+            "first_class": classes[0],
+            "without": _codes(connection, query.without),
+        },
+    ).all()
+    hits = tuple(_hit(row) for row in rows[: query.limit])
+    if len(rows) <= query.limit:
+        return Page(hits, None)
+    last = rows[query.limit - 1]
+    return Page(hits, Place(last.confidence, last.product_id))
+
+
+@transaction
+def class_counts(connection: sa.Connection) -> list[ClassCount]:
+    """For each of the 25 classes, in chain order, how many images show it."""
+    return [ClassCount(*row) for row in connection.execute(CLASS_COUNTS)]
+
+
+@transaction
+def scores_of(connection: sa.Connection, product_id: str) -> list[Score]:
+    """All 25 scores of a product under the current classifier, in chain order.
+
+    Raises `UnknownProduct` when there are none, and says why.
+    """
+    key = {
+        "product_id": product_id.upper(),
+        "classifier": classifiers.current_in(connection).sha256,
+    }
+    scores = [Score(*row) for row in connection.execute(SCORES, key)]
+    if not scores or scores[0].probability is None:
+        raise UnknownProduct(_why_no_scores(connection, key))
+    return scores
+
+
+def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> str:
+    product_id = key["product_id"]
+    found = connection.execute(FAILURE, key).one_or_none()
+    if found is None:
+        return f"No product {product_id} was ever listed; check the name's 27 characters."
+    if found.reason is None:
+        return f"{product_id} is listed but not classified yet; see `mernet status`."
+    return f"{product_id} failed ({found.reason}: {found.detail}); use `mernet run retry`."
+
+
+def _codes(connection: sa.Connection, wanted: tuple[str, ...]) -> list[str]:
+    """The codes of classes given as code or name, without doubles."""
+    rows = connection.execute(sa.text("SELECT code, name FROM image_class ORDER BY position"))
+    by_word = {word.lower(): row.code for row in rows for word in row}
+    codes = list(dict.fromkeys(by_word.values()))
+    for word in wanted:
+        if word.lower() not in by_word:
+            close = get_close_matches(word.lower(), by_word)
+            hint = f"did you mean {' or '.join(close)}? " if close else ""
+            raise QueryRefused(f"No class is called {word!r}; {hint}The codes: {', '.join(codes)}.")
+    return list(dict.fromkeys(by_word[word.lower()] for word in wanted))
+
+
+def _range_parameters(query: Query) -> dict[str, object]:
+    if not 1 <= query.limit <= LARGEST_PAGE:
+        raise QueryRefused(f"A page holds 1 to {LARGEST_PAGE} products, not {query.limit}.")
+    if not 0 <= query.min_probability <= 1:
+        raise QueryRefused(f"A probability lies between 0 and 1; {query.min_probability} does not.")
+    first_sol, last_sol = query.sols
+    if first_sol is not None and last_sol is not None and first_sol > last_sol:
+        raise QueryRefused(f"Sols {first_sol} to {last_sol} are no range; give the earlier first.")
+    return {
+        "min_probability": query.min_probability,
+        "rover": query.rover,
+        "first_sol": first_sol,
+        "last_sol": last_sol,
+        "after_probability": query.after.probability if query.after else None,
+        "after_id": query.after.product_id if query.after else None,
+        "limit": query.limit + 1,  # one more tells whether there is a next page
+    }
+
+
+def _hit(row: "sa.Row[tuple[object, ...]]") -> Hit:
+    values = row._asdict()
+    del values["confidence"]
+    return Hit(**values)

@@ -1,0 +1,127 @@
+"""A loaded classifier: renderings in, 25 calibrated marginal probabilities out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import checkpoint
+from model.backbone import Backbone, extract_features, restore
+from model.chain import ChainHead
+from model.checkpoint import Header
+from model.errors import CheckpointError, ModelError, OutOfDeviceMemoryError, RenderingError
+
+Precision = Literal["float32", "bfloat16"]
+
+BATCH_SIZES = {"cuda": 64, "cpu": 8}
+SMALLEST_SIDE = 8
+
+
+class Classifier:
+    """One checkpoint on one device. A probability depends on the rendering and the checkpoint alone."""
+
+    def __init__(
+        self, header: Header, backbone: Backbone, chain: ChainHead, sha256: str, batch_size: int
+    ) -> None:
+        self.header = header
+        self.sha256 = sha256
+        self.batch_size = batch_size
+        self._backbone = backbone
+        self._chain = chain
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        device: str | None = None,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        precision: Precision = "float32",
+    ) -> Self:
+        """Read a checkpoint onto a device.
+
+        device: "cpu", "cuda", "cuda:1"; by default CUDA where there is one. batch_size: images a
+        pass, by default 64 on CUDA and 8 on a CPU. threads: torch's threads on a CPU, set for the
+        whole process. precision: of the backbone; bfloat16 is faster on some devices and changes
+        results slightly.
+
+        Raises CheckpointError where the file does not load or its weights do not fit, ModelError
+        where the device is not there or a number is not positive.
+        """
+        target = _device(device)
+        if min(batch_size or 1, threads or 1) < 1:
+            raise ModelError("batch size and threads must be at least 1")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        loaded = checkpoint.load(path)
+        try:
+            tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
+            backbone = restore(loaded.header.backbone, tensors)
+        except ModelError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        if loaded.chain.weight.shape[1] != backbone.feature_count:
+            raise CheckpointError(
+                f"{path}: the chain expects {loaded.chain.weight.shape[1]} features, "
+                f"{backbone.name} gives {backbone.feature_count}"
+            )
+        backbone.network.to(target, getattr(torch, precision))
+        size = batch_size or BATCH_SIZES.get(target.type, BATCH_SIZES["cpu"])
+        return cls(loaded.header, backbone, loaded.chain, checkpoint.sha256_of(path), size)
+
+    @property
+    def threshold(self) -> np.float32:
+        """A class is published where its probability, as float32, is strictly greater."""
+        return np.float32(self.header.threshold)
+
+    def probabilities(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Calibrated marginals (N, 25) float32, classes in chain order, of 8-bit grey renderings.
+
+        Renderings are 2-D uint8 arrays, at least 8 x 8, of any sizes.
+
+        Raises RenderingError naming the index of one that is something else, and
+        OutOfDeviceMemoryError where even one image does not fit the device.
+        """
+        for index, rendering in enumerate(renderings):
+            _check(rendering, index)
+        marginals = self._chain.marginals(self._features(renderings), self.header.chain)
+        return self.header.calibration.apply(marginals).astype(np.float32)
+
+    def _features(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """All features from one batch size: on out-of-memory all are computed again, in halves."""
+        while True:
+            try:
+                return extract_features(
+                    self._backbone, renderings, self.header.input_size, self.batch_size
+                )
+            except torch.cuda.OutOfMemoryError as error:
+                if self.batch_size == 1:
+                    raise OutOfDeviceMemoryError(
+                        "one image does not fit the device's memory; stop other programs on it, "
+                        "or classify on the CPU"
+                    ) from error
+                self.batch_size //= 2
+            torch.cuda.empty_cache()
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ModelError(f"unknown device {name!r}; use cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"there is no CUDA device {device}; use cpu, or look at nvidia-smi")
+    return device
+
+
+def _check(rendering: NDArray[np.uint8], index: int) -> None:
+    if not isinstance(rendering, np.ndarray) or rendering.dtype != np.uint8:
+        kind = getattr(rendering, "dtype", type(rendering).__name__)
+        raise RenderingError(f"rendering {index} is {kind}, it must be a uint8 array")
+    if rendering.ndim != 2 or min(rendering.shape) < SMALLEST_SIDE:
+        raise RenderingError(
+            f"rendering {index} has shape {rendering.shape}, it must have two dimensions of at "
+            f"least {SMALLEST_SIDE} pixels"
+        )

@@ -1,0 +1,1 @@
+"""What only learning needs: fitting a chain head and its calibration."""

@@ -1,0 +1,1 @@
+"""The archive: which products exist, their bytes, their pixels."""

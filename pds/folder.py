@@ -1,0 +1,59 @@
+"""A plain folder of product files on disk: names select, labels tell the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pds import pds3, pds4
+from pds.archive import Archive
+from pds.disk import MAX_PRODUCT_BYTES, open_file, path_of, read_file
+from pds.errors import BadArchiveError, BadNameError, DecodeError, FetchError
+from pds.label import LabelFacts
+from pds.product import Product, ProductName
+from pds.selection import LeftOut, LeftOutReason, Selection
+
+
+def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | LeftOut]:
+    """Every file of a folder and its subfolders, sorted, as the product it is or as left out.
+
+    A file with an .xml file of the same stem beside it is a PDS4 product; the pair counts once.
+    Raises BadArchiveError if the folder holds no file.
+    """
+    folder = path_of(archive.url)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise BadArchiveError(f"{folder} holds no file; give a folder of product files")
+    images = [path for path in files if path.suffix.lower() != pds4.LABEL_SUFFIX]
+    for path in images:
+        yield _read_image(path, selection)
+    described = {path.with_suffix("") for path in images}
+    for path in files:
+        if path.suffix.lower() == pds4.LABEL_SUFFIX and path.with_suffix("") not in described:
+            yield LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
+
+
+def _read_image(path: Path, selection: Selection) -> Product | LeftOut:
+    """One file, judged by its name first and by its label if the name is wanted."""
+    try:
+        name = ProductName.parse(path.name)
+    except BadNameError:
+        return LeftOut(path.name, LeftOutReason.UNREADABLE_NAME)
+    reason = selection.reason_against_name(name)
+    if reason:
+        return LeftOut(path.name, reason)
+    label_path = pds4.label_beside(path)
+    try:
+        facts = _facts(path, label_path)
+    except (DecodeError, FetchError):
+        return LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
+    return selection.product(name, facts, path.as_uri(), label_path and label_path.as_uri())
+
+
+def _facts(path: Path, label_path: Path | None) -> LabelFacts:
+    """The facts of a file's label, attached or beside it, without reading the pixels."""
+    if label_path is None:
+        with open_file(path, MAX_PRODUCT_BYTES) as file:
+            return pds3.read_label(file.read(pds3.MAX_LABEL_BYTES), path.name)
+    label = pds4.read_label(read_file(label_path, MAX_PRODUCT_BYTES), label_path.name)
+    if label.file_name != path.name:
+        raise DecodeError(f"{label_path.name} is the label of {label.file_name}, not {path.name}")
+    return label.facts

@@ -1,0 +1,209 @@
+"""PDS3 index tables: a label that gives the shape, and a table of one product a row."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import IO
+from urllib.parse import quote, urljoin
+
+import pvl
+from pvl.exceptions import LexerError, ParseError, QuantityError
+
+from pds.archive import Archive, ArchiveKind
+from pds.errors import BadIndexError, BadNameError, NotFoundError
+from pds.fetch import Fetcher
+from pds.label import text_or_none, time_or_none, whole_or_none
+from pds.product import Product, ProductName
+from pds.selection import LeftOut, LeftOutReason, Selection
+
+REQUIRED = ("PATH_NAME", "FILE_NAME", "LINES", "LINE_SAMPLES")
+OPTIONAL = ("PLANET_DAY_NUMBER", "START_TIME", "LOCAL_TRUE_SOLAR_TIME")
+INDEXES = {
+    "edr": ("edrindex.lbl",),
+    "rdr": ("rdrindex.lbl",),
+    "any": ("edrindex.lbl", "rdrindex.lbl"),
+}
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB
+MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
+LABEL_ERRORS = (LexerError, ParseError, QuantityError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """A table's shape by its label: fields in a row, and the field where each column begins."""
+
+    table_name: str
+    fields: int
+    first_field: dict[str, int]
+
+
+def parse_label(data: bytes, name: str) -> TableShape:
+    """The shape of the table that an index label (ODL) describes.
+
+    A column with ITEMS is that many fields and shifts all columns after it. Raises BadIndexError.
+    """
+    if len(data) > MAX_LABEL_BYTES:
+        raise BadIndexError(f"{name} has {len(data)} bytes, too many for the label of a table")
+    try:
+        label = pvl.loads(data.decode("latin-1"))
+        table_name = str(label["^INDEX_TABLE"])
+        columns = label["INDEX_TABLE"].getall("COLUMN")
+        sizes = [(str(column["NAME"]), int(column.get("ITEMS", 1))) for column in columns]
+    except (*LABEL_ERRORS, AttributeError) as error:
+        raise BadIndexError(f"{name} is no label of an index table: {error!r}") from error
+    first_field: dict[str, int] = {}
+    fields = 0
+    for column, items in sizes:
+        first_field[column] = fields
+        fields += items
+    return TableShape(table_name, fields, first_field)
+
+
+def read_index(
+    archive: Archive, selection: Selection, fetcher: Fetcher
+) -> Iterator[Product | LeftOut]:
+    """Every row of an archive's index tables, in order, as the product it lists or as left out.
+
+    Raises BadIndexError if a table cannot be used at all, FetchError if it cannot be had.
+    """
+    if archive.kind is ArchiveKind.VOLUME:
+        for label_name in INDEXES[selection.products]:
+            label_url = urljoin(archive.url, f"index/{label_name}")
+            yield from _read_table(label_url, None, selection, fetcher)
+    elif archive.url.lower().endswith(".lbl"):
+        yield from _read_table(archive.url, None, selection, fetcher)
+    else:
+        yield from _read_table(_label_beside(archive.url), archive.url, selection, fetcher)
+
+
+def _read_table(
+    label_url: str, table_url: str | None, selection: Selection, fetcher: Fetcher
+) -> Iterator[Product | LeftOut]:
+    """The rows of one table; where its URL is not given, its label names it."""
+    shape = parse_label(fetcher.fetch(label_url), label_url)
+    reader = RowReader(shape, _base_url(label_url), selection)
+    missing = [column for column in REQUIRED if column not in shape.first_field]
+    if missing:
+        raise BadIndexError(
+            f"{label_url} describes a table without {', '.join(missing)}, so its products cannot "
+            "be located; give the index of an operations volume"
+        )
+    urls = [table_url] if table_url else _table_urls(label_url, shape.table_name)
+    readable = False
+    with ExitStack() as stack:
+        for number, line in enumerate(_lines(_first_existing(urls, fetcher, stack), urls[0]), 1):
+            entry = reader.read(line, number)
+            readable = readable or getattr(entry, "reason", None) != LeftOutReason.UNREADABLE_ROW
+            yield entry
+    if not readable:
+        raise BadIndexError(
+            f"{urls[0]} has no row of {shape.fields} fields separated by tabs, as its label "
+            "announces; check that label and table belong together"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """Turns one row of a table into a product; `base_url` is the folder that holds the volume."""
+
+    shape: TableShape
+    base_url: str
+    selection: Selection
+
+    def read(self, line: bytes, number: int) -> Product | LeftOut:
+        """The product that a row lists, or why it is left out; the name is judged first, since
+        it alone decides about nearly all rows."""
+        fields = line.rstrip(b"\r\n").split(b"\t")
+        if len(fields) != self.shape.fields:
+            return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
+        file_name = self._text(fields, "FILE_NAME")
+        try:
+            name = ProductName.parse(file_name)
+        except BadNameError:
+            return LeftOut(file_name, LeftOutReason.UNREADABLE_NAME)
+        reason = self.selection.reason_against_name(name)
+        return LeftOut(file_name, reason) if reason else self._product(name, file_name, fields)
+
+    def _product(self, name: ProductName, file_name: str, fields: list[bytes]) -> Product | LeftOut:
+        """The product of a row whose name is wanted."""
+        lines = whole_or_none(self._text(fields, "LINES"))
+        line_samples = whole_or_none(self._text(fields, "LINE_SAMPLES"))
+        path = self._text(fields, "PATH_NAME").strip("/")
+        if lines is None or line_samples is None or ".." in path.split("/"):
+            return LeftOut(file_name, LeftOutReason.UNREADABLE_ROW)
+        reason = self.selection.reason_against_size(lines, line_samples)
+        if reason:
+            return LeftOut(file_name, reason)
+        sol, start_time, local_solar_time = (self._text(fields, column) for column in OPTIONAL)
+        return Product(
+            name=name,
+            image_url=self._url(path, file_name),
+            label_url=None,
+            browse_url=self._browse_url(path, file_name),
+            lines=lines,
+            line_samples=line_samples,
+            sol=whole_or_none(sol),
+            start_time=time_or_none(start_time),
+            local_solar_time=text_or_none(local_solar_time),
+        )
+
+    def _text(self, fields: list[bytes], column: str) -> str:
+        """A field's text without quotes and padding, empty where the table has no such column."""
+        position = self.shape.first_field.get(column)
+        if position is None:
+            return ""
+        return fields[position].strip(b' "').decode("ascii", errors="replace")
+
+    def _url(self, path: str, file_name: str) -> str:
+        """PATH_NAME begins with the volume, so it continues the folder that holds the volume."""
+        return f"{self.base_url}{quote(path)}/{quote(file_name)}"
+
+    def _browse_url(self, path: str, file_name: str) -> str | None:
+        """The picture's browse image: in the volume, data/ becomes browse/ and .jpg is added."""
+        volume, data, rest = path.partition("/data/")
+        return self._url(f"{volume}/browse/{rest}", f"{file_name}.jpg") if data else None
+
+
+def _base_url(label_url: str) -> str:
+    """The folder that holds the volume whose index/ folder holds the label."""
+    return urljoin(label_url, "../../")
+
+
+def _label_beside(table_url: str) -> str:
+    """The label of a table: the same name with .lbl, in the same case."""
+    stem = re.sub(r"\.gz$", "", table_url, flags=re.IGNORECASE)
+    return stem[:-4] + (".LBL" if stem.endswith(".TAB") else ".lbl")
+
+
+def _table_urls(label_url: str, table_name: str) -> list[str]:
+    """Where the table may lie: labels write its name in upper case, servers often in lower."""
+    names = dict.fromkeys((table_name, table_name.lower(), f"{table_name.lower()}.gz"))
+    return [urljoin(label_url, quote(name)) for name in names]
+
+
+def _first_existing(urls: list[str], fetcher: Fetcher, stack: ExitStack) -> IO[bytes]:
+    """The first of the tables that exists, open until the stack closes."""
+    for url in urls:
+        try:
+            return stack.enter_context(fetcher.open(url))
+        except NotFoundError:
+            continue
+    raise NotFoundError(f"None of {', '.join(urls)} exists; check the archive's base URL")
+
+
+def _lines(table: IO[bytes], url: str) -> Iterator[bytes]:
+    """The table's rows that are not blank, unpacked if they are gzip by their first bytes."""
+    is_packed = table.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    table.seek(0)
+    rows = gzip.GzipFile(fileobj=table) if is_packed else table
+    try:
+        for line in iter(partial(rows.readline, MAX_ROW_BYTES), b""):
+            if line.strip():
+                yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadIndexError(f"{url} is damaged ({error}); fetch it again") from error

@@ -1,0 +1,186 @@
+"""PDS3 products: an attached label, a VICAR header and the pixels in one file, read by GDAL."""
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from pds.errors import DamagedError, DecodeError, OversizedError, TruncatedError
+from pds.label import LabelFacts, text_or_none, time_or_none, whole_or_none
+
+MAX_PIXELS = 4096 * 4096
+MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
+CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits
+LABEL_START = re.compile(rb"\s*PDS_VERSION_ID\s*=\s*PDS3\b")
+LABEL_END = re.compile(rb"^[ \t]*END[ \t]*\r?$", re.MULTILINE)
+OWN_PIXELS = re.compile(rb"^[ \t]*\^IMAGE[ \t]*=[ \t]*\d+[ \t]*\r?$", re.MULTILINE)
+# GDAL would follow each of these to pixels in another file.
+OTHER_FILE = re.compile(rb"\^(SPECTRAL_)?QUBE\b|COMPRESSED_FILE|\^IMAGE\s*=\s*[^\d\s]")
+
+# An image of the ground has no map projection. Once for the process, since a filter that is set
+# and restored around each image is lost when several threads do so.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the pixels lie in the file, in bytes and pixels, as the label says."""
+
+    offset: int
+    lines: int
+    line_samples: int
+    sample_bytes: int
+    file_bytes: int
+
+    @property
+    def end(self) -> int:
+        """The byte after the last pixel."""
+        return self.offset + self.lines * self.line_samples * self.sample_bytes
+
+
+def read_label(data: bytes, name: str) -> LabelFacts:
+    """The facts of a product's label; `data` may end anywhere after it.
+
+    Raises DecodeError naming the file if there is no label or if it does not describe an image.
+    """
+    with _opened(data, name) as (_, label):
+        return _facts(label, name)
+
+
+def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
+    """Pixels (lines, line_samples) in the label's sample type, native byte order, and the facts.
+
+    Every claim of the label is checked against the file before a pixel is read. Raises DecodeError
+    or one of its subclasses, naming the file.
+    """
+    with _opened(data, name) as (dataset, label):
+        facts = _facts(label, name)
+        layout = _layout(label, name)
+        _check_layout(layout, data, name)
+        if dataset.count != 1 or dataset.shape != (layout.lines, layout.line_samples):
+            raise DecodeError(f"{name} is no single-band image of the size in its label")
+        if np.dtype(dataset.dtypes[0]).itemsize != layout.sample_bytes:
+            raise DecodeError(f"{name} has samples of another size than its label says")
+        pixels: np.ndarray = dataset.read(1)
+    _check_sum(pixels, label, facts, name)
+    return pixels, facts
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[tuple[rasterio.DatasetReader, dict[str, Any]]]:
+    """The file as GDAL's dataset, and its whole label as nested dictionaries.
+
+    GDAL gives the label as JSON in one metadata item, which rasterio splits at its first colon.
+    """
+    _check_label_text(data[:MAX_LABEL_BYTES], name)
+    try:
+        with rasterio.MemoryFile(data) as file, file.open(driver="PDS") as dataset:
+            ((head, tail),) = dataset.tags(ns="json:PDS").items()
+            yield dataset, json.loads(f"{head}:{tail}")
+    except (RasterioError, ValueError) as error:
+        raise DecodeError(f"{name} cannot be read as a PDS3 image: {error}") from error
+
+
+def _check_label_text(head: bytes, name: str) -> None:
+    """What has to hold before GDAL may see the file."""
+    if not LABEL_START.match(head):
+        raise DecodeError(
+            f"{name} does not begin with a PDS3 label; the server may have sent a web page instead"
+        )
+    end = LABEL_END.search(head)
+    if end is None:
+        raise TruncatedError(f"{name} ends before its label does; fetch it again")
+    label = head[: end.start()]
+    if OTHER_FILE.search(label) or not OWN_PIXELS.search(label):
+        raise DecodeError(f"{name} has a label that does not point to pixels in the same file")
+
+
+def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
+    """The facts we use; only LINES and LINE_SAMPLES of OBJECT = IMAGE count."""
+    image = _group(label, "IMAGE")
+    return LabelFacts(
+        lines=_count(image, "LINES", name),
+        line_samples=_count(image, "LINE_SAMPLES", name),
+        product_id=text_or_none(label.get("PRODUCT_ID")),
+        data_set_id=text_or_none(label.get("DATA_SET_ID")),
+        sol=whole_or_none(label.get("PLANET_DAY_NUMBER")),
+        start_time=time_or_none(label.get("START_TIME")),
+        local_solar_time=text_or_none(label.get("LOCAL_TRUE_SOLAR_TIME")),
+        filter_name=text_or_none(_group(label, "OBSERVATION_REQUEST_PARMS").get("FILTER_NAME")),
+        sample_bit_mask=text_or_none(image.get("SAMPLE_BIT_MASK")),
+    )
+
+
+def _layout(label: Mapping[str, Any], name: str) -> Layout:
+    """Where the label says the pixels lie: at (^IMAGE - 1) x RECORD_BYTES."""
+    image = _group(label, "IMAGE")
+    record_bytes = _count(label, "RECORD_BYTES", name)
+    return Layout(
+        offset=(_count(label, "^IMAGE", name) - 1) * record_bytes,
+        lines=_count(image, "LINES", name),
+        line_samples=_count(image, "LINE_SAMPLES", name),
+        sample_bytes=_count(image, "SAMPLE_BITS", name) // 8,
+        file_bytes=_count(label, "FILE_RECORDS", name) * record_bytes,
+    )
+
+
+def _check_layout(layout: Layout, data: bytes, name: str) -> None:
+    """The claims of the label against the file, before a pixel is read."""
+    if layout.lines * layout.line_samples > MAX_PIXELS:
+        raise OversizedError(
+            f"{name} claims {layout.lines} x {layout.line_samples} pixels, more than any MER image"
+        )
+    if len(data) < layout.file_bytes:
+        raise TruncatedError(
+            f"{name} has {len(data)} bytes but its label says {layout.file_bytes}; fetch it again"
+        )
+    if len(data) > layout.file_bytes:
+        raise DecodeError(
+            f"{name} has {len(data)} bytes but its label says {layout.file_bytes}; "
+            "file and label do not belong together"
+        )
+    if layout.end > len(data) or not LABEL_END.search(data, 0, layout.offset):
+        raise DecodeError(
+            f"{name} is mis-pointed: its label puts the pixels at bytes {layout.offset} to "
+            f"{layout.end} of {len(data)}"
+        )
+
+
+def _check_sum(pixels: np.ndarray, label: Mapping[str, Any], facts: LabelFacts, name: str) -> None:
+    """The pixels' sum against CHECKSUM, for raw products only.
+
+    It held for all raw files at hand, of four cameras and of 2004 to 2015, while derived products
+    often carry the checksum of the raw one that they were made from.
+    """
+    checksum = _group(label, "IMAGE").get("CHECKSUM")
+    is_raw = "-EDR-" in (facts.data_set_id or "")
+    if not is_raw or not isinstance(checksum, int | float):
+        return
+    total = int(pixels.sum(dtype=np.int64))
+    if not math.isclose(total, checksum, rel_tol=CHECKSUM_TOLERANCE):
+        raise DamagedError(
+            f"{name} has pixels that add up to {total} but its label says {checksum:.0f}; "
+            "fetch it again"
+        )
+
+
+def _group(label: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object or group of the label, empty if it has none of that name."""
+    group = label.get(name)
+    return group if isinstance(group, dict) else {}
+
+
+def _count(group: Mapping[str, Any], key: str, name: str) -> int:
+    """A positive whole number that the label must have."""
+    value = group.get(key)
+    if not isinstance(value, int) or value < 1:
+        raise DecodeError(f"{name} has a label with {key} = {value!r}; a positive number is needed")
+    return value

@@ -1,0 +1,218 @@
+"""PDS4 products: an XML label beside a file of pixels, read by pds4_tools."""
+
+import contextlib
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+import pds4_tools
+from pds4_tools.utils.exceptions import PDS4StandardsException
+
+from pds.errors import DecodeError, OversizedError, TruncatedError
+from pds.label import LabelFacts, text_or_none, time_or_none, whole_or_none
+from pds.pds3 import MAX_PIXELS
+
+LABEL_SUFFIX = ".xml"
+MAX_LABEL_BYTES = 1024 * 1024
+IMAGES = ("Array_2D_Image", "Array_2D")
+SAMPLE_BYTES = {
+    "UnsignedByte": 1, "SignedByte": 1,
+    "UnsignedMSB2": 2, "UnsignedLSB2": 2, "SignedMSB2": 2, "SignedLSB2": 2,
+    "UnsignedMSB4": 4, "UnsignedLSB4": 4, "SignedMSB4": 4, "SignedLSB4": 4,
+    "IEEE754MSBSingle": 4, "IEEE754LSBSingle": 4, "IEEE754MSBDouble": 8, "IEEE754LSBDouble": 8,
+}  # fmt: skip
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# What pds4_tools raises on labels that contradict the standard: it has no base error.
+PDS4_TOOLS_ERRORS = (
+    PDS4StandardsException, ExpatError, ArithmeticError, AttributeError, LookupError,
+    OSError, RuntimeError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+# pds4_tools sets global state at each read: the exception hook and the recording of its log.
+READING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a PDS4 label tells: the facts, the data file beside it, where the pixels lie in it.
+
+    `offset` is in bytes, `end` is the byte after the last pixel.
+    """
+
+    facts: LabelFacts
+    file_name: str
+    offset: int
+    sample_bytes: int
+    special_constants: tuple[float, ...]
+
+    @property
+    def end(self) -> int:
+        """The byte after the last pixel."""
+        return self.offset + self.facts.lines * self.facts.line_samples * self.sample_bytes
+
+
+def label_beside(path: Path) -> Path | None:
+    """The label of a data file on disk: the .xml file of the same stem, None if there is none."""
+    labels = (path.with_suffix(suffix) for suffix in (LABEL_SUFFIX, LABEL_SUFFIX.upper()))
+    return next((label for label in labels if label.is_file()), None)
+
+
+def read_label(data: bytes, name: str) -> Label:
+    """Take a PDS4 label apart: one 2-D image of integers or reals in one file beside the label.
+
+    Raises DecodeError, naming the label, if it describes anything else.
+    """
+    if len(data) > MAX_LABEL_BYTES:
+        raise DecodeError(f"{name} has {len(data)} bytes, too many for a label")
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DecodeError(f"{name} is no XML label: {error}") from error
+    area = root.find("{*}File_Area_Observational")
+    images = [] if area is None else [child for child in area if _tag(child) in IMAGES]
+    if area is None or len(images) != 1:
+        raise DecodeError(f"{name} does not describe one two-dimensional image")
+    image = images[0]
+    sample_type = _text(image, "{*}Element_Array/{*}data_type") or "no type"
+    if sample_type not in SAMPLE_BYTES:
+        raise DecodeError(f"{name} has samples of {sample_type}, which is no integer or real")
+    lines, line_samples = _shape(image, name)
+    return Label(
+        facts=_facts(root, lines, line_samples),
+        file_name=_file_name(area, name),
+        offset=_whole(image, "{*}offset", name, at_least=0),
+        sample_bytes=SAMPLE_BYTES[sample_type],
+        special_constants=_special_constants(image),
+    )
+
+
+def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
+    """Pixels (lines, line_samples) as integers or float32, native byte order, and the facts.
+
+    In reals the label's special constants (no data, saturated) become NaN. Raises DecodeError or
+    one of its subclasses, naming the file.
+    """
+    label = read_label(label_data, name)
+    if label.facts.lines * label.facts.line_samples > MAX_PIXELS:
+        raise OversizedError(
+            f"{name} claims {label.facts.lines} x {label.facts.line_samples} pixels, "
+            "more than any MER image"
+        )
+    if label.end > len(data):
+        raise TruncatedError(
+            f"{name} has {len(data)} bytes but its label needs {label.end}; fetch it again"
+        )
+    pixels = _read_pixels(data, label_data, label.file_name, name)
+    if pixels.shape != (label.facts.lines, label.facts.line_samples):
+        raise DecodeError(f"{name} has an image of another shape than its label says")
+    if pixels.dtype.kind == "f":
+        pixels = _reals(pixels, label.special_constants, name)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False), label.facts
+
+
+def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> np.ndarray:
+    """Hand label and data to pds4_tools in the form that it wants: two files in a folder."""
+    with tempfile.TemporaryDirectory(prefix="mernet-pds4-") as folder:
+        # A name of its own, since a label may call its data file anything, also "label.xml".
+        label_path = Path(folder, f"{file_name}.label.xml")
+        label_path.write_bytes(label_data)
+        Path(folder, file_name).write_bytes(data)
+        try:
+            with READING, _kept_exception_hook():
+                structures = pds4_tools.read(str(label_path), quiet=True, lazy_load=True)
+                images = [structure for structure in structures if structure.type in IMAGES]
+                return np.array(images[0].data)
+        except PDS4_TOOLS_ERRORS as error:
+            raise DecodeError(f"{name} cannot be read as a PDS4 image: {error}") from error
+
+
+@contextlib.contextmanager
+def _kept_exception_hook() -> Iterator[None]:
+    """Undo that pds4_tools puts its own hook for uncaught exceptions in place."""
+    hook = sys.excepthook
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
+
+
+def _reals(pixels: np.ndarray, special_constants: tuple[float, ...], name: str) -> np.ndarray:
+    """Reals as float32; special constants and what float32 cannot hold are not finite."""
+    special = np.isin(pixels, np.asarray(special_constants, pixels.dtype))
+    with np.errstate(over="ignore"):
+        reals = np.where(special, np.nan, pixels).astype(np.float32)
+    if not np.isfinite(reals).any():
+        raise DecodeError(f"{name} has no pixel with a finite value")
+    return reals
+
+
+def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
+    """The facts we use; mission dictionaries differ in their prefix, so any is accepted."""
+    identifier = _text(root, "{*}Identification_Area/{*}logical_identifier")
+    sols = (_text(root, f".//{{*}}{tag}") for tag in ("sol_number", "planet_day_number"))
+    return LabelFacts(
+        lines=lines,
+        line_samples=line_samples,
+        product_id=identifier and identifier.rpartition(":")[2].upper(),
+        data_set_id=identifier and identifier.rpartition(":")[0],
+        sol=whole_or_none(next((sol for sol in sols if sol), None)),
+        start_time=time_or_none(_text(root, ".//{*}start_date_time")),
+        local_solar_time=_text(root, ".//{*}local_true_solar_time"),
+        filter_name=_text(root, ".//{*}filter_name"),
+        sample_bit_mask=None,
+    )
+
+
+def _shape(image: Element, name: str) -> tuple[int, int]:
+    """Lines and samples: the axes in their sequence, the last one being the fastest."""
+    axes = sorted(
+        (
+            _whole(axis, "{*}sequence_number", name, at_least=1),
+            _whole(axis, "{*}elements", name, at_least=1),
+        )
+        for axis in image.iterfind("{*}Axis_Array")
+    )
+    if [number for number, _ in axes] != [1, 2]:
+        raise DecodeError(f"{name} has an image with {len(axes)} axes instead of 2")
+    return axes[0][1], axes[1][1]
+
+
+def _file_name(area: Element, name: str) -> str:
+    """The data file's name, which has to lie beside the label."""
+    file_name = _text(area, "{*}File/{*}file_name") or ""
+    is_plain = PurePosixPath(file_name).name == file_name and file_name.isprintable()
+    if not is_plain or not 0 < len(file_name) < 200 or "\\" in file_name:
+        raise DecodeError(f"{name} names {file_name!r} as data file, which is no plain file name")
+    return file_name
+
+
+def _special_constants(image: Element) -> tuple[float, ...]:
+    """The values that stand for something else than a measurement."""
+    constants = image.find("{*}Special_Constants")
+    values = [] if constants is None else [constant.text or "" for constant in constants]
+    return tuple(float(value) for value in values if NUMBER.fullmatch(value.strip()))
+
+
+def _whole(parent: Element, path: str, name: str, *, at_least: int) -> int:
+    """A whole number that the label must have."""
+    number = whole_or_none(_text(parent, path))
+    if number is None or number < at_least:
+        raise DecodeError(f"{name} has no usable {path.rpartition('}')[2]}")
+    return number
+
+
+def _text(parent: Element, path: str) -> str | None:
+    """The text of the first element at a path, None if it is absent or unknown."""
+    return text_or_none(parent.findtext(path))
+
+
+def _tag(element: Element) -> str:
+    """An element's name without its namespace."""
+    return element.tag.rpartition("}")[2]

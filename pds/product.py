@@ -1,0 +1,178 @@
+"""A product: one image file of the archive, keyed by its 27-character name."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from pds.errors import BadNameError
+
+LENGTH = 27
+DIGIT, LETTER, EITHER, COUNTER = "0-9", "A-Z", "0-9A-Z", "0-9A-Z#_"
+ALLOWED = (
+    ["1-4", "PNFRME"]  # rover, camera
+    + [DIGIT] * 9  # spacecraft clock
+    + [EITHER] * 3  # product type
+    + [COUNTER] * 4  # site, drive
+    + [LETTER, *[DIGIT] * 4]  # sequence
+    + ["LRMNB", "0-8", LETTER, EITHER]  # eye, filter, producer, version
+)
+NAME = re.compile("".join(f"[{characters}]" for characters in ALLOWED))
+
+
+class Rover(StrEnum):
+    """The rover that a name's first character stands for."""
+
+    OPPORTUNITY = "Opportunity"
+    SPIRIT = "Spirit"
+    GROUND_MODEL_3 = "Ground model 3"
+    GROUND_MODEL_4 = "Ground model 4"
+
+    @property
+    def is_on_mars(self) -> bool:
+        """Whether the pictures show Mars."""
+        return self in (Rover.OPPORTUNITY, Rover.SPIRIT)
+
+
+ROVERS = dict(zip("1234", Rover, strict=True))
+CODES = {rover: code for code, rover in ROVERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ProductName:
+    """A MER product name, taken apart (MER camera EDR/RDR naming convention).
+
+    `clock` is in spacecraft seconds; `site` and `drive` are None where the counter went beyond
+    its two characters (`##`); `camera`, `product_type`, `sequence`, `eye`, `producer` and
+    `version` are upper-case text; `filter` is 0 to 8.
+    """
+
+    rover: Rover
+    camera: str
+    clock: int
+    product_type: str
+    site: int | None
+    drive: int | None
+    sequence: str
+    eye: str
+    filter: int
+    producer: str
+    version: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Take a product id or a file name apart, in any case, with any extension or none.
+
+        Raises BadNameError naming the first character that is wrong.
+        """
+        name = text.partition(".")[0].upper()
+        if not NAME.fullmatch(name):
+            raise BadNameError(_complaint(text, name))
+        return cls(
+            rover=ROVERS[name[0]],
+            camera=name[1],
+            clock=int(name[2:11]),
+            product_type=name[11:14],
+            site=_counter(text, name, 14),
+            drive=_counter(text, name, 16),
+            sequence=name[18:23],
+            eye=name[23],
+            filter=int(name[24]),
+            producer=name[25],
+            version=name[26],
+        )
+
+    def __str__(self) -> str:
+        """The 27 upper-case characters of the PRODUCT_ID."""
+        return self.image + self.version
+
+    @property
+    def image(self) -> str:
+        """The name without its version: the same for all versions of one image."""
+        return (
+            f"{CODES[self.rover]}{self.camera}{self.clock:09d}{self.product_type}"
+            f"{_counter_text(self.site)}{_counter_text(self.drive)}"
+            f"{self.sequence}{self.eye}{self.filter}{self.producer}"
+        )
+
+    @property
+    def file_stem(self) -> str:
+        """The file name without extension as most volumes write it: lower case, `__` for `##`."""
+        return str(self).lower().replace("#", "_")
+
+    def supersedes(self, other: "ProductName") -> bool:
+        """Whether this is a higher version (digits, then letters) of the other's image."""
+        return self.image == other.image and self.version > other.version
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One image of the archive as its listing tells of it, before a byte of it is fetched.
+
+    URLs are http(s):// or file://. `label_url` is the detached PDS4 label; None means an attached
+    PDS3 label. `lines` and `line_samples` are pixels, `start_time` is in UTC, `local_solar_time`
+    is the label's text (hh:mm:ss).
+    """
+
+    name: ProductName
+    image_url: str
+    label_url: str | None
+    browse_url: str | None
+    lines: int
+    line_samples: int
+    sol: int | None
+    start_time: datetime | None
+    local_solar_time: str | None
+
+    @property
+    def product_id(self) -> str:
+        """The 27 upper-case characters."""
+        return str(self.name)
+
+
+def _counter(text: str, name: str, start: int) -> int | None:
+    """Site or drive number: 00-99, then A0-ZZ from 100, then 0A-9Z from 1036; None for `##`.
+
+    00-ZZ agrees with ROVER_MOTION_COUNTER in the labels of 8 real files (B1 is 137, UF is 835);
+    0A-9Z is derived from the documented range of 0 to 1295.
+    """
+    pair = name[start : start + 2]
+    if pair in ("##", "__"):
+        return None
+    if not pair.isalnum():
+        raise BadNameError(
+            f"{text!r} is no product name: characters {start + 1} and {start + 2} are {pair!r}; "
+            "both must be letters or digits, or both '#' (in file names '_')"
+        )
+    if pair.isdigit():
+        return int(pair)
+    high, low = int(pair[0], 36), int(pair[1], 36)
+    if pair[0].isalpha():
+        return 100 + (high - 10) * 36 + low
+    return 1036 + high * 26 + (low - 10)
+
+
+def _counter_text(number: int | None) -> str:
+    """The two characters that stand for a site or drive number: the inverse of `_counter`."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    if number is None:
+        return "##"
+    if number < 100:
+        return f"{number:02d}"
+    if number < 1036:
+        high, low = divmod(number - 100, 36)
+        return digits[high + 10] + digits[low]
+    high, low = divmod(number - 1036, 26)
+    return digits[high] + digits[low + 10]
+
+
+def _complaint(text: str, name: str) -> str:
+    """One sentence on the first wrong character of a name, or on its length."""
+    for position, (character, allowed) in enumerate(zip(name, ALLOWED, strict=False), start=1):
+        if not re.fullmatch(f"[{allowed}]", character):
+            return (
+                f"{text!r} is no product name: character {position} is {character!r}, "
+                f"but one of [{allowed}] belongs there"
+            )
+    return f"{text!r} is no product name: it has {len(name)} characters instead of {LENGTH}"

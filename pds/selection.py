@@ -1,0 +1,91 @@
+"""Which products are wanted, and the reasons for which the others are left out."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from pds.label import LabelFacts
+from pds.product import Product, ProductName
+
+RAW_IMAGES = frozenset({"EFF", "EDN", "ESF", "ETH"})
+# Derived products that are pictures; the other types hold coordinates, ranges or slopes.
+DERIVED_IMAGES = frozenset(
+    {"ILF", "ISF", "INN", "ITH", "FFL", "SFL", "DNL", "THN", "RAD", "MRD", "IOF"}
+)
+IMAGES = RAW_IMAGES | DERIVED_IMAGES
+HIGH_RESOLUTION = frozenset({(512, 512), (1024, 1024)})
+
+
+class LeftOutReason(StrEnum):
+    """Why a listed row is not classified."""
+
+    UNREADABLE_ROW = "unreadable row"
+    UNREADABLE_NAME = "unreadable name"
+    UNREADABLE_LABEL = "unreadable label"
+    SECONDARY_MEMBER = "secondary member of the collection"
+    GROUND_MODEL = "ground model rover"
+    NOT_PANCAM = "not Pancam"
+    NOT_LEFT_EYE = "not left eye"
+    NOT_FILTER_2 = "not filter 2"
+    NOT_AN_IMAGE = "not an image type"
+    NOT_RAW = "not a raw product"
+    NOT_DERIVED = "not a derived product"
+    NOT_HIGH_RESOLUTION = "not 512x512 or 1024x1024"
+    SUPERSEDED = "superseded by a higher version"
+    LISTED_TWICE = "listed already"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A listed row that is not wanted: its name (or number, where it has none) and the reason."""
+
+    name: str
+    reason: LeftOutReason
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The abstract's choice of images: left-eye Pancam, filter 2, 512x512 or 1024x1024.
+
+    `products` says whether raw (edr), derived (rdr) or any products are wanted.
+    """
+
+    products: Literal["edr", "rdr", "any"] = "edr"
+
+    def reason_against_name(self, name: ProductName) -> LeftOutReason | None:
+        """The first reason that a name gives against its product, None if there is none."""
+        is_raw = name.product_type.startswith("E")
+        reasons = {
+            LeftOutReason.GROUND_MODEL: not name.rover.is_on_mars,
+            LeftOutReason.NOT_PANCAM: name.camera != "P",
+            LeftOutReason.NOT_LEFT_EYE: name.eye != "L",
+            LeftOutReason.NOT_FILTER_2: name.filter != 2,
+            LeftOutReason.NOT_AN_IMAGE: name.product_type not in IMAGES,
+            LeftOutReason.NOT_RAW: self.products == "edr" and not is_raw,
+            LeftOutReason.NOT_DERIVED: self.products == "rdr" and is_raw,
+        }
+        return next((reason for reason, applies in reasons.items() if applies), None)
+
+    def product(
+        self, name: ProductName, facts: LabelFacts, image_url: str, label_url: str | None
+    ) -> Product | LeftOut:
+        """The product that a label of its own describes, or left out for its size."""
+        reason = self.reason_against_size(facts.lines, facts.line_samples)
+        if reason:
+            return LeftOut(str(name), reason)
+        return Product(
+            name=name,
+            image_url=image_url,
+            label_url=label_url,
+            browse_url=None,
+            lines=facts.lines,
+            line_samples=facts.line_samples,
+            sol=facts.sol,
+            start_time=facts.start_time,
+            local_solar_time=facts.local_solar_time,
+        )
+
+    def reason_against_size(self, lines: int, line_samples: int) -> LeftOutReason | None:
+        """The reason that an image's size gives against it, None if it has the right size."""
+        fits = (lines, line_samples) in HIGH_RESOLUTION
+        return None if fits else LeftOutReason.NOT_HIGH_RESOLUTION

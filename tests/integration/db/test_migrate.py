@@ -1,0 +1,78 @@
+"""From an empty database to the tables, and back."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from db import migrate
+from db.errors import SchemaError
+from db.tables import METADATA
+
+
+def differences(engine):
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        return compare_metadata(context, METADATA)
+
+
+def test_an_empty_database_is_not_current_and_the_error_says_what_to_run(empty_engine):
+    with pytest.raises(SchemaError, match="run `mernet db upgrade`"):
+        migrate.check_current(empty_engine)
+
+
+def test_upgrading_makes_a_database_current(empty_engine):
+    migrate.upgrade(empty_engine)
+    migrate.check_current(empty_engine)
+
+
+def test_upgrading_twice_is_harmless(engine):
+    migrate.upgrade(engine)
+    migrate.check_current(engine)
+
+
+def test_two_processes_may_upgrade_at_once(empty_engine):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(migrate.upgrade, [empty_engine, empty_engine]))
+    migrate.check_current(empty_engine)
+
+
+def test_the_migrations_make_exactly_the_tables_that_queries_use(engine):
+    assert differences(engine) == []
+
+
+def test_a_column_that_queries_do_not_know_is_noticed(engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE product ADD surprise text")
+    assert differences(engine) != []
+
+
+def test_downgrading_leaves_no_table_and_upgrading_again_works(engine):
+    with engine.begin() as connection:
+        command.downgrade(migrate.configuration(connection), "base")
+        left = connection.exec_driver_sql(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND relkind IN ('r', 'v') AND relname <> 'alembic_version'"
+        ).all()
+    assert left == []
+    migrate.upgrade(engine)
+    migrate.check_current(engine)
+
+
+def test_a_database_of_a_newer_program_is_refused_by_both(engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    for step in (migrate.check_current, migrate.upgrade):
+        with pytest.raises(SchemaError, match="9999, which this program does not know"):
+            step(engine)
+
+
+def test_a_user_who_may_not_create_tables_is_told_so(empty_engine):
+    url = empty_engine.url.update_query_dict({"options": "-c role=pg_monitor"})
+    restricted = sa.create_engine(url)
+    with pytest.raises(SchemaError, match="may create tables and roles"):
+        migrate.upgrade(restricted)
+    restricted.dispose()

@@ -1,0 +1,74 @@
+"""Settings: what the environment may say, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.app import make_app
+from worker.errors import SettingsError
+from worker.settings import Settings, settings
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"MERNET_{name.upper()}", raising=False)
+    monkeypatch.setattr("worker.settings.settings", settings.__wrapped__)
+
+
+def test_without_settings_the_embedded_servers_of_the_data_folder_are_used(tmp_path: Path) -> None:
+    config = Settings(data_dir=tmp_path)
+    assert config.database == f"postgresql+psycopg2://postgres@/mernet?host={tmp_path}/postgres"
+    assert config.broker == f"redis+socket://{tmp_path}/redis/redis.sock"
+
+
+def test_a_set_url_replaces_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERNET_DATABASE_URL", "postgresql://reader@db/mernet")
+    monkeypatch.setenv("MERNET_BROKER_URL", "redis://:secret@queue:6379/0")
+    config = Settings()
+    assert config.database == "postgresql://reader@db/mernet"
+    assert config.broker == "redis://:secret@queue:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MERNET_CHUNK_SIZE", "0"),
+        ("MERNET_CHUNK_SIZE", "many"),
+        ("MERNET_DATABASE_URL", "mysql://db/mernet"),
+        ("MERNET_BROKER_URL", "amqp://queue"),
+        ("MERNET_DEVICE", "tpu"),
+        ("MERNET_LEASE_SECONDS", "-1"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        settings.__wrapped__()
+
+
+def test_the_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERNET_DATA_DIR", "somewhere")
+    assert Settings().data_dir == Path.cwd() / "somewhere"
+
+
+def test_the_visibility_timeout_outlasts_every_task_wherever_celery_reads_it() -> None:
+    config = Settings(chunk_time_limit=100, listing_time_limit=7000)
+    conf = make_app(config).conf
+    assert (
+        conf.broker_transport_options["visibility_timeout"]
+        == conf.result_backend_transport_options["visibility_timeout"]
+        == conf.visibility_timeout
+        > 7000
+    )
+
+
+def test_messages_are_json_and_acknowledged_only_when_done() -> None:
+    conf = make_app(Settings()).conf
+    assert conf.accept_content == ["json"]
+    assert conf.task_acks_late
+    assert conf.task_reject_on_worker_lost
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.task_ignore_result

@@ -1,0 +1,61 @@
+"""Checkpoint files: kept under their sha256 in the data folder, loaded where they are needed."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from db import classifiers
+from model.checkpoint import sha256_of
+from model.errors import ModelError
+from worker.errors import CheckpointUnusable
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from model.classifier import Classifier
+
+
+def keep(path: Path, folder: Path) -> tuple[Path, str]:
+    """Copy a checkpoint into `folder`, named by its sha256; its place there and the sha256."""
+    sha256 = sha256_of(path)
+    kept = folder / f"{sha256}.safetensors"
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}.part")
+        shutil.copyfile(path, partial)
+        partial.replace(kept)
+    return kept, sha256
+
+
+def load_classifier(
+    engine: sa.Engine, sha256: str, config: Settings, processes: int
+) -> "Classifier":
+    """The registered classifier with this sha256, on the device that the settings name.
+
+    On a CPU its threads are the cores divided by `processes`. Raises `CheckpointUnusable` when the
+    file is missing on this machine, cannot be loaded, or is another than the registered one.
+    """
+    from model.classifier import Classifier
+
+    path = Path(classifiers.get(engine, sha256).path)
+    if not path.is_file():
+        raise CheckpointUnusable(
+            f"The checkpoint {path} is not on this machine; copy it there and start a new run."
+        )
+    try:
+        loaded = Classifier.load(
+            path,
+            device=None if config.device == "auto" else config.device,
+            batch_size=config.batch_size,
+            threads=max(1, len(os.sched_getaffinity(0)) // processes),
+        )
+    except ModelError as error:
+        raise CheckpointUnusable(f"The checkpoint cannot be used: {error}") from error
+    if loaded.sha256 != sha256:
+        raise CheckpointUnusable(
+            f"The checkpoint {path} has changed since it was registered; restore the file, or add "
+            "it again with `mernet classifier add`."
+        )
+    return loaded

@@ -1,0 +1,106 @@
+"""The listing of a run: archives -> eligible products -> the ledger. No Celery in it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from db import ledger
+from db.ledger import ProductRow, Run
+from pds.archive import resolve
+from pds.errors import PdsError
+from pds.fetch import Fetcher
+from pds.listing import list_products
+from pds.product import Product
+from pds.selection import LeftOut, Selection
+from worker.errors import Abandoned
+from worker.heartbeat import Heartbeat
+
+EXAMPLES = 20
+"""How many names a run keeps for each reason that products were left out."""
+
+LISTING_ATTEMPTS = 3
+"""How many workers may die over one listing before the run has failed."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a listing has seen so far: rows read, and names left out by reason."""
+
+    rows: int = 0
+    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    examples: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Count a product that is left out, and keep its name while there are few."""
+        self.counts[left_out.reason] += 1
+        if len(self.examples[left_out.reason]) < EXAMPLES:
+            self.examples[left_out.reason].append(left_out.name)
+
+    def left_out(self) -> dict[str, ledger.LeftOutCount]:
+        """What the ledger keeps of the products left out."""
+        return {
+            reason: ledger.LeftOutCount(count, tuple(self.examples[reason]))
+            for reason, count in self.counts.items()
+        }
+
+
+def record_products(
+    engine: sa.Engine, run_id: int, taker: str, fetcher: Fetcher, lease_seconds: float
+) -> list[int]:
+    """List a run's products in the ledger; the numbers of the chunks to send.
+
+    Empty when there is nothing to do, also when another worker lists this run. An archive that
+    cannot be listed ends the run as failed, with the reason.
+    """
+    run = ledger.take_listing(engine, run_id, taker, lease_seconds, LISTING_ATTEMPTS)
+    if run is None:
+        return []
+    tally = Tally()
+
+    def beat() -> bool:
+        return ledger.report_rows(engine, run_id, taker, tally.rows)
+
+    try:
+        with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
+            rows = list(_rows(run, fetcher, tally, heart))
+        beat()
+        return ledger.record_listing(engine, run_id, rows, tally.left_out())
+    except Abandoned:
+        return []
+    except PdsError as error:
+        ledger.fail_run(engine, run_id, str(error))
+        return []
+
+
+def _rows(run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat) -> Iterator[ProductRow]:
+    def count(rows: int) -> None:
+        tally.rows = rows
+        if not heart.wanted:
+            raise Abandoned
+
+    archives = [resolve(archive, run.mirror) for archive in run.archives]
+    selection = Selection(run.products)
+    for product in list_products(archives, selection, fetcher, tally.leave_out, count):
+        yield to_row(product)
+
+
+def to_row(product: Product) -> ProductRow:
+    """A listed product as the ledger keeps it."""
+    name = product.name
+    return ProductRow(
+        product_id=product.product_id,
+        rover=name.rover,
+        sol=product.sol,
+        site=name.site,
+        drive=name.drive,
+        sequence=name.sequence,
+        start_time=product.start_time,
+        local_solar_time=product.local_solar_time,
+        lines=product.lines,
+        line_samples=product.line_samples,
+        image_url=product.image_url,
+        label_url=product.label_url,
+        browse_url=product.browse_url,
+    )

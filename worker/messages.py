@@ -1,0 +1,69 @@
+"""The messages: list a run, classify a chunk of it. They carry numbers and nothing else."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from kombu.exceptions import ChannelError, OperationalError
+
+from db import ledger
+from worker.app import CLASSIFY, app
+from worker.errors import BrokerError
+
+
+def send_listing(engine: sa.Engine, run_id: int) -> None:
+    """Ask a worker to list the run's products.
+
+    Raises `BrokerError` when the broker does not answer; the run stays in the ledger.
+    """
+    _send("mernet.list_run", run_id)
+    ledger.mark_listing_sent(engine, run_id)
+
+
+def send_chunks(engine: sa.Engine, run_id: int, numbers: Sequence[int]) -> None:
+    """Ask workers to classify these chunks of the run.
+
+    Raises `BrokerError` when the broker does not answer; the chunks stay in the ledger.
+    """
+    for number in numbers:
+        _send("mernet.classify_chunk", run_id, number)
+    ledger.mark_sent(engine, run_id, numbers)
+
+
+def send_again(engine: sa.Engine, lease_seconds: float) -> None:
+    """The sweep: send again what has not moved for longer than the lease.
+
+    Chunks wait their turn while there are messages in their queue. Of several sweeps at once, one
+    does the work.
+    """
+    with ledger.exclusive(engine, "sweep") as alone:
+        if not alone:
+            return
+        chunks: defaultdict[int, list[int]] = defaultdict(list)
+        for run_id, number in ledger.stale(engine, lease_seconds, lease_seconds):
+            if number is None:
+                send_listing(engine, run_id)
+            else:
+                chunks[run_id].append(number)
+        if chunks and waiting_messages() == 0:
+            for run_id, numbers in chunks.items():
+                send_chunks(engine, run_id, numbers)
+
+
+def waiting_messages() -> int:
+    """How many messages for chunks no worker has fetched yet."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(CLASSIFY, passive=True).message_count)
+        except ChannelError:  # Redis has no empty lists
+            return 0
+
+
+def _send(task: str, *numbers: int) -> None:
+    try:
+        app.send_task(task, args=numbers, retry=True, retry_policy={"max_retries": 3})
+    except OperationalError as error:
+        raise BrokerError(
+            f"The broker does not answer ({error}); start it, and the sweep of any worker sends "
+            "again what the ledger holds."
+        ) from error

@@ -1,0 +1,81 @@
+"""The Celery tasks: thin, each hands over to a module that knows no Celery.
+
+What a child process needs is made at its first task, never in the parent: a process that has run a
+threaded torch operation must not fork.
+"""
+
+from functools import cache, lru_cache
+
+import sqlalchemy as sa
+from celery import Task
+
+from db import ledger
+from db.engine import connect
+from pds.fetch import Fetcher, user_agent
+from worker.app import app
+from worker.checkpoints import load_classifier
+from worker.errors import CheckpointUnusable
+from worker.listing import record_products
+from worker.messages import send_again, send_chunks
+from worker.pipeline import ImageClassifier, Pipeline
+from worker.settings import settings
+
+
+@app.task(bind=True, name="mernet.list_run", time_limit=settings().listing_time_limit)
+def list_run(self: Task, run_id: int) -> None:
+    """List the products of a run in the ledger and send its chunks."""
+    numbers = record_products(
+        _engine(), run_id, self.request.id, _fetcher(), settings().lease_seconds
+    )
+    send_chunks(_engine(), run_id, numbers)
+
+
+@app.task(bind=True, name="mernet.classify_chunk", time_limit=settings().chunk_time_limit)
+def classify_chunk(self: Task, run_id: int, number: int) -> None:
+    """Classify and publish one chunk of a run."""
+    try:
+        send_chunks(_engine(), run_id, _pipeline().work_on(run_id, number, self.request.id))
+    except CheckpointUnusable as error:
+        ledger.fail_run(_engine(), run_id, str(error))
+        raise
+
+
+@app.task(name="mernet.sweep")
+def sweep() -> None:
+    """Send again what has not moved."""
+    send_again(_engine(), settings().lease_seconds)
+
+
+@cache
+def _engine() -> sa.Engine:
+    return connect(settings().database)
+
+
+@cache
+def _fetcher() -> Fetcher:
+    config = settings()
+    return Fetcher(
+        user_agent(config.contact),
+        connections_per_host=config.connections_per_host,
+        total_seconds=config.fetch_timeout,
+        max_bytes=config.max_image_bytes,
+        attempts=config.fetch_attempts,
+    )
+
+
+@cache
+def _pipeline() -> Pipeline:
+    config = settings()
+    return Pipeline(
+        engine=_engine(),
+        source=_fetcher(),
+        classifier=_classifier,
+        threads=config.fetch_threads,
+        lease_seconds=config.lease_seconds,
+        max_attempts=config.chunk_attempts,
+    )
+
+
+@lru_cache(maxsize=1)  # a second one would not always fit beside it on a GPU
+def _classifier(sha256: str) -> ImageClassifier:
+    return load_classifier(_engine(), sha256, settings(), app.conf.worker_concurrency or 1)
