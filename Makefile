@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` shows the service at work, `make test` runs all tests.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev

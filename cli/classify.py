@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import track
 
-from cli.output import AsJson, err, fail, note, out, print_json, print_table
+from cli.output import AsJson, err, note, out, print_json, print_table
 from worker.settings import settings
 
 if TYPE_CHECKING:
     from model.classifier import Classifier
-    from pds.image import Frame
 
 SHOWN = 5
 """How many classes of an image the table shows without `--all`."""
@@ -54,42 +53,31 @@ def classify(
 def _checkpoint(given: Path | None) -> Path:
     path = given or settings().checkpoint
     if path is None:
-        from demo.tour import demo_checkpoint
+        from demo.places import demo_checkpoint
 
         path = demo_checkpoint(settings())
         if not path.is_file():
-            fail("There is no checkpoint: give --checkpoint FILE, or make one with `mernet demo`.")
+            raise typer.BadParameter(
+                "There is no checkpoint: give --checkpoint FILE, or make one with `mernet demo`."
+            )
         note("Using the demo checkpoint: it knows drawn scenes only, not Mars.")
-    if not path.is_file():
-        fail(f"There is no checkpoint {path}; give --checkpoint FILE.")
     return path
 
 
 def _result(file: Path, classifier: "Classifier") -> dict[str, Any]:
     from model.classes import CODES
     from pds.errors import PdsError
-    from pds.image import render
+    from pds.image import read_file, render
 
     try:
-        rendering = render(_frame(file))
-    except (PdsError, OSError) as error:
+        rendering = render(read_file(file))
+    except PdsError as error:
         return {"file": str(file), "error": str(error)}
     scores = classifier.probabilities([rendering])[0]
     return {
         "file": str(file),
         "probabilities": {code: float(score) for code, score in zip(CODES, scores, strict=True)},
     }
-
-
-def _frame(file: Path) -> "Frame":
-    from pds.image import decode
-    from pds.pds4 import read_label
-
-    data = file.read_bytes()
-    if file.suffix.lower() != ".xml":
-        return decode(data, file.name)
-    image = file.with_name(read_label(data, file.name).file_name)
-    return decode(image.read_bytes(), image.name, label=data)
 
 
 def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:

@@ -2,9 +2,10 @@
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from cli import classifier, classify, database, demo, run, search, services, status, worker
 from cli.output import err
@@ -55,10 +56,16 @@ def main() -> None:
     try:
         app()
     except ROOM_ERRORS as error:
-        err.print(f"Error: {error}", style="bold red", markup=False, soft_wrap=True)
-        sys.exit(1)
+        _complain(str(error))
+    except SQLAlchemyError as error:
+        _complain(f"The database failed ({str(error).splitlines()[0]}); see its log and try again.")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _complain(message: str) -> NoReturn:
+    err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

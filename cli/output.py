@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,12 +13,6 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-def fail(message: str) -> NoReturn:
-    """Say what is wrong on standard error and end with exit code 1."""
-    err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
 
 
 def note(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.context import ledger
-from cli.output import AsJson, fail, note, print_json, print_table
+from cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -133,7 +133,7 @@ def _sols(text: str | None) -> tuple[int | None, int | None]:
     try:
         low, high = (int(part) if part else None for part in (first, last if colon else first))
     except ValueError:
-        fail(f"--sol {text} is no range of sols; write A:B, A:, :B or A.")
+        raise typer.BadParameter(f"{text} is no range of sols; write A:B, A:, :B or A.") from None
     return low, high
 
 
@@ -146,4 +146,6 @@ def _place(text: str | None) -> "Place | None":
     try:
         return Place(float(probability), product_id)
     except ValueError:
-        fail(f"--after {text} is not the end of a page; copy what the page before gave.")
+        raise typer.BadParameter(
+            f"{text} is not the end of a page; copy what the page before gave."
+        ) from None

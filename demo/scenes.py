@@ -37,7 +37,8 @@ RECIPES: Mapping[View, Recipe] = {
     View.VISTA: Recipe(
         0.32,
         frozenset({"soi"}),
-        STONES | {"sky": 0.85, "div": 0.75, "dur": 0.4, "rtr": 0.3, "roc": 0.4, "rod": 0.12, "art": 0.04},
+        STONES
+        | {"sky": 0.85, "div": 0.75, "dur": 0.4, "rtr": 0.3, "roc": 0.4, "rod": 0.12, "art": 0.04},
     ),
     View.SURFACE: Recipe(
         0.44,
@@ -60,6 +61,8 @@ SHOWN_CLASSES: tuple[str, ...] = tuple(
 )
 """Codes of the classes that scenes can show; the other ones are absent from every scene."""
 
+DARKEST = 0.001
+
 NEEDS = {"rlf": "roc"}
 EXCLUDES = {"dur": "sph", "sph": "cla"}
 """A class that is drawn only on another, and one that would hide another."""
@@ -67,7 +70,7 @@ EXCLUDES = {"dur": "sph", "sph": "cla"}
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture to draw: its view, the codes of the classes it shows, and the seed of its details."""
+    """One picture to draw: its view, the codes of the classes it shows, the seed of its details."""
 
     view: View
     labels: frozenset[str]
@@ -88,32 +91,37 @@ def sample_scene(rng: np.random.Generator, view: View | None = None) -> Scene:
     return Scene(View(view), frozenset(labels), int(rng.integers(2**63)))
 
 
-def sample_scenes(seed: int, count: int) -> list[Scene]:
-    """That many scenes in random order, each view in its share (to the nearest whole number)."""
-    rng = np.random.default_rng(seed)
+def sample_scenes(purpose: str, seed: int, count: int) -> list[Scene]:
+    """That many scenes in random order, each view in its share (to the nearest whole number).
+
+    Another purpose gives other scenes for the same seed.
+    """
+    rng = np.random.default_rng([seed, *purpose.encode()])
     bounds = np.cumsum([recipe.share for recipe in RECIPES.values()])
     views = np.searchsorted(bounds, (np.arange(count) + 0.5) / count)
     return [sample_scene(rng, list(RECIPES)[index]) for index in rng.permutation(views)]
 
 
 def draw(scene: Scene, size: int = 512) -> Image:
-    """The scene's picture: (size, size) float32, 0 (black) to 1 (white)."""
+    """The picture: (size, size) float32, up to 1 (white); only lost packets are exactly 0."""
     rng = np.random.default_rng(scene.seed)
-    sun = rng.choice((-1.0, 1.0))
-    painters = {View.DECK: _deck, View.TARGET: _target, View.NIGHT: _night}
-    image = painters.get(scene.view, _landscape)(scene.labels, rng, size, sun)
+    match scene.view:
+        case View.DECK:
+            image = _deck(rng, size, with_mast="rpa" in scene.labels)
+        case View.TARGET:
+            image = _target(rng, size)
+        case View.NIGHT:
+            image = sky.sun_disk(size, rng) if rng.random() < 0.5 else sky.night(size, rng)
+        case _:
+            image = _landscape(scene.labels, rng, size)
+    np.clip(image, DARKEST, 1, out=image)
     if "art" in scene.labels:
         rover.lost_packets(image, rng)
-    return np.clip(image, 0, 1)
+    return image
 
 
-def enlarge(image: Image, factor: int, rng: np.random.Generator) -> Image:
-    """The picture with each side `factor` times as long and fresh fine grain."""
-    large = np.kron(image, np.ones((factor, factor), np.float32))
-    return np.clip(large + rng.normal(0, 0.01, large.shape).astype(np.float32), 0, 1)
-
-
-def _landscape(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+def _landscape(labels: frozenset[str], rng: np.random.Generator, size: int) -> Image:
+    sun = rng.choice((-1.0, 1.0))
     horizon = rng.uniform(-1.6, -1.0) if "nbs" in labels else rng.uniform(0.18, 0.42)
     ground = _ground(labels, rng, size, horizon)
     image = _background(labels, rng, size, horizon)
@@ -142,7 +150,7 @@ def _ground(
     if "dur" in labels:
         grounds.ripples(ground, rng)
     if "roc" in labels:
-        cover = rng.uniform(0.4, 0.65) if "soi" in labels else 1.0
+        cover = rng.uniform(0.4, 0.6) if "soi" in labels else 1.0
         grounds.outcrop(ground, rng, cover, layered="rlf" in labels)
     for code, paint in (
         ("bso", grounds.bright_soil),
@@ -165,23 +173,19 @@ def _background(
     return image
 
 
-def _deck(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+def _deck(rng: np.random.Generator, size: int, with_mast: bool) -> Image:
     image = _plain(rng, size)
     rover.deck(image, rng, top=rng.uniform(-0.1, 0.25))
-    if "rpa" in labels:
+    if with_mast:
         rover.mast(image, rng)
     return image
 
 
-def _target(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
+def _target(rng: np.random.Generator, size: int) -> Image:
     image = _plain(rng, size)
     rover.deck(image, rng, top=-0.2)
     rover.calibration_target(image, rng)
     return image
-
-
-def _night(labels: frozenset[str], rng: np.random.Generator, size: int, sun: float) -> Image:
-    return sky.sun_disk(size, rng) if rng.random() < 0.5 else sky.night(size, rng)
 
 
 def _plain(rng: np.random.Generator, size: int) -> Image:

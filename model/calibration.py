@@ -24,7 +24,7 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Platt(BaseModel, frozen=True, extra="forbid"):
-    """A temperature T > 0 and a bias b a class: p = 1 / (1 + exp(-Z/T + b)), Z the marginal's logit.
+    """For each class a temperature T > 0 and a bias b: p = 1 / (1 + exp(-Z/T + b)), Z the logit.
 
     Raises pydantic.ValidationError on T <= 0 and on anything that is not finite.
     """

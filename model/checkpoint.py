@@ -1,4 +1,4 @@
-"""One classifier in one safetensors file: weights, and a header with everything else that decides a result."""
+"""One classifier in one safetensors file: weights, and a header with all else that matters."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,10 +89,10 @@ def save(
     """
     if header.backbone != backbone.name:
         raise CheckpointError(
-            f"the header says backbone {header.backbone!r}, not {backbone.name!r}"
+            f"the header says backbone {header.backbone!r}, the weights are of {backbone.name!r}"
         )
     tensors: dict[str, NDArray[np.generic]] = {
-        BACKBONE_PREFIX + key: value.cpu().numpy().astype(storage)
+        BACKBONE_PREFIX + key: value.cpu().numpy().astype(storage, order="C")
         for key, value in backbone.network.state_dict().items()
     }
     parts = (chain.weight, chain.label_weight, chain.bias)
@@ -107,14 +107,17 @@ def save(
 
 
 def load(path: Path) -> Checkpoint:
-    """Read and check a whole checkpoint (that the weights fit the backbone shows on `restore`).
+    """Read a checkpoint and check all but the backbone's weights, which `backbone.restore` checks.
 
     Raises CheckpointError where the file is missing, damaged, of another kind or version, holds
-    other classes, tensors, shapes or types, or a number that is not finite.
+    other classes or tensors, or a chain of wrong shapes or numbers.
     """
     header = read_header(path)
     with safe_open(path, framework="numpy") as file:
-        tensors = {key: _read_tensor(path, file, key) for key in file.keys()}  # noqa: SIM118
+        tensors: dict[str, Any] = {
+            key: _read_tensor(path, file, key)
+            for key in file.keys()  # noqa: SIM118
+        }
     missing = [key for key in CHAIN_TENSORS if key not in tensors]
     if missing:
         raise CheckpointError(f"{path} lacks the tensor {missing[0]!r}; write the checkpoint again")
@@ -134,9 +137,7 @@ def read_header(path: Path) -> Header:
     Raises CheckpointError like `load`, weights aside.
     """
     if not path.is_file():
-        raise CheckpointError(
-            f"there is no checkpoint at {path}; give the path of a .safetensors file"
-        )
+        raise CheckpointError(f"no checkpoint at {path}; give the path of a .safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -145,9 +146,7 @@ def read_header(path: Path) -> Header:
             f"{path} is not a whole safetensors file ({error}); copy or write it again"
         ) from error
     if HEADER_KEY not in metadata:
-        raise CheckpointError(
-            f"{path} holds no MERNet header; give a checkpoint made by this program"
-        )
+        raise CheckpointError(f"{path} has no MERNet header; give a checkpoint of this program")
     return _parse_header(path, metadata[HEADER_KEY])
 
 
@@ -179,7 +178,7 @@ def _parse_header(path: Path, text: str) -> Header:
         raise CheckpointError(f"{path}: header field {field}: {first['msg']}") from error
 
 
-def _read_tensor(path: Path, file: "safe_open", key: str) -> NDArray[np.floating]:
+def _read_tensor(path: Path, file: Any, key: str) -> NDArray[np.floating]:
     allowed = ("F64",) if key in CHAIN_TENSORS else ("F32", "F16")
     if key not in CHAIN_TENSORS and not key.startswith(BACKBONE_PREFIX):
         raise CheckpointError(f"{path} holds an unknown tensor {key!r}; write the checkpoint again")
@@ -189,7 +188,4 @@ def _read_tensor(path: Path, file: "safe_open", key: str) -> NDArray[np.floating
             f"{path}: tensor {key!r} is {stored}, it must be {' or '.join(allowed)}"
         )
     tensor: NDArray[np.floating] = file.get_tensor(key)
-    # A minimum passes NaN on, and takes no copy as isfinite over everything would.
-    if tensor.size == 0 or not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
-        raise CheckpointError(f"{path}: tensor {key!r} is empty or holds NaN or infinite numbers")
     return tensor

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from model import checkpoint
 from model.backbone import Backbone, extract_features, restore
 from model.chain import ChainHead
-from model.checkpoint import Header
-from model.errors import CheckpointError, ModelError, OutOfDeviceMemoryError, RenderingError
+from model.checkpoint import Checkpoint, Header
+from model.errors import (
+    BackboneError,
+    CheckpointError,
+    ModelError,
+    OutOfDeviceMemoryError,
+    RenderingError,
+)
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -21,7 +27,7 @@ SMALLEST_SIDE = 8
 
 
 class Classifier:
-    """One checkpoint on one device. A probability depends on the rendering and the checkpoint alone."""
+    """One checkpoint on one device; a result depends on the rendering and the checkpoint alone."""
 
     def __init__(
         self, header: Header, backbone: Backbone, chain: ChainHead, sha256: str, batch_size: int
@@ -52,21 +58,13 @@ class Classifier:
         where the device is not there or a number is not positive.
         """
         target = _device(device)
-        if min(batch_size or 1, threads or 1) < 1:
-            raise ModelError("batch size and threads must be at least 1")
+        for count in (batch_size, threads):
+            if count is not None and count < 1:
+                raise ModelError(f"batch size and threads must be at least 1, not {count}")
         if threads is not None:
             torch.set_num_threads(threads)
         loaded = checkpoint.load(path)
-        try:
-            tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
-            backbone = restore(loaded.header.backbone, tensors)
-        except ModelError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        if loaded.chain.weight.shape[1] != backbone.feature_count:
-            raise CheckpointError(
-                f"{path}: the chain expects {loaded.chain.weight.shape[1]} features, "
-                f"{backbone.name} gives {backbone.feature_count}"
-            )
+        backbone = _fitting_backbone(path, loaded)
         backbone.network.to(target, getattr(torch, precision))
         size = batch_size or BATCH_SIZES.get(target.type, BATCH_SIZES["cpu"])
         return cls(loaded.header, backbone, loaded.chain, checkpoint.sha256_of(path), size)
@@ -114,6 +112,21 @@ def _device(name: str | None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"there is no CUDA device {device}; use cpu, or look at nvidia-smi")
     return device
+
+
+def _fitting_backbone(path: Path, loaded: Checkpoint) -> Backbone:
+    tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
+    try:
+        backbone = restore(loaded.header.backbone, tensors)
+    except BackboneError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    features = loaded.chain.weight.shape[1]
+    if features != backbone.feature_count:
+        raise CheckpointError(
+            f"{path}: the chain expects {features} features, {backbone.name} gives "
+            f"{backbone.feature_count}; write the checkpoint again"
+        )
+    return backbone
 
 
 def _check(rendering: NDArray[np.uint8], index: int) -> None:

@@ -1,9 +1,10 @@
 """Imports torchvision's models where torchvision's compiled operators cannot be loaded.
 
-torchvision from PyPI is a CUDA build. Next to a CPU build of torch its extension `_C` does not load, and
-`import torchvision` stops at `operator torchvision::nms does not exist`: the package gives `nms` and `qnms` a
-meta kernel without looking whether the operators are there (seen in torchvision 0.28, `_meta_registrations.py`).
-With their schemas defined the import succeeds; the networks in `torchvision.models` use neither.
+torchvision from PyPI is a CUDA build. Next to a CPU build of torch its extension `_C` does not
+load, and `import torchvision` stops at `operator torchvision::nms does not exist`: the package
+gives `nms` and `qnms` a meta kernel without looking whether the operators are there (torchvision
+0.28, `_meta_registrations.py`). With their schemas defined the import succeeds; the networks in
+`torchvision.models` use neither.
 """
 
 from importlib import import_module, util
@@ -27,15 +28,15 @@ def import_torchvision_models() -> ModuleType:
     _load_extension()
     missing = [name for name in _OPERATORS if not hasattr(torch.ops.torchvision, name)]
     if missing:
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         _libraries.append(library)
         for name in missing:
-            library.define(_SCHEMA.format(name))
+            library.define(_SCHEMA.format(name))  # type: ignore[no-untyped-call]
     return import_module("torchvision.models")
 
 
 def _load_extension() -> None:
-    """Let torchvision's own extension register its operators first: a schema cannot be defined twice."""
+    """Let torchvision's own extension define its operators first: a schema is defined only once."""
     package = util.find_spec("torchvision")
     if package is None:
         raise ImportError("torchvision is not installed; install it with pip")
@@ -43,6 +44,6 @@ def _load_extension() -> None:
     if extension is None or extension.origin is None:
         return
     try:
-        torch.ops.load_library(extension.origin)
+        torch.ops.load_library(extension.origin)  # type: ignore[no-untyped-call]
     except OSError:
         return  # built against another torch: the very case this module is for

@@ -86,13 +86,16 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
 
 def _as_url(spec: str) -> str:
     """A URL as it is, a path as file:// URL with its special characters encoded."""
-    scheme = urlsplit(spec).scheme
+    try:
+        scheme = urlsplit(spec).scheme
+    except ValueError as error:
+        raise BadArchiveError(f"{spec!r} is no URL ({error}); check it") from error
     if scheme in SCHEMES:
         return spec
     if "://" in spec:
         raise BadArchiveError(f"{spec!r} has the scheme {scheme!r}; use one of {SCHEMES}")
     path = Path(spec).expanduser().resolve()
-    if not path.exists():
+    if not spec or not path.exists():
         raise BadArchiveError(
             f"{spec!r} is no known archive, URL or existing path; known archives: {_names()}"
         )

@@ -9,12 +9,12 @@ from urllib.request import url2pathname
 
 from pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError
 
-MAX_PRODUCT_BYTES = 64 * 1024**2  # real products have at most 2 MB raw, 13 MB derived
+MAX_PRODUCT_BYTES = 64 * 1024**2  # raw products have 2 MB, the largest derived ones 13 MB
 
 
 def is_file_url(url: str) -> bool:
     """Whether a URL means a file or folder on this machine."""
-    return urlsplit(url).scheme == "file"
+    return url.lower().startswith("file:")
 
 
 def path_of(url: str) -> Path:

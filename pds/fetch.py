@@ -16,7 +16,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_of, read_file
 from pds.errors import (
@@ -29,7 +29,7 @@ from pds.errors import (
 
 CHUNK_BYTES = 64 * 1024
 MAX_WAIT_SECONDS = 60.0
-BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=1)
+BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
 # What may be cured by asking again; not among it: a URL that cannot be asked at all.
 BROKEN_TRANSFER = (
     requests.ConnectionError,
@@ -64,9 +64,9 @@ class Fetcher:
     blocks when all its connections are out is what keeps `connections_per_host`. Proxies come from
     the environment.
 
-    `agent` is the User-Agent header. `connect_seconds` and `read_seconds` bound a single wait for the server, `total_seconds` one
-    attempt to transfer a product, `max_bytes` its size. `attempts` counts the first one too.
-    `sleep` waits between attempts.
+    `agent` is the User-Agent header. `connect_seconds` and `read_seconds` bound a single wait for
+    the server, `total_seconds` one attempt to transfer a product, `max_bytes` its size. `attempts`
+    counts the first one too. `sleep` waits between attempts.
     """
 
     def __init__(

@@ -45,7 +45,8 @@ def _read_image(path: Path, selection: Selection) -> Product | LeftOut:
         facts = _facts(path, label_path)
     except (DecodeError, FetchError):
         return LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
-    return selection.product(name, facts, path.as_uri(), label_path and label_path.as_uri())
+    label_url = label_path.as_uri() if label_path else None
+    return selection.product(name, facts, path.as_uri(), label_url)
 
 
 def _facts(path: Path, label_path: Path | None) -> LabelFacts:

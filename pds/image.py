@@ -31,12 +31,15 @@ def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
 
 
 def read_file(path: Path) -> Frame:
-    """Decode a product on disk: PDS3, or PDS4 where its .xml label lies beside it.
+    """Decode a product on disk: PDS3, or PDS4 by its .xml label or the data file beside that.
 
     Raises FetchError if a file cannot be read, DecodeError if it is no image, or their subclasses.
     """
-    label_path = pds4.label_beside(path)
-    label = None if label_path is None else disk.read_file(label_path, MAX_PRODUCT_BYTES)
+    is_label = path.suffix.lower() == pds4.LABEL_SUFFIX
+    label_path = path if is_label else pds4.label_beside(path)
+    label = disk.read_file(label_path, MAX_PRODUCT_BYTES) if label_path else None
+    if label and is_label:
+        path = path.with_name(pds4.read_label(label, path.name).file_name)
     return decode(disk.read_file(path, MAX_PRODUCT_BYTES), path.name, label)
 
 

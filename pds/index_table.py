@@ -30,7 +30,10 @@ INDEXES = {
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB
 MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
-LABEL_ERRORS = (LexerError, ParseError, QuantityError, LookupError, TypeError, ValueError)
+LABEL_ERRORS = (
+    LexerError, ParseError, QuantityError,
+    AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def parse_label(data: bytes, name: str) -> TableShape:
         table_name = str(label["^INDEX_TABLE"])
         columns = label["INDEX_TABLE"].getall("COLUMN")
         sizes = [(str(column["NAME"]), int(column.get("ITEMS", 1))) for column in columns]
-    except (*LABEL_ERRORS, AttributeError) as error:
+    except LABEL_ERRORS as error:
         raise BadIndexError(f"{name} is no label of an index table: {error!r}") from error
     first_field: dict[str, int] = {}
     fields = 0
@@ -98,13 +101,18 @@ def _read_table(
     with ExitStack() as stack:
         for number, line in enumerate(_lines(_first_existing(urls, fetcher, stack), urls[0]), 1):
             entry = reader.read(line, number)
-            readable = readable or getattr(entry, "reason", None) != LeftOutReason.UNREADABLE_ROW
+            readable = readable or not _is_unreadable(entry)
             yield entry
     if not readable:
         raise BadIndexError(
             f"{urls[0]} has no row of {shape.fields} fields separated by tabs, as its label "
             "announces; check that label and table belong together"
         )
+
+
+def _is_unreadable(entry: Product | LeftOut) -> bool:
+    """Whether a row could not be taken apart."""
+    return isinstance(entry, LeftOut) and entry.reason is LeftOutReason.UNREADABLE_ROW
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pds.errors import OversizedError
+
+MAX_PIXELS = 4096 * 4096
 UNKNOWN = frozenset({"", "UNK", "N/A", "NULL"})
 
 
@@ -23,6 +26,14 @@ class LabelFacts:
     local_solar_time: str | None
     filter_name: str | None
     sample_bit_mask: str | None
+
+
+def check_size(facts: LabelFacts, name: str) -> None:
+    """Raise OversizedError where a label claims more pixels than memory should be given for."""
+    if facts.lines * facts.line_samples > MAX_PIXELS:
+        raise OversizedError(
+            f"{name} claims {facts.lines} x {facts.line_samples} pixels, more than any MER image"
+        )
 
 
 def text_or_none(value: object) -> str | None:

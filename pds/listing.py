@@ -10,8 +10,6 @@ from pds.inventory import read_inventory
 from pds.product import Product
 from pds.selection import LeftOut, LeftOutReason, Selection
 
-__all__ = ["LeftOut", "LeftOutReason", "Selection", "list_products"]
-
 
 def list_products(
     archives: Sequence[Archive],

@@ -13,10 +13,9 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from pds.errors import DamagedError, DecodeError, OversizedError, TruncatedError
-from pds.label import LabelFacts, text_or_none, time_or_none, whole_or_none
+from pds.errors import DamagedError, DecodeError, TruncatedError
+from pds.label import LabelFacts, check_size, text_or_none, time_or_none, whole_or_none
 
-MAX_PIXELS = 4096 * 4096
 MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
 CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits
 LABEL_START = re.compile(rb"\s*PDS_VERSION_ID\s*=\s*PDS3\b")
@@ -32,18 +31,12 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the pixels lie in the file, in bytes and pixels, as the label says."""
+    """Where the label says the pixels begin and end and what size the file has, all in bytes."""
 
     offset: int
-    lines: int
-    line_samples: int
+    end: int
     sample_bytes: int
     file_bytes: int
-
-    @property
-    def end(self) -> int:
-        """The byte after the last pixel."""
-        return self.offset + self.lines * self.line_samples * self.sample_bytes
 
 
 def read_label(data: bytes, name: str) -> LabelFacts:
@@ -63,9 +56,10 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
     """
     with _opened(data, name) as (dataset, label):
         facts = _facts(label, name)
-        layout = _layout(label, name)
+        check_size(facts, name)
+        layout = _layout(label, facts, name)
         _check_layout(layout, data, name)
-        if dataset.count != 1 or dataset.shape != (layout.lines, layout.line_samples):
+        if dataset.count != 1 or dataset.shape != (facts.lines, facts.line_samples):
             raise DecodeError(f"{name} is no single-band image of the size in its label")
         if np.dtype(dataset.dtypes[0]).itemsize != layout.sample_bytes:
             raise DecodeError(f"{name} has samples of another size than its label says")
@@ -82,7 +76,11 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[rasterio.DatasetReader, di
     """
     _check_label_text(data[:MAX_LABEL_BYTES], name)
     try:
-        with rasterio.MemoryFile(data) as file, file.open(driver="PDS") as dataset:
+        with (
+            rasterio.Env(GDAL_MAX_BAND_COUNT=1),
+            rasterio.MemoryFile(data) as file,
+            file.open(driver="PDS") as dataset,
+        ):
             ((head, tail),) = dataset.tags(ns="json:PDS").items()
             yield dataset, json.loads(f"{head}:{tail}")
     except (RasterioError, ValueError) as error:
@@ -119,25 +117,21 @@ def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
     )
 
 
-def _layout(label: Mapping[str, Any], name: str) -> Layout:
-    """Where the label says the pixels lie: at (^IMAGE - 1) x RECORD_BYTES."""
-    image = _group(label, "IMAGE")
+def _layout(label: Mapping[str, Any], facts: LabelFacts, name: str) -> Layout:
+    """The pixels lie at (^IMAGE - 1) x RECORD_BYTES; the file has FILE_RECORDS x RECORD_BYTES."""
     record_bytes = _count(label, "RECORD_BYTES", name)
+    offset = (_count(label, "^IMAGE", name) - 1) * record_bytes
+    sample_bytes = _count(_group(label, "IMAGE"), "SAMPLE_BITS", name) // 8
     return Layout(
-        offset=(_count(label, "^IMAGE", name) - 1) * record_bytes,
-        lines=_count(image, "LINES", name),
-        line_samples=_count(image, "LINE_SAMPLES", name),
-        sample_bytes=_count(image, "SAMPLE_BITS", name) // 8,
+        offset=offset,
+        end=offset + facts.lines * facts.line_samples * sample_bytes,
+        sample_bytes=sample_bytes,
         file_bytes=_count(label, "FILE_RECORDS", name) * record_bytes,
     )
 
 
 def _check_layout(layout: Layout, data: bytes, name: str) -> None:
     """The claims of the label against the file, before a pixel is read."""
-    if layout.lines * layout.line_samples > MAX_PIXELS:
-        raise OversizedError(
-            f"{name} claims {layout.lines} x {layout.line_samples} pixels, more than any MER image"
-        )
     if len(data) < layout.file_bytes:
         raise TruncatedError(
             f"{name} has {len(data)} bytes but its label says {layout.file_bytes}; fetch it again"

@@ -1,6 +1,7 @@
 """PDS4 products: an XML label beside a file of pixels, read by pds4_tools."""
 
 import contextlib
+import logging
 import re
 import sys
 import tempfile
@@ -16,9 +17,8 @@ import numpy as np
 import pds4_tools
 from pds4_tools.utils.exceptions import PDS4StandardsException
 
-from pds.errors import DecodeError, OversizedError, TruncatedError
-from pds.label import LabelFacts, text_or_none, time_or_none, whole_or_none
-from pds.pds3 import MAX_PIXELS
+from pds.errors import DecodeError, TruncatedError
+from pds.label import LabelFacts, check_size, text_or_none, time_or_none, whole_or_none
 
 LABEL_SUFFIX = ".xml"
 MAX_LABEL_BYTES = 1024 * 1024
@@ -37,13 +37,15 @@ PDS4_TOOLS_ERRORS = (
 )  # fmt: skip
 # pds4_tools sets global state at each read: the exception hook and the recording of its log.
 READING = threading.Lock()
+# It would also keep every message it ever logged in memory, and print them.
+logging.getLogger("PDS4ToolsLogger").disabled = True
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
     """What a PDS4 label tells: the facts, the data file beside it, where the pixels lie in it.
 
-    `offset` is in bytes, `end` is the byte after the last pixel.
+    `offset` and `sample_bytes` are in bytes; `special_constants` stand for no measurement.
     """
 
     facts: LabelFacts
@@ -100,11 +102,7 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
     one of its subclasses, naming the file.
     """
     label = read_label(label_data, name)
-    if label.facts.lines * label.facts.line_samples > MAX_PIXELS:
-        raise OversizedError(
-            f"{name} claims {label.facts.lines} x {label.facts.line_samples} pixels, "
-            "more than any MER image"
-        )
+    check_size(label.facts, name)
     if label.end > len(data):
         raise TruncatedError(
             f"{name} has {len(data)} bytes but its label needs {label.end}; fetch it again"
@@ -126,7 +124,7 @@ def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> n
         Path(folder, file_name).write_bytes(data)
         try:
             with READING, _kept_exception_hook():
-                structures = pds4_tools.read(str(label_path), quiet=True, lazy_load=True)
+                structures = pds4_tools.read(str(label_path), lazy_load=True)
                 images = [structure for structure in structures if structure.type in IMAGES]
                 return np.array(images[0].data)
         except PDS4_TOOLS_ERRORS as error:
@@ -145,8 +143,8 @@ def _kept_exception_hook() -> Iterator[None]:
 
 def _reals(pixels: np.ndarray, special_constants: tuple[float, ...], name: str) -> np.ndarray:
     """Reals as float32; special constants and what float32 cannot hold are not finite."""
-    special = np.isin(pixels, np.asarray(special_constants, pixels.dtype))
     with np.errstate(over="ignore"):
+        special = np.isin(pixels, np.asarray(special_constants, pixels.dtype))
         reals = np.where(special, np.nan, pixels).astype(np.float32)
     if not np.isfinite(reals).any():
         raise DecodeError(f"{name} has no pixel with a finite value")

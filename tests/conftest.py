@@ -1,12 +1,16 @@
-"""Fixtures of all tests: markers by folder, real files, fresh databases, an embedded broker."""
+"""What all tests share: markers by folder, real files, fresh databases. More is in fixtures/."""
 
 import os
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
+pytest_plugins = ["tests.fixtures.service"]
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
 
 
@@ -23,28 +27,27 @@ def real_files() -> Path:
     """The folder of real archive files; a test that wants them is skipped where it is missing."""
     folder = Path(os.environ.get("MERNET_REAL_FILES", ROOT.parent / "shared" / "real"))
     if not (folder / "expected.json").is_file():
-        pytest.skip(f"real archive files are not at {folder}; set MERNET_REAL_FILES to run this test")
+        pytest.skip(
+            f"real archive files are not at {folder}; set MERNET_REAL_FILES to run this test"
+        )
     return folder
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an embedded Postgres server's maintenance database."""
+def postgres_server() -> Iterator[str]:
+    """URL of a database on an embedded Postgres server."""
     from demo.services import EmbeddedPostgres
 
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    url = server.start()
-    yield url
-    server.stop()
+    # The paths of pytest's own folders are too long for Unix sockets.
+    with tempfile.TemporaryDirectory(prefix="mernet-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder))
+        yield server.start()
+        server.stop()
 
 
 @pytest.fixture
 def database_url(postgres_server: str) -> Iterator[str]:
     """URL of an empty database of the test's own, dropped afterwards."""
-    import uuid
-
-    import sqlalchemy as sa
-
     name = f"test_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(postgres_server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

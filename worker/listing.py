@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import sqlalchemy as sa
 
@@ -81,7 +82,7 @@ def _rows(run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat) -> Iterato
             raise Abandoned
 
     archives = [resolve(archive, run.mirror) for archive in run.archives]
-    selection = Selection(run.products)
+    selection = Selection(cast("Literal['edr', 'rdr', 'any']", run.products))
     for product in list_products(archives, selection, fetcher, tally.leave_out, count):
         yield to_row(product)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from db import ledger
-from db.ledger import Chunk, ProductRow, Split
+from db.ledger import Chunk, Lost, ProductRow, Split
 from db.publish import Classified, Failed, Outcome, publish_chunk
 from pds.errors import PdsError
 from pds.image import decode, render
@@ -61,10 +61,14 @@ class Pipeline:
         taken = ledger.take_chunk(
             self.engine, run_id, number, taker, self.lease_seconds, self.max_attempts
         )
-        if isinstance(taken, Split):
-            return taken.numbers
-        if isinstance(taken, Chunk):
-            self._publish(taken, taker)
+        match taken:
+            case Chunk():
+                self._publish(taken, taker)
+            case Split(numbers=numbers):
+                log.warning("chunk %d of run %d kills workers; split in two", number, run_id)
+                return numbers
+            case Lost(product_id=product_id):
+                log.error("product %s killed its worker each time; it has failed", product_id)
         return ()
 
     def _publish(self, chunk: Chunk, taker: str) -> None:

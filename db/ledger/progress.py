@@ -63,6 +63,6 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> Progress:
     return Progress(
         run=run,
         **connection.execute(COUNTS, key).one()._asdict(),
-        failures=dict(connection.execute(FAILURES, key).tuples()),
-        chunks=dict(connection.execute(CHUNKS, key).tuples()),
+        failures=dict(connection.execute(FAILURES, key).all()),
+        chunks=dict(connection.execute(CHUNKS, key).all()),
     )

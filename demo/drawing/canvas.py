@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Image: TypeAlias = NDArray[np.float32]
-"""A grey picture or a field over its pixels: square, float32."""
+Image: TypeAlias = NDArray[np.floating]
+"""A grey picture, or a field over its pixels; pictures are square and float32."""
 
 TILE_SIZE = 512
 """Side of a tile of noise, in pixels."""
@@ -20,13 +20,12 @@ _BUMP = 8
 
 def coordinates(size: int) -> tuple[Image, Image]:
     """Column and row of each pixel's centre as shares of the frame: two (size, size) arrays."""
-    line = (np.arange(size, dtype=np.float32) + 0.5) / size
-    column, row = np.meshgrid(line, line)
+    row, column = (np.indices((size, size), np.float32) + np.float32(0.5)) / size
     return column, row
 
 
 def noise(rng: np.random.Generator, x: Image, y: Image, period: float) -> Image:
-    """Smooth noise of mean 0 and deviation 1 at the points (x, y), `period` wide from bump to bump."""
+    """Smooth noise at the points (x, y), mean 0, deviation 1, `period` from bump to bump."""
     (values,) = sample_tiles(rng, x, y, period * TILE_SIZE / _BUMP, (_noise_tile(),))
     return values
 
@@ -67,21 +66,22 @@ def blend(image: Image, paint: Image | float, cover: Image) -> None:
 
 def inside(distance: Image, softness: float) -> Image:
     """Cover of a shape from the signed distance to its edge, negative inside; softly edged."""
-    return np.clip(0.5 - distance / softness, 0, 1)
+    cover: Image = np.clip(0.5 - distance / softness, 0, 1)
+    return cover
 
 
 def soft_step(values: Image, threshold: float, width: float) -> Image:
     """0 below the threshold, 1 above, rising over `width`."""
-    ramp = np.clip((values - threshold) / width + 0.5, 0, 1)
+    ramp: Image = np.clip((values - threshold) / width + 0.5, 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 def window(image: Image, column: float, row: float, reach: float) -> tuple[Image, Image, Image]:
-    """A view of the image `reach` pixels around a point, and each of its pixels' x and y from there."""
+    """A view of the image `reach` pixels around a point, and its pixels' x and y from there."""
     left, top = max(0, int(column - reach)), max(0, int(row - reach))
     view = image[top : max(0, int(row + reach) + 1), left : max(0, int(column + reach) + 1)]
-    y, x = np.indices(view.shape, np.float32)
-    return view, x + np.float32(left - column), y + np.float32(top - row)
+    offsets = np.indices(view.shape, np.float32)
+    return view, offsets[1] + (left - column), offsets[0] + (top - row)
 
 
 @cache
@@ -91,8 +91,9 @@ def _noise_tile() -> Image:
 
 @cache
 def _rough_tile() -> Image:
-    octaves = _blurred(0, 3.0) + 0.6 * _blurred(1, 1.5) + 0.36 * _blurred(2, 0.75)
-    return octaves / octaves.std()
+    octaves: Image = _blurred(0, 3.0) + 0.6 * _blurred(1, 1.5) + 0.36 * _blurred(2, 0.75)
+    octaves /= octaves.std()
+    return octaves
 
 
 def _blurred(seed: int, blur: float) -> Image:

@@ -1,7 +1,7 @@
 """The ground in perspective: soil, ripples, tracks, bright soil, a trench, outcrop.
 
-Lengths on the ground are in widths of the frame's bottom edge. A painter changes the ground's relief
-and albedo; `Ground.lit` turns both into a picture under a low sun.
+Lengths on the ground are in widths of the frame's bottom edge. A painter changes the ground's
+relief and albedo; `Ground.lit` turns both into a picture under a low sun.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ _SLABS_ACROSS = 16
 class Ground:
     """What the camera sees of the ground; all arrays are (size, size).
 
-    `x` and `depth` are a pixel's place on the ground, `distance` its distance (1 at the bottom edge).
+    `x` and `depth` are a pixel's place on the ground, `distance` is how far away it is (1 at the
+    bottom edge).
     """
 
     x: Image
@@ -52,7 +53,7 @@ class Ground:
 
 
 def look(size: int, horizon: float) -> Ground:
-    """Bare ground as seen with the horizon at that row (a share of the height; negative: looking down)."""
+    """Bare ground; `horizon` is its row as a share of the height, negative when looking down."""
     column, row = coordinates(size)
     below = np.maximum(row - horizon, (1 - horizon) / _FARTHEST)
     distance = ((1 - horizon) / below).astype(np.float32)
@@ -72,8 +73,8 @@ def rough_soil(ground: Ground, rng: np.random.Generator) -> None:
     for period in (0.4, 0.05):
         bumps = rough_noise(rng, ground.x, ground.depth, period)
         seen = np.clip(period * len(ground.x) / ground.distance / 6 - 1, 0, 1)
-        ground.relief += np.float32(0.05 * period) * bumps * seen
-        ground.albedo *= 1 + 0.05 * bumps * seen
+        ground.relief += np.float32(0.03 * period) * bumps * seen
+        ground.albedo *= 1 + 0.03 * bumps * seen
 
 
 def ripples(ground: Ground, rng: np.random.Generator) -> None:
@@ -86,7 +87,7 @@ def ripples(ground: Ground, rng: np.random.Generator) -> None:
     crest = np.where(phase < 0.7, phase / 0.7, (1 - phase) / 0.3).astype(np.float32)
     seen = np.clip(spacing * len(ground.x) / ground.distance / 10 - 0.4, 0, 1)
     ground.relief += np.float32(spacing * 0.55) * crest * seen
-    ground.albedo *= 1 + seen * (0.24 * crest - 0.12)
+    ground.albedo *= 1 + seen * (0.5 * crest - 0.3)
 
 
 def tracks(ground: Ground, rng: np.random.Generator) -> None:
@@ -101,7 +102,7 @@ def tracks(ground: Ground, rng: np.random.Generator) -> None:
     berm = np.exp(-(((off_axis - width * 1.15) / 0.018) ** 2))
     ground.relief *= 1 - 0.8 * rut
     ground.relief += 0.02 * berm - 0.015 * rut
-    ground.albedo *= 1 - rut * (0.22 + 0.3 * cleats)
+    ground.albedo *= 1 - rut * (0.4 + 0.35 * cleats)
     ground.albedo *= 1 + 0.25 * berm
 
 
@@ -116,7 +117,7 @@ def bright_soil(ground: Ground, rng: np.random.Generator) -> None:
 
 def trench(ground: Ground, rng: np.random.Generator) -> None:
     """A trough dug by a wheel: steep dark hole, scraped floor, a heap of soil at its end."""
-    angle, length, width = rng.uniform(-0.7, 0.7), rng.uniform(0.24, 0.32), rng.uniform(0.09, 0.12)
+    angle, length, width = rng.uniform(-0.7, 0.7), rng.uniform(0.3, 0.38), rng.uniform(0.1, 0.14)
     x = ground.x - rng.uniform(-0.1, 0.1)
     y = ground.depth - ground.depth.mean() - rng.uniform(-0.1, 0.1)
     along = x * np.sin(angle) + y * np.cos(angle)
@@ -132,7 +133,7 @@ def trench(ground: Ground, rng: np.random.Generator) -> None:
 
 
 def outcrop(ground: Ground, rng: np.random.Generator, cover: float, layered: bool) -> None:
-    """Bright bedrock: flat slabs parted by dark cracks over that share of the ground, maybe layered."""
+    """Bright bedrock over that share of the ground: flat slabs, dark cracks, maybe fine layers."""
     share = rough_noise(rng, ground.x, ground.depth, 0.9)
     threshold = float(np.quantile(share[ground.visible > 0], 1 - cover))
     rock = soft_step(share, threshold, 0.15)
@@ -156,7 +157,7 @@ def _slabs(ground: Ground, rng: np.random.Generator, period: float) -> tuple[Ima
 
 @cache
 def _slab_tiles() -> tuple[Image, Image]:
-    """The slabs' levels, and how near a pixel is to the crack: cells around random points (Voronoi)."""
+    """The slabs' levels, and the gap to the next slab: cells around random points (Voronoi)."""
     rng = np.random.default_rng(1)
     grid = np.indices((_SLABS_ACROSS, _SLABS_ACROSS)).reshape(2, -1).T
     points = grid + rng.uniform(0.05, 0.95, grid.shape)
@@ -170,9 +171,9 @@ def _slab_tiles() -> tuple[Image, Image]:
 
 def _layers(ground: Ground, rng: np.random.Generator) -> Image:
     """Fine parallel beds: brightness factors below 1 in straight, slightly wavering stripes."""
-    angle, spacing = rng.uniform(0, np.pi), rng.uniform(0.028, 0.04)
+    angle, spacing = rng.uniform(0, np.pi), rng.uniform(0.04, 0.055)
     along = ground.x * np.cos(angle) + ground.depth * np.sin(angle)
     waver = 0.01 * noise(rng, ground.x, ground.depth, 0.3)
     stripes = np.sin(2 * np.pi * (along + waver) / spacing)
     seen = np.clip(spacing * len(ground.x) / ground.distance / 3 - 0.6, 0, 1)
-    return (1 - 0.4 * seen * soft_step(stripes.astype(np.float32), 0.1, 0.8)).astype(np.float32)
+    return (1 - 0.65 * seen * soft_step(stripes.astype(np.float32), 0.1, 0.8)).astype(np.float32)

@@ -14,7 +14,9 @@ def deck(image: Image, rng: np.random.Generator, top: float) -> None:
     turn, cell = rng.uniform(-0.5, 0.5), rng.uniform(0.1, 0.14)
     x = panel.x * np.cos(turn) + panel.depth * np.sin(turn)
     y = panel.depth * np.cos(turn) - panel.x * np.sin(turn)
-    to_line = np.minimum(np.abs(x / cell % 1 - 0.5), np.abs(y / (cell * 1.8) % 1 - 0.5) * 1.8) * cell
+    to_line = (
+        np.minimum(np.abs(x / cell % 1 - 0.5), np.abs(y / (cell * 1.8) % 1 - 0.5) * 1.8) * cell
+    )
     paint = 0.13 + 0.03 * noise(rng, x, y, 0.25)
     blend(paint, np.full_like(paint, 0.8), inside(to_line - 0.006, 0.006))
     edge = top + rng.uniform(-0.12, 0.12) * (column - 0.5) - row
@@ -37,12 +39,14 @@ def mast(image: Image, rng: np.random.Generator) -> None:
     side = (column - middle) / half
     body = inside(np.maximum(np.abs(column - middle) - half, top - row), 0.006)
     blend(image, 0.75 - 0.45 * side, body)
-    collar = inside(np.maximum(np.abs(side) * half - half * 1.5, np.abs(row - top - 0.1) - 0.03), 0.006)
+    collar = inside(
+        np.maximum(np.abs(side) * half - half * 1.5, np.abs(row - top - 0.1) - 0.03), 0.006
+    )
     blend(image, np.full_like(image, 0.06), collar)
 
 
 def wheel(image: Image, rng: np.random.Generator) -> None:
-    """A wheel reaching in from a lower corner: dark, with bright spokes and cleats round its rim."""
+    """A wheel reaching in from a lower corner: dark, bright spokes, cleats round its rim."""
     column, row = coordinates(len(image))
     centre = rng.choice([0.05, 0.95]), rng.uniform(0.85, 1.0)
     x, y = column - centre[0], row - centre[1]
@@ -62,7 +66,7 @@ def calibration_target(image: Image, rng: np.random.Generator) -> None:
     half = rng.uniform(0.34, 0.4)
     blend(image, np.full_like(image, 0.6), inside(np.maximum(abs(x), abs(y)) - half, 0.006))
     corner = np.maximum(abs(abs(x) - half * 0.82), abs(abs(y) - half * 0.82))
-    blend(image, 0.3 + 0.5 * np.sign(x * y) * np.sign(x), inside(corner - half * 0.13, 0.006))
+    blend(image, 0.4 + 0.35 * np.sign(y), inside(corner - half * 0.13, 0.006))
     far = np.hypot(x, y).astype(np.float32)
     for share, grey in ((0.92, 0.05), (0.86, 0.97), (0.62, 0.5), (0.36, 0.22)):
         blend(image, np.full_like(image, grey), inside(far - half * share, 0.006))
@@ -91,7 +95,11 @@ def rat_hole(image: Image, rng: np.random.Generator, sun: float) -> None:
     grooves = 0.05 * np.sin(far / radius * 50)
     floor = np.hypot(x + sun * radius * 0.22, y).astype(np.float32)
     blend(image, 0.2 + grooves, inside(np.maximum(far, floor) - radius * 0.95, 0.01))
-    blend(image, np.full_like(image, 0.03), inside(far - radius, 0.008) * inside(-(floor - radius * 0.9), 0.02))
+    blend(
+        image,
+        np.full_like(image, 0.03),
+        inside(far - radius, 0.008) * inside(-(floor - radius * 0.9), 0.02),
+    )
 
 
 def lost_packets(image: Image, rng: np.random.Generator) -> None:

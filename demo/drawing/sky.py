@@ -14,9 +14,11 @@ def sky(size: int, rng: np.random.Generator) -> Image:
 def hills(image: Image, rng: np.random.Generator, horizon: float) -> None:
     """Ranges of far hills behind the horizon; the farther, the paler."""
     column, row = coordinates(len(image))
-    for haze in (0.66, 0.57):
-        height = rng.uniform(0.035, 0.08) * (1 + 0.7 * line_noise(rng, column, rng.uniform(0.4, 0.8)))
-        ridge = horizon - np.maximum(height, 0.008)
+    for haze in (0.62, 0.5):
+        height = rng.uniform(0.05, 0.11) * (
+            1 + 0.7 * line_noise(rng, column, rng.uniform(0.4, 0.8))
+        )
+        ridge = horizon - np.maximum(height, 0.02)
         slopes = haze + 0.02 * noise(rng, column, row * 2, 0.05)
         blend(image, slopes, inside(ridge - row, 0.006))
 
@@ -46,7 +48,7 @@ def night(size: int, rng: np.random.Generator) -> Image:
     angle, length = rng.uniform(0, np.pi), rng.uniform(0.01, 0.03) * size
     for index in range(int(rng.integers(25, 45))):
         radius, light = (0.012, 1.0) if index == 0 else (0.003, rng.uniform(0.4, 0.9))
-        view, x, y = window(image, *rng.uniform(0, size, 2), reach=length * 2)
+        view, x, y = window(image, rng.uniform(0, size), rng.uniform(0, size), length * 2)
         along = np.abs(x * np.cos(angle) + y * np.sin(angle))
         across = y * np.cos(angle) - x * np.sin(angle)
         far = np.hypot(across, np.maximum(along - length, 0))

@@ -13,22 +13,22 @@ Row: TypeAlias = NDArray[np.float64]
 
 def float_rocks(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
     """A few large, dark, angular rocks, painted from far to near."""
-    for column, row in _places(ground, rng, count=int(rng.integers(4, 10))):
-        radius = rng.uniform(0.05, 0.1) / ground.distance[row, column] ** 0.8
-        _rock(image, rng, column, row, radius * len(image), sun)
+    for column, row in _places(ground, rng, count=int(rng.integers(5, 10))):
+        radius = rng.uniform(0.09, 0.17) / ground.distance[row, column] ** 0.8
+        _rock(image, rng, (column, row), radius * len(image), sun, grey=0.26)
 
 
 def clasts(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
     """Many small dark stones of uneven size and outline."""
-    for column, row in _places(ground, rng, count=int(rng.integers(140, 260))):
-        radius = rng.gamma(3.0, 0.0035) / ground.distance[row, column] ** 0.7
-        _rock(image, rng, column, row, max(1.2, radius * len(image)), sun)
+    for column, row in _places(ground, rng, count=int(rng.integers(160, 260))):
+        radius = rng.gamma(4.0, 0.0035) / ground.distance[row, column] ** 0.7
+        _rock(image, rng, (column, row), max(1.2, radius * len(image)), sun, grey=0.08)
 
 
 def spherules(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
     """A dense strewing of little balls, all of a size, each with a glint."""
-    radius = rng.uniform(0.011, 0.014) * len(image)
-    for column, row in _places(ground, rng, count=int(rng.integers(380, 520))):
+    radius = rng.uniform(0.013, 0.017) * len(image)
+    for column, row in _places(ground, rng, count=int(rng.integers(330, 450))):
         _ball(image, column, row, max(1.5, radius / ground.distance[row, column]), sun)
 
 
@@ -42,21 +42,26 @@ def _places(ground: Ground, rng: np.random.Generator, count: int) -> list[tuple[
 
 
 def _rock(
-    image: Image, rng: np.random.Generator, column: int, row: int, radius: float, sun: float
+    image: Image,
+    rng: np.random.Generator,
+    place: tuple[int, int],
+    radius: float,
+    sun: float,
+    grey: float,
 ) -> None:
     """A convex, faceted stone: the part of the plane on the inner side of seven edges."""
-    view, x, y = window(image, column, row, radius * 2.2)
+    view, x, y = window(image, *place, radius * 2.2)
     angles = (np.arange(7) + rng.uniform(-0.3, 0.3, 7)) * (2 * np.pi / 7)
     across, down = np.cos(angles), np.sin(angles)
     reach = radius * rng.uniform(0.65, 1.05, 7)
     shadow = _beyond(x + sun * 0.7 * radius, y * 1.4 - 0.3 * radius, across, down, reach)
     blend(view, view * 0.3, inside(shadow.max(axis=0), 2.0))
     beyond = _beyond(x, y * 1.15, across, down, reach)
-    light = 0.3 + 0.2 * sun * across - 0.14 * down + rng.uniform(-0.05, 0.05, 7)
+    light = grey * (1 + sun * across - 0.8 * down) + rng.uniform(-0.2, 0.2, 7) * grey
     steep = rng.uniform(0.6, 1.4, 7)[:, None, None]
     facets = light[np.argmax(beyond * steep, axis=0)]
     top = beyond.max(axis=0) < -0.45 * radius
-    blend(view, np.where(top, 0.42, facets), inside(beyond.max(axis=0), 1.5))
+    blend(view, np.where(top, grey * 1.4, facets), inside(beyond.max(axis=0), 1.5))
 
 
 def _beyond(x: Image, y: Image, across: Row, down: Row, reach: Row) -> NDArray[np.float64]:

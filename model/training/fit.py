@@ -5,6 +5,7 @@ for a negative example (Platt 1999): a class that was never seen gets a low prob
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,52 +17,67 @@ from model.calibration import Platt, logit
 from model.chain import ChainHead
 from model.errors import FitError
 
-# Keeps a temperature finite where the marginals tell nothing about a class; too weak to matter else.
+# Keeps a temperature finite where the marginals tell nothing of a class; else too weak to matter.
 TEMPERATURE_PRIOR = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """Features in their principal directions, scaled so that a logistic loss is nearly round."""
+
+    inputs: Tensor  # (N, R)
+    shrink: Tensor  # (R,): a weight on an input, times this, has the length that is penalised
+    back: Tensor  # (R, F): weights on inputs, times this, are weights on features
+    mean: Tensor  # (F,): what was taken off the features
 
 
 def fit_chain(
     features: NDArray[np.float32],
     labels: NDArray[np.bool_],
-    l2: float = 1e-3,
-    iterations: int = 200,
+    l2: float = 0.1,
+    label_l2: float = 1e-3,
 ) -> ChainHead:
     """A chain head for features (N, F) and labels (N, K), fitted with the true earlier labels.
 
-    Minimises, by L-BFGS in float64, the mean over images of the cross-entropy summed over classes
-    plus l2/2 times the squared weights, on features of mean 0 and deviation 1; the scaling is then
-    folded into the weights.
+    Minimises, by L-BFGS in float64, the mean over images of the cross-entropy summed over classes,
+    plus l2/2 times the squared feature weights (features brought to mean 0 and deviation 1) and
+    label_l2/2 times the squared label weights. The defaults were chosen by log-loss on 300 real
+    pictures after a fit on 600 others, with random VGG-16 features.
 
     Raises FitError where shapes or numbers do not fit.
     """
     _check(features, labels, "features")
-    given, earlier = _tensor(features), _tensor(labels)
-    mean, deviation = given.mean(dim=0), given.std(dim=0, correction=0)
-    scale = torch.where(deviation > 0, deviation, torch.inf)
-    standard, targets = (given - mean) / scale, smoothed_targets(labels)
-    (_, count), classes = given.shape, earlier.shape[1]
-    weight = torch.zeros(classes, count, dtype=torch.float64)
+    if min(l2, label_l2) <= 0:
+        raise FitError("l2 and label_l2 must be positive: without them weights grow without end")
+    basis = _basis(_tensor(features), l2)
+    earlier, targets = _tensor(labels), smoothed_targets(labels)
+    classes = earlier.shape[1]
+    weight = torch.zeros(classes, len(basis.back), dtype=torch.float64)
     label_weight = torch.zeros(classes, classes, dtype=torch.float64)
     bias = torch.logit(targets.mean(dim=0))
 
     def loss() -> Tensor:
         strict = label_weight.tril(-1)
-        logits = standard @ weight.T + earlier @ strict.T + bias
-        fit = cross_entropy(logits, targets, reduction="sum") / len(standard)
-        return fit + l2 / 2 * (weight.square().sum() + strict.square().sum())
+        logits = basis.inputs @ weight.T + earlier @ strict.T + bias
+        fit = cross_entropy(logits, targets, reduction="sum") / len(earlier)
+        length = (weight * basis.shrink).square().sum()
+        return fit + l2 / 2 * length + label_l2 / 2 * strict.square().sum()
 
-    _minimise(loss, [weight, label_weight, bias], iterations)
-    weight = weight / scale
-    bias = bias - weight @ mean
-    return ChainHead(weight.numpy(), label_weight.tril(-1).numpy(), bias.numpy())
+    _minimise(loss, [weight, label_weight, bias])
+    on_features = weight @ basis.back
+    return ChainHead(
+        on_features.numpy(),
+        label_weight.tril(-1).numpy(),
+        (bias - on_features @ basis.mean).numpy(),
+    )
 
 
 def fit_platt(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> Platt:
     """A calibration from marginals (N, K) and labels (N, K) of validation images.
 
     Fits log T and b of each class by L-BFGS on the cross-entropy. A class with no positive or no
-    negative example says nothing about T, which then stays 1. Where the fit does not lower a class's
-    log-loss on these images, that class keeps T = 1, b = 0.
+    negative example says nothing about T, which then stays 1. Where the fit does not lower a
+    class's log-loss on these images, that class keeps T = 1, b = 0.
 
     Raises FitError where shapes or numbers do not fit.
     """
@@ -78,7 +94,7 @@ def fit_platt(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> Plat
         fit = cross_entropy(calibrated(), targets, reduction="sum") / len(logits)
         return fit + TEMPERATURE_PRIOR / 2 * log_temperature.square().sum()
 
-    _minimise(loss, [log_temperature, bias], iterations=200)
+    _minimise(loss, [log_temperature, bias])
     before = cross_entropy(logits, truth, reduction="none").mean(dim=0)
     after = cross_entropy(calibrated(), truth, reduction="none").mean(dim=0)
     better = after < before
@@ -94,13 +110,28 @@ def smoothed_targets(labels: NDArray[np.bool_]) -> Tensor:
     return torch.where(truth > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
 
-def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor], iterations: int) -> None:
+def _basis(features: Tensor, l2: float) -> _Basis:
+    """The same fit in fewer and better scaled numbers, so that L-BFGS needs fewer steps.
+
+    A weight outside the span of the images changes no logit and is zero at the optimum. A logistic
+    loss curves by at most 1/4, so a direction with singular value s by at most s^2 / 4N + l2.
+    """
+    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
+    # A feature that is constant but for float32 rounding gets no weight.
+    varies = deviation > 1e-6 * features.abs().amax(dim=0)
+    scale = torch.where(varies, deviation, torch.inf)
+    left, singular, directions = torch.linalg.svd((features - mean) / scale, full_matrices=False)
+    shrink = (singular.square() / (4 * len(features)) + l2).rsqrt()
+    return _Basis(left * (singular * shrink), shrink, shrink[:, None] * directions / scale, mean)
+
+
+def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
     """Move the parameters, in place, to the minimum of a smooth convex loss."""
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimiser = torch.optim.LBFGS(
         parameters,
-        max_iter=iterations,
+        max_iter=500,
         tolerance_grad=1e-7,
         tolerance_change=1e-10,
         line_search_fn="strong_wolfe",
@@ -112,7 +143,7 @@ def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor], iterations: 
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimiser.step(step)
+    optimiser.step(step)  # type: ignore[no-untyped-call]
     for parameter in parameters:
         parameter.requires_grad_(False)
 
@@ -126,7 +157,7 @@ def _check(numbers: NDArray[np.floating], labels: NDArray[np.bool_], what: str) 
         raise FitError(f"{what} must be a 2-D array of numbers and labels one of booleans")
     if len(numbers) != len(labels) or len(labels) == 0:
         raise FitError(
-            f"{what} and labels must be of the same images: {len(numbers)}, {len(labels)}"
+            f"{what} of {len(numbers)} images, labels of {len(labels)}: give the same images"
         )
     if not np.isfinite(numbers).all():
         raise FitError(f"{what} hold NaN or infinite numbers; look at the images they came from")

@@ -104,11 +104,27 @@ def empty_engine(database_url: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def shared_engine(postgres_server: str) -> Iterator[sa.Engine]:
+    """An engine for a database with tables, made once for all tests."""
+    server = sa.create_engine(postgres_server, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE db_room")
+    engine = connect(server.url.set(database="db_room").render_as_string(hide_password=False))
+    migrate.upgrade(engine)
+    yield engine
+    engine.dispose()
+    with server.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE db_room WITH (FORCE)")
+    server.dispose()
+
+
 @pytest.fixture
-def engine(empty_engine: sa.Engine) -> sa.Engine:
-    """An engine for a database with tables and nothing in them."""
-    migrate.upgrade(empty_engine)
-    return empty_engine
+def engine(shared_engine: sa.Engine) -> sa.Engine:
+    """An engine for a database with tables and nothing in them but the 25 classes."""
+    with shared_engine.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE run, product, classifier RESTART IDENTITY CASCADE")
+    return shared_engine
 
 
 @pytest.fixture

@@ -13,6 +13,13 @@ from db.errors import SchemaError
 from db.tables import METADATA
 
 
+@pytest.fixture
+def engine(empty_engine):
+    """An engine for a database of the test's own, with tables."""
+    migrate.upgrade(empty_engine)
+    return empty_engine
+
+
 def differences(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})

@@ -1,0 +1,95 @@
+"""How fast chunks are published: python -m bench.publish [DATABASE_URL] writes bench/publish.csv.
+
+Without a URL, an embedded Postgres in a temporary folder serves.
+"""
+
+import csv
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from bench.database import fresh_database
+from db import ledger
+from db.publish import Classified, publish_chunk
+from db.rows import ProductRow
+
+CHUNKS, CHUNK_SIZE = 1000, 32
+PUBLISHERS = (1, 2, 4)
+SHARE_ABOVE = 5.23 / 25
+"""The labelled images show 5.23 of the 25 classes on average."""
+
+
+def main() -> None:
+    """Publish the same number of chunks by one, two and four publishers at once."""
+    with fresh_database(sys.argv[1:]) as engine:
+        lines = [measure(engine, publishers) for publishers in PUBLISHERS]
+    with Path(__file__).with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
+    """Publish a run of all chunks; what it took."""
+    run_id = ledger.create_run(engine, ledger.NewRun(("bench",), again=True)).run_id
+    begun = time.perf_counter()
+    numbers = ledger.record_listing(engine, run_id, map(product, range(CHUNKS * CHUNK_SIZE)), {})
+    listed = time.perf_counter()
+    with ThreadPoolExecutor(publishers) as pool:
+        assert all(pool.map(lambda number: publish(engine, run_id, number), numbers))
+    seconds = time.perf_counter() - listed
+    assert ledger.reconcile(engine, run_id).ok
+    with engine.connect() as connection:
+        rows = connection.scalar(sa.text("SELECT count(*) FROM classification"))
+        server = connection.scalar(sa.text("SHOW server_version"))
+    line = {
+        "server": server,
+        "publishers": publishers,
+        "chunks": CHUNKS,
+        "products_per_second_listed": round(CHUNKS * CHUNK_SIZE / (listed - begun)),
+        "products_per_second_published": round(CHUNKS * CHUNK_SIZE / seconds),
+        "classifications_per_second": round(rows / seconds),
+        "milliseconds_a_chunk": round(1000 * seconds * publishers / CHUNKS, 1),
+    }
+    print(line)
+    return line
+
+
+def publish(engine: sa.Engine, run_id: int, number: int) -> bool:
+    """Take a chunk and publish random scores of which the usual share is above the threshold."""
+    taken = ledger.take_chunk(engine, run_id, number, f"bench {number}", 600, 3)
+    assert isinstance(taken, ledger.Chunk)
+    draw = np.random.default_rng(number).random((len(taken.products), 25), dtype=np.float32)
+    scores = np.where(draw < SHARE_ABOVE, 0.91 + 0.08 * draw, 0.8 * draw)
+    outcomes = [
+        Classified(product.product_id, row)
+        for product, row in zip(taken.products, scores, strict=True)
+    ]
+    return publish_chunk(engine, run_id, number, outcomes)
+
+
+def product(clock: int) -> ProductRow:
+    """A made-up product."""
+    return ProductRow(
+        product_id=f"1P{clock:09d}EFF0000P2600L2M1",
+        rover="Opportunity",
+        sol=clock // 20,
+        site=clock // 1000,
+        drive=clock % 1000,
+        sequence="P2600",
+        start_time=None,
+        local_solar_time="12:30:00",
+        lines=1024,
+        line_samples=1024,
+        image_url=f"https://example.org/data/sol{clock // 20:04d}/edr/{clock}.img",
+        label_url=None,
+        browse_url=f"https://example.org/browse/sol{clock // 20:04d}/edr/{clock}.img.jpg",
+    )
+
+
+if __name__ == "__main__":
+    main()

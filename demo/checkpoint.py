@@ -1,0 +1,124 @@
+"""Makes the demo's checkpoint on the spot: random features, a chain and its calibration fitted.
+
+It knows drawn scenes only. It shows that the whole way works, and nothing about pictures of Mars.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from demo.frames import photograph, stretch
+from demo.scenes import Scene, sample_scenes
+from model.backbone import Backbone, build, extract_features, restore
+from model.chain import ChainSettings
+from model.checkpoint import Header, read_header, save
+from model.classes import CODES
+from model.errors import CheckpointError
+from model.training.fit import fit_chain, fit_platt
+
+NAME = "demo-drawn-scenes"
+BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
+FITTED, CALIBRATED = 600, 250
+DRAWN_SIZE = 256
+"""Drawn at half the archive's size, for speed: the network sees 128 pixels of either."""
+CHUNK = 50
+WEIGHT_DECAY = 0.05
+
+Progress = Callable[[int, int], None]
+
+
+def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None) -> None:
+    """Draw scenes, fit a chain on some and its calibration on others, and write the checkpoint.
+
+    The scenes are others than the archive's of any seed. Where the path holds the same checkpoint,
+    nothing is done. `progress` gets (scenes learned from, scenes in all).
+    """
+    record = training_record(seed)
+    if _is_made(path, record):
+        return
+    backbone = _rounded(build(BACKBONE, seed=BACKBONE_SEED))
+    scenes = training_scenes(seed)
+    labels = np.array([[code in scene.labels for code in CODES] for scene in scenes])
+    digest = hashlib.sha256(labels.tobytes())
+    features = _features(backbone, scenes, digest, progress)
+    chain = fit_chain(features[:FITTED], labels[:FITTED], l2=WEIGHT_DECAY)
+    marginals = chain.marginals(features[FITTED:], ChainSettings())
+    header = Header(
+        name=NAME,
+        backbone=BACKBONE,
+        input_size=INPUT_SIZE,
+        calibration=fit_platt(marginals, labels[FITTED:]),
+        training=record,
+        data_set_hash=digest.hexdigest(),
+    )
+    save(path, header, backbone, chain, storage="float16")
+
+
+def training_scenes(seed: int) -> list[Scene]:
+    """The scenes to learn from: the first FITTED for the chain, the others for its calibration."""
+    fitted = sample_scenes("chain", seed, FITTED)
+    return fitted + sample_scenes("calibration", seed, CALIBRATED)
+
+
+def training_record(seed: int) -> dict[str, str | int | float]:
+    """What the checkpoint says about how it was made."""
+    return {
+        "data": "drawn scenes only; no picture of Mars was seen",
+        "features": f"random weights of seed {BACKBONE_SEED}, rounded to float16, not trained",
+        "seed": seed,
+        "scenes_for_chain": FITTED,
+        "scenes_for_calibration": CALIBRATED,
+        "drawn_size": DRAWN_SIZE,
+        "weight_decay": WEIGHT_DECAY,
+    }
+
+
+def _is_made(path: Path, record: dict[str, str | int | float]) -> bool:
+    try:
+        return read_header(path).training == record
+    except CheckpointError:
+        return False
+
+
+def _rounded(backbone: Backbone) -> Backbone:
+    """The backbone as it comes back from a file that stores float16, so that features agree."""
+    tensors = {key: value.half() for key, value in backbone.network.state_dict().items()}
+    return restore(backbone.name, tensors)
+
+
+def _features(
+    backbone: Backbone,
+    scenes: Sequence[Scene],
+    digest: "hashlib._Hash",
+    progress: Progress | None,
+) -> NDArray[np.float32]:
+    """Features (N, F) of the scenes' renderings, which go into the digest; other processes draw."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    parts = []
+    for renderings in _chunks(scenes):
+        for rendering in renderings:
+            digest.update(rendering.tobytes())
+        parts.append(extract_features(backbone, renderings, INPUT_SIZE))
+        if progress is not None:
+            progress(sum(map(len, parts)), len(scenes))
+    return np.concatenate(parts)
+
+
+def _chunks(scenes: Sequence[Scene]) -> Iterator[list[NDArray[np.uint8]]]:
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        renderings = pool.map(rendering_of, scenes, chunksize=CHUNK // 10)
+        while chunk := list(islice(renderings, CHUNK)):
+            yield chunk
+
+
+def rendering_of(scene: Scene) -> NDArray[np.uint8]:
+    """The scene as the archive's browse picture would show it, drawn at half the size."""
+    return stretch(photograph(scene, DRAWN_SIZE))

@@ -1,0 +1,67 @@
+"""The tour's verdict: what was published beside what the drawn scenes show."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import precision_recall_fscore_support
+
+from db.engine import connect
+from demo.errors import DemoError
+
+Labels = npt.NDArray[np.bool_]
+
+PUBLISHED = sa.text("SELECT product_id, class FROM atlas_search WHERE product_id = ANY (:products)")
+
+
+def judge(console: Console, database_url: str, truth_path: Path) -> None:
+    """Print precision and recall of the published classes, by class and over all labels.
+
+    Only products that can be classified count. Raises `DemoError` when the truth file is missing.
+    """
+    products, classes, truth = read_truth(truth_path)
+    published = _published(database_url, products, classes)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in ("class", "shown", "published", "right", "precision", "recall"):
+        table.add_column(header, justify="left" if header == "class" else "right")
+    for position, code in enumerate(classes):
+        _add_row(table, code, truth[:, position], published[:, position])
+    _add_row(table, "all", truth.ravel(), published.ravel())
+    console.print(table)
+
+
+def read_truth(path: Path) -> tuple[list[str], list[str], Labels]:
+    """Products that can be classified, class codes, and what is shown: bool (products, classes)."""
+    if not path.is_file():
+        raise DemoError(f"{path} is missing; remove {path.parent} and run `mernet demo` again.")
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["expected"] == "classified"]
+    classes = [name for name in rows[0] if name not in ("product_id", "expected", "reason")]
+    shown = np.array([[row[code] == "1" for code in classes] for row in rows])
+    return [row["product_id"] for row in rows], classes, shown
+
+
+def _published(database_url: str, products: list[str], classes: list[str]) -> Labels:
+    published = np.zeros((len(products), len(classes)), bool)
+    rows = {product: index for index, product in enumerate(products)}
+    columns = {code: index for index, code in enumerate(classes)}
+    engine = connect(database_url)
+    with engine.connect() as connection:
+        for product, code in connection.execute(PUBLISHED, {"products": products}):
+            if code in columns:
+                published[rows[product], columns[code]] = True
+    engine.dispose()
+    return published
+
+
+def _add_row(table: Table, title: str, shown: Labels, published: Labels) -> None:
+    precision, recall, _, _ = precision_recall_fscore_support(
+        shown, published, average="binary", zero_division=np.nan
+    )
+    counts = (int(shown.sum()), int(published.sum()), int((shown & published).sum()))
+    ratios = ("-" if np.isnan(ratio) else f"{ratio:.2f}" for ratio in (precision, recall))
+    table.add_row(title, *map(str, counts), *ratios)

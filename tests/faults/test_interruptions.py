@@ -1,0 +1,101 @@
+"""Interruptions of a run: what was done stays, what was not is done later, once."""
+
+import signal
+import subprocess
+
+ROWS = "SELECT product_id, class, probability FROM classification ORDER BY product_id, class"
+SCORES = "SELECT product_id, state, reason, scores FROM outcome ORDER BY product_id"
+QUICK = {
+    "MERNET_CHUNK_SIZE": "3",
+    "MERNET_LEASE_SECONDS": "3",
+    "MERNET_SWEEP_SECONDS": "1",
+}
+
+
+def queue_run(service, url: str) -> int:
+    archives = ("--archive", f"{url}mer1po_0xxx/", "--archive", f"{url}mer2po_0xxx/")
+    return service.json("run", "full", *archives)["run"]["run_id"]
+
+
+def undisturbed(service, archive_url: str):
+    queue_run(service, archive_url)
+    with service.worker():
+        service.wait_for("the end of the run", lambda: finished(service))
+    return service.rows(ROWS), service.rows(SCORES)
+
+
+def finished(service) -> bool:
+    return service.rows("SELECT state FROM run ORDER BY run_id DESC LIMIT 1") == [("finished",)]
+
+
+def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbed_run(
+    make_service, archive_url, gated_archive
+):
+    expected = undisturbed(make_service(**QUICK), archive_url)
+    service = make_service(**QUICK)
+    queue_run(service, gated_archive.url)
+
+    with service.worker("--processes", "1") as killed:
+        assert gated_archive.caller_waits.wait(120), service.log()
+        done_before = service.rows("SELECT count(*) FROM outcome")
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    assert not finished(service)
+    assert service.rows("SELECT count(*) FROM chunk WHERE state = 'taken'") == [(1,)]
+
+    gated_archive.is_open.set()
+    with service.worker("--processes", "1"):
+        service.wait_for("the end of the run", lambda: finished(service))
+    assert done_before < service.rows("SELECT count(*) FROM outcome")
+    assert (service.rows(ROWS), service.rows(SCORES)) == expected
+    assert service.json("reconcile")["ok"]
+
+
+def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_service, gated_archive):
+    import psutil
+
+    service = make_service(**QUICK)
+    queue_run(service, gated_archive.url)
+    with service.worker("--processes", "1", "--no-sweep") as worker:
+        assert gated_archive.caller_waits.wait(120), service.log()
+        (child,) = psutil.Process(worker.pid).children()
+        child.kill()
+        gated_archive.is_open.set()
+        service.wait_for("the end of the run", lambda: finished(service))
+    assert service.json("reconcile")["ok"]
+
+
+def test_messages_lost_in_redis_are_sent_again_by_the_sweep(make_service, archive_url):
+    import redis
+
+    service = make_service(**QUICK)
+    queue_run(service, archive_url)
+    redis.Redis(unix_socket_path=str(service.folder / "redis" / "redis.sock")).flushall()
+    with service.worker("--processes", "1"):
+        service.wait_for("the end of the run", lambda: finished(service))
+    assert service.json("reconcile")["ok"]
+
+
+def test_ctrl_c_ends_following_but_not_the_run(make_service, gated_archive):
+    service = make_service(**QUICK)
+    run_id = queue_run(service, gated_archive.url)
+    with service.worker("--processes", "1"):
+        follower = service.start("status", str(run_id), "--follow", stderr=subprocess.PIPE)
+        assert gated_archive.caller_waits.wait(120), service.log()
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(60) == 130
+        gated_archive.is_open.set()
+        service.wait_for("the end of the run", lambda: finished(service))
+
+
+def test_a_cancelled_run_publishes_nothing_more(make_service, gated_archive):
+    service = make_service(**QUICK)
+    run_id = queue_run(service, gated_archive.url)
+    with service.worker("--processes", "1"):
+        assert gated_archive.caller_waits.wait(120), service.log()
+        before = service.rows(SCORES)
+        service.succeed("run", "cancel", str(run_id))
+        gated_archive.is_open.set()
+    assert service.rows(SCORES) == before
+    assert service.rows("SELECT state FROM run") == [("cancelled",)]
+    assert service.run("reconcile").returncode == 1

@@ -1,0 +1,63 @@
+"""Registering classifiers and choosing the current one."""
+
+import pytest
+
+from db import classifiers
+from db.classifiers import NewClassifier
+from db.errors import ClassifierRefused, UnknownClassifier
+
+SECOND = NewClassifier("b" * 64, "second", "/models/second", 0.9, {"size": 224})
+
+
+def test_a_registered_classifier_comes_back_as_it_was(story):
+    added = classifiers.add(story.engine, SECOND)
+    assert (added.name, added.path, added.header) == ("second", "/models/second", {"size": 224})
+    assert not added.is_current
+    assert classifiers.get(story.engine, "b" * 64) == added
+    assert [each.name for each in classifiers.list_all(story.engine)] == ["first", "second"]
+
+
+def test_the_same_checkpoint_again_only_moves_its_file(story):
+    moved = NewClassifier("a" * 64, "renamed", "/elsewhere", 0.5, {})
+    added = classifiers.add(story.engine, moved)
+    assert (added.name, added.path, added.threshold) == ("first", "/elsewhere", pytest.approx(0.9))
+    assert added.is_current
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "first"}, "already called 'first'; choose another name"),
+        ({"sha256": "B" * 64}, "64 lower-case hex"),
+        ({"threshold": 1.0}, r"threshold \(1.0\) has to lie between 0 and 1"),
+    ],
+)
+def test_a_classifier_that_cannot_be_registered_says_why(story, changes, message):
+    values = {"sha256": "b" * 64, "name": "b", "path": "/b", "threshold": 0.9, "header": {}}
+    with pytest.raises(ClassifierRefused, match=message):
+        classifiers.add(story.engine, NewClassifier(**values | changes))
+
+
+def test_promoting_makes_exactly_one_classifier_current(story):
+    classifiers.add(story.engine, SECOND)
+    assert classifiers.promote(story.engine, "second").is_current
+    assert classifiers.current(story.engine).name == "second"
+    assert story.rows("SELECT name FROM classifier WHERE is_current") == [("second",)]
+    classifiers.promote(story.engine, "second")  # once more is harmless
+    assert classifiers.current(story.engine).name == "second"
+
+
+def test_promoting_an_unknown_name_lists_the_known_ones_and_changes_nothing(story):
+    with pytest.raises(UnknownClassifier, match="'third'; registered: first"):
+        classifiers.promote(story.engine, "third")
+    assert classifiers.current(story.engine).name == "first"
+
+
+def test_without_a_current_classifier_the_error_says_how_to_get_one(engine):
+    with pytest.raises(UnknownClassifier, match="mernet classifier promote"):
+        classifiers.current(engine)
+
+
+def test_an_unknown_hash_is_an_error(story):
+    with pytest.raises(UnknownClassifier, match="mernet classifier add"):
+        classifiers.get(story.engine, "c" * 64)

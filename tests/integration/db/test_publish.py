@@ -1,0 +1,204 @@
+"""Publishing: what became of a chunk replaces what was published before."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from db import ledger
+from db.errors import OutcomeRefused
+from db.ledger import RunState
+from db.publish import Classified, Failed, publish_chunk
+
+NONE_PUBLISHED = [0.1] * 25
+ABOVE = np.nextafter(np.float32(0.9), np.float32(1))
+BELOW = np.nextafter(np.float32(0.9), np.float32(0))
+
+
+def published(story):
+    rows = story.rows("SELECT class, probability FROM classification ORDER BY class")
+    return {code: np.float32(probability) for code, probability in rows}
+
+
+def scores_with(**changes):
+    """25 scores of 0.1 but for those of the first classes: rod, pct, arh, ohw."""
+    named = dict.fromkeys(("rod", "pct", "arh", "ohw"), 0.1) | changes
+    return [*named.values(), *[0.1] * 21]
+
+
+def test_classes_strictly_above_the_threshold_are_published(story, product):
+    scores = scores_with(rod=0.9, pct=ABOVE, arh=BELOW, ohw=1.0)
+    story.classified([product(1)], scores)
+    assert published(story) == {"pct": ABOVE, "ohw": 1.0}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_boundary_means_the_same_for_scores_in_either_precision(story, product, dtype):
+    story.classified([product(1)], np.array(scores_with(rod=0.9, pct=ABOVE), dtype=dtype))
+    assert published(story) == {"pct": ABOVE}
+
+
+def test_all_25_scores_are_kept_as_they_were_to_the_last_bit(story, product):
+    scores = np.random.default_rng(0).random(25, dtype=np.float32)
+    scores[:3] = np.float32(1e-45), np.float32(0), np.float32(1)
+    story.classified([product(1)], scores)
+    kept = story.rows("SELECT scores FROM outcome")[0][0]
+    assert np.array(kept, np.float32).tobytes() == scores.tobytes()
+
+
+def test_each_class_is_published_under_its_own_code(story, product):
+    for position in range(25):
+        scores = list(NONE_PUBLISHED)
+        scores[position] = 0.95
+        story.classified([product(position)], scores)
+    rows = story.rows(
+        "SELECT class, product_id FROM classification JOIN image_class ON code = class"
+        " ORDER BY position"
+    )
+    assert [product_id for _, product_id in rows] == [
+        product(position).product_id for position in range(25)
+    ]
+
+
+def test_the_last_chunk_finishes_the_run(story):
+    run_id = story.listed(count=8, chunk_size=4)
+    story.publish(run_id, 2)
+    assert ledger.get_run(story.engine, run_id).state is RunState.RUNNING
+    story.publish(run_id, 1)
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.finished_at is not None) == (RunState.FINISHED, True)
+
+
+def test_a_row_that_fell_below_the_threshold_is_gone_after_a_second_run(story, product):
+    story.publish(story.listed(count=1), 1, scores_with(rod=0.95, pct=0.95))
+    story.publish(story.listed(count=1, again=True), 1, scores_with(rod=0.89, pct=0.97))
+    assert published(story) == {"pct": pytest.approx(0.97)}
+    assert story.rows("SELECT run_id FROM outcome") == [(2,)]
+
+
+def test_a_product_that_fails_in_a_second_run_is_no_longer_published(story, product):
+    story.publish(story.listed(count=1), 1)
+    run_id = story.listed(count=1, again=True)
+    story.take(run_id, 1)
+    failed = Failed(product(1).product_id, "not found", "It is gone.")
+    assert publish_chunk(story.engine, run_id, 1, [failed])
+    assert published(story) == {}
+    assert story.rows("SELECT state, scores, reason, detail, attempts FROM outcome") == [
+        ("failed", None, "not found", "It is gone.", 1)
+    ]
+
+
+def test_another_products_rows_are_left_alone(story, product):
+    story.classified([product(1)], scores_with(rod=0.95))
+    story.classified([product(2)], scores_with(pct=0.95))
+    assert set(published(story)) == {"rod", "pct"}
+
+
+def test_publishing_a_chunk_again_changes_nothing(story, product):
+    run_id = story.listed(count=1)
+    story.publish(run_id, 1, scores_with(rod=0.95))
+    again = [Classified(product(1).product_id, scores_with(pct=0.95))]
+    assert not publish_chunk(story.engine, run_id, 1, again)
+    assert set(published(story)) == {"rod"}
+
+
+def test_a_chunk_of_a_cancelled_run_is_not_published(story, product):
+    run_id = story.listed(count=1)
+    story.take(run_id, 1)
+    ledger.cancel_run(story.engine, run_id)
+    outcome = Classified(product(1).product_id, scores_with(rod=0.95))
+    assert not publish_chunk(story.engine, run_id, 1, [outcome])
+    assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
+
+
+def test_a_chunk_that_another_took_over_is_published_by_whoever_comes_first(story, product):
+    run_id = story.listed(count=1)
+    story.take(run_id, 1, "one")
+    story.execute("UPDATE chunk SET taken_at = now() - interval '601 seconds'")
+    story.take(run_id, 1, "two")
+    outcome = Classified(product(1).product_id, NONE_PUBLISHED)
+    assert publish_chunk(story.engine, run_id, 1, [outcome])
+    assert not ledger.heartbeat(story.engine, run_id, 1, "two")
+
+
+def test_a_chunk_that_was_split_meanwhile_is_not_published(story, product):
+    run_id = story.listed(count=2, chunk_size=2)
+    for _ in range(4):
+        story.take(run_id, 1)
+    outcomes = [Classified(product(clock).product_id, NONE_PUBLISHED) for clock in (1, 2)]
+    assert not publish_chunk(story.engine, run_id, 1, outcomes)
+
+
+@pytest.mark.parametrize("clocks", [(1,), (1, 2, 3), (1, 3), (1, 1), (1, 2, 2), ()], ids=str)
+def test_outcomes_have_to_be_of_exactly_the_chunks_products(story, product, clocks):
+    run_id = story.listed(count=2, chunk_size=2)
+    outcomes = [Classified(product(clock).product_id, NONE_PUBLISHED) for clock in clocks]
+    with pytest.raises(OutcomeRefused, match="exactly one outcome for each of its products"):
+        publish_chunk(story.engine, run_id, 1, outcomes)
+    assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [[0.5] * 24, [0.5] * 26, [1.1, *[0.5] * 24], [-0.1, *[0.5] * 24], [float("nan")] * 25],
+    ids=["24", "26", "above 1", "below 0", "nan"],
+)
+def test_scores_have_to_be_25_probabilities(story, product, scores):
+    run_id = story.listed(count=1)
+    with pytest.raises(OutcomeRefused, match=f"scores of {product(1).product_id} are not 25"):
+        publish_chunk(story.engine, run_id, 1, [Classified(product(1).product_id, scores)])
+
+
+def test_two_workers_that_publish_the_same_chunk_at_once_publish_it_once(story, product):
+    run_id = story.listed(count=32, chunk_size=32)
+    outcomes = [
+        Classified(product(clock).product_id, scores_with(rod=0.95)) for clock in range(1, 33)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        did = list(pool.map(lambda _: publish_chunk(story.engine, run_id, 1, outcomes), range(2)))
+    assert sorted(did) == [False, True]
+    assert story.rows("SELECT count(*) FROM classification") == [(32,)]
+
+
+def test_the_last_two_chunks_published_at_once_finish_the_run(story):
+    run_id = story.listed(count=16, chunk_size=2)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda number: story.publish(run_id, number), range(1, 9)))
+    assert ledger.get_run(story.engine, run_id).state is RunState.FINISHED
+
+
+def test_runs_over_the_same_products_in_other_orders_do_not_block_each_other(story, product):
+    products = [product(clock) for clock in range(1, 65)]
+    forwards = story.listed_products(products, chunk_size=16, again=True)
+    backwards = story.listed_products(products[::-1], chunk_size=64, again=True)
+    jobs = [(forwards, number) for number in range(1, 5)] + [(backwards, 1)]
+    with ThreadPoolExecutor(5) as pool:
+        assert all(pool.map(lambda job: story.publish(*job), jobs))
+    assert ledger.reconcile(story.engine, forwards).ok
+    assert ledger.reconcile(story.engine, backwards).ok
+
+
+@pytest.fixture
+def one_deadlock(story):
+    """The first outcome that is written meets a deadlock; a sequence does not roll back."""
+    story.execute("CREATE SEQUENCE writes")
+    story.execute("""
+        CREATE FUNCTION deadlock_once() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('writes') = 1 THEN RAISE SQLSTATE '40P01'; END IF;
+            RETURN NEW;
+        END $$
+    """)
+    story.execute(
+        "CREATE TRIGGER deadlock BEFORE INSERT ON outcome"
+        " FOR EACH ROW EXECUTE FUNCTION deadlock_once()"
+    )
+    yield
+    story.execute("DROP FUNCTION deadlock_once CASCADE")
+    story.execute("DROP SEQUENCE writes")
+
+
+def test_publishing_is_tried_again_after_a_deadlock(story, one_deadlock, product):
+    story.classified([product(1)], scores_with(rod=0.95))
+    assert set(published(story)) == {"rod"}
+    assert story.rows("SELECT last_value FROM writes") == [(2,)]

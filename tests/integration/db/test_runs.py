@@ -1,0 +1,268 @@
+"""Runs: made, listed, followed, cancelled, retried."""
+
+import pytest
+
+from db import classifiers, ledger
+from db.errors import ListingRefused, RunClosed, UnknownClassifier, UnknownRun
+from db.ledger import LeftOutCount, NewRun, RunKind, RunState
+from db.publish import Classified, Failed, publish_chunk
+
+NEW = NewRun(archives=("opportunity", "/data"), mirror="http://mirror", products="any")
+SCORES = [0.5] * 25
+
+
+def member_chunks(story, run_id):
+    return dict(
+        story.rows(
+            "SELECT product_id, chunk_number FROM run_product WHERE run_id = :run_id",
+            run_id=run_id,
+        )
+    )
+
+
+def test_a_new_run_waits_to_be_listed_under_the_current_classifier(story):
+    run = ledger.create_run(story.engine, NEW)
+    assert (run.kind, run.state) == (RunKind.FULL, RunState.LISTING)
+    assert (run.archives, run.mirror, run.products) == (
+        ("opportunity", "/data"),
+        "http://mirror",
+        "any",
+    )
+    assert run.classifier == "a" * 64
+    assert ledger.get_run(story.engine, run.run_id) == run
+
+
+def test_a_run_without_a_current_classifier_is_not_made(engine):
+    with pytest.raises(UnknownClassifier):
+        ledger.create_run(engine, NEW)
+    assert ledger.list_runs(engine) == []
+
+
+def test_the_latest_run_is_meant_when_none_is_named(story):
+    with pytest.raises(UnknownRun, match="mernet run full"):
+        ledger.get_run(story.engine)
+    first, second = (ledger.create_run(story.engine, NEW) for _ in range(2))
+    assert ledger.get_run(story.engine) == second
+    assert ledger.list_runs(story.engine) == [second, first]
+    with pytest.raises(UnknownRun, match="no run 99"):
+        ledger.get_run(story.engine, 99)
+
+
+def test_a_listing_is_taken_by_one_taker_and_counts_attempts(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    assert ledger.take_listing(story.engine, run_id, "one", 600, 3).attempts == 1
+    assert ledger.take_listing(story.engine, run_id, "two", 600, 3) is None
+    assert ledger.take_listing(story.engine, run_id, "one", 600, 3).attempts == 2
+
+
+def test_a_listing_whose_taker_is_silent_goes_to_another_who_then_hears_no_more_from_it(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    ledger.take_listing(story.engine, run_id, "one", 600, 3)
+    assert ledger.report_rows(story.engine, run_id, "one", 1000)
+    assert ledger.get_run(story.engine).rows_read == 1000
+    story.execute("UPDATE run SET taken_at = now() - interval '601 seconds'")
+    assert ledger.take_listing(story.engine, run_id, "two", 600, 3) is not None
+    assert not ledger.report_rows(story.engine, run_id, "one", 2000)
+    assert ledger.get_run(story.engine).rows_read == 1000
+
+
+def test_a_sign_of_life_keeps_a_listing(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    ledger.take_listing(story.engine, run_id, "one", 600, 3)
+    story.execute("UPDATE run SET taken_at = now() - interval '601 seconds'")
+    ledger.report_rows(story.engine, run_id, "one", 1000)
+    assert ledger.take_listing(story.engine, run_id, "two", 600, 3) is None
+
+
+def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    for _ in range(3):
+        assert ledger.take_listing(story.engine, run_id, "one", 600, 3) is not None
+    assert ledger.take_listing(story.engine, run_id, "one", 600, 3) is None
+    run = ledger.get_run(story.engine, run_id)
+    assert run.state is RunState.FAILED
+    assert "begun 3 times" in run.error
+
+
+def test_a_listing_becomes_chunks_in_its_own_order(story, product):
+    products = [product(clock) for clock in (5, 1, 4, 2, 3)]
+    run_id = story.listed_products(products, chunk_size=2)
+    assert ledger.get_run(story.engine, run_id).state is RunState.RUNNING
+    chunks = member_chunks(story, run_id)
+    assert [chunks[each.product_id] for each in products] == [1, 1, 2, 2, 3]
+
+
+def test_recording_gives_the_chunks_to_send_and_keeps_what_was_left_out(story, product):
+    run_id = ledger.create_run(story.engine, NewRun(("sample",), chunk_size=2)).run_id
+    left_out = {"thumbnail": LeftOutCount(500, tuple(f"name{index}" for index in range(500)))}
+    products = [product(clock) for clock in range(3)]
+    assert ledger.record_listing(story.engine, run_id, iter(products), left_out) == [1, 2]
+    kept = ledger.get_run(story.engine, run_id).left_out["thumbnail"]
+    assert kept == LeftOutCount(500, tuple(f"name{index}" for index in range(20)))
+
+
+def test_recording_twice_changes_nothing_and_gives_what_was_not_sent_yet(story, product):
+    run_id = story.listed(count=4, chunk_size=2)
+    ledger.mark_sent(story.engine, run_id, [1])
+    before = member_chunks(story, run_id)
+    assert ledger.record_listing(story.engine, run_id, [product(9)], {}) == [2]
+    assert member_chunks(story, run_id) == before
+    assert ledger.unsent(story.engine, run_id) == [2]
+
+
+def test_a_product_listed_twice_is_one_product_as_it_was_seen_first(story, product):
+    run_id = story.listed_products([product(1, sol=7), product(2), product(1, sol=8)], chunk_size=2)
+    assert len(member_chunks(story, run_id)) == 2
+    assert story.rows("SELECT sol FROM product ORDER BY product_id LIMIT 1") == [(7,)]
+
+
+def test_every_fact_of_a_product_comes_back_as_it_was_listed(story, product):
+    odd = product(
+        1,
+        sol=None,
+        site=None,
+        start_time=None,
+        local_solar_time=None,
+        image_url='file:///a "quoted", comma/ü\\N.img',
+        label_url="file:///label\nwith a new line",
+    )
+    taken = story.take(story.listed_products([odd, product(2)]), 1)
+    assert taken.products == (odd, product(2))
+
+
+def test_only_a_product_that_differs_is_written_again(story, product):
+    story.listed_products([product(1), product(2)])
+    before = dict(story.rows("SELECT product_id, listed_at FROM product"))
+    story.listed_products([product(1), product(2, image_url="https://example.org/moved.img")])
+    after = dict(story.rows("SELECT product_id, listed_at FROM product"))
+    changed = [name for name in after if after[name] != before[name]]
+    assert changed == [product(2).product_id]
+
+
+def test_a_product_that_breaks_a_rule_refuses_the_whole_listing(story, product):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    with pytest.raises(ListingRefused, match=f"listing of run {run_id} was refused"):
+        ledger.record_listing(story.engine, run_id, [product(1), product(2, lines=0)], {})
+    assert story.rows("SELECT count(*) FROM product") == [(0,)]
+    assert ledger.get_run(story.engine, run_id).state is RunState.LISTING
+
+
+def test_a_listing_without_products_finishes_its_run(story):
+    run_id = story.listed_products([])
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.finished_at is not None) == (RunState.FINISHED, True)
+
+
+def test_a_second_run_does_only_what_is_new(story, product):
+    story.classified([product(1), product(2)], SCORES)
+    run_id = story.listed_products([product(1), product(2), product(3)])
+    assert member_chunks(story, run_id) == {
+        product(1).product_id: None,
+        product(2).product_id: None,
+        product(3).product_id: 1,
+    }
+    progress = ledger.progress(story.engine, run_id)
+    assert (progress.listed, progress.already, progress.waiting) == (3, 2, 1)
+
+
+def test_a_second_run_over_the_same_is_finished_at_once(story):
+    story.publish(story.listed(count=4), 1)
+    run_id = story.listed(count=4)
+    assert ledger.get_run(story.engine, run_id).state is RunState.FINISHED
+    assert ledger.reconcile(story.engine, run_id).ok
+
+
+def test_a_run_that_is_told_to_do_all_again_does(story):
+    story.publish(story.listed(count=4), 1)
+    run_id = story.listed(count=4, again=True)
+    assert set(member_chunks(story, run_id).values()) == {1}
+
+
+def test_another_classifier_does_all_anew(story):
+    story.publish(story.listed(count=4), 1)
+    classifiers.add(story.engine, classifiers.NewClassifier("b" * 64, "second", "/b", 0.9, {}))
+    classifiers.promote(story.engine, "second")
+    run_id = story.listed(count=4)
+    assert set(member_chunks(story, run_id).values()) == {1}
+    assert story.take(run_id, 1).classifier == "b" * 64
+
+
+def fail_three_of_four(story):
+    run_id = story.listed(count=4)
+    names = [product.product_id for product in story.take(run_id, 1).products]
+    outcomes = [
+        Classified(names[0], SCORES),
+        Failed(names[1], "not found", "It is gone."),
+        Failed(names[2], "truncated", "It is short."),
+        Failed(names[3], "truncated", "It is short."),
+    ]
+    assert publish_chunk(story.engine, run_id, 1, outcomes)
+    return run_id, names
+
+
+def test_progress_counts_what_became_of_a_run(story):
+    run_id, _ = fail_three_of_four(story)
+    progress = ledger.progress(story.engine)
+    assert progress.run.run_id == run_id
+    assert (progress.listed, progress.classified, progress.failed, progress.waiting) == (4, 1, 3, 0)
+    assert list(progress.failures.items()) == [("truncated", 2), ("not found", 1)]
+    assert progress.chunks == {"done": 1}
+
+
+def test_a_retry_holds_the_failed_products_and_is_ready_to_send(story):
+    _, names = fail_three_of_four(story)
+    retry = ledger.create_retry(story.engine, chunk_size=2)
+    assert (retry.kind, retry.state) == (RunKind.RETRY, RunState.RUNNING)
+    assert sorted(member_chunks(story, retry.run_id)) == names[1:]
+    assert ledger.unsent(story.engine, retry.run_id) == [1, 2]
+
+
+def test_a_retry_can_be_of_one_reason(story):
+    _, names = fail_three_of_four(story)
+    retry = ledger.create_retry(story.engine, reason="not found")
+    assert list(member_chunks(story, retry.run_id)) == [names[1]]
+
+
+def test_a_retry_of_nothing_is_finished_at_once(story):
+    assert ledger.create_retry(story.engine).state is RunState.FINISHED
+
+
+def test_a_retry_that_succeeds_leaves_nothing_to_retry(story):
+    fail_three_of_four(story)
+    retry = ledger.create_retry(story.engine)
+    assert story.publish(retry.run_id, 1)
+    assert ledger.get_run(story.engine, retry.run_id).state is RunState.FINISHED
+    assert story.rows("SELECT DISTINCT state, reason FROM outcome") == [("classified", None)]
+    assert member_chunks(story, ledger.create_retry(story.engine).run_id) == {}
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["listing", "running"])
+def test_an_open_run_can_be_cancelled_once_and_for_all(story, listed):
+    run_id = story.listed() if listed else ledger.create_run(story.engine, NEW).run_id
+    assert ledger.cancel_run(story.engine, run_id).state is RunState.CANCELLED
+    assert ledger.cancel_run(story.engine, run_id).state is RunState.CANCELLED
+    assert ledger.take_listing(story.engine, run_id, "one", 600, 3) is None
+    assert story.take(run_id, 1) is None
+    assert ledger.stale(story.engine, 0, 0) == []
+
+
+def test_a_run_cancelled_while_it_was_listed_records_nothing(story, product):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    ledger.take_listing(story.engine, run_id, "one", 600, 3)
+    ledger.cancel_run(story.engine, run_id)
+    assert not ledger.report_rows(story.engine, run_id, "one", 1)
+    assert ledger.record_listing(story.engine, run_id, [product(1)], {}) == []
+    assert member_chunks(story, run_id) == {}
+
+
+def test_a_finished_run_cannot_be_cancelled(story):
+    run_id = story.listed_products([])
+    with pytest.raises(RunClosed, match="is finished already"):
+        ledger.cancel_run(story.engine, run_id)
+
+
+def test_an_open_run_can_fail_with_a_reason_and_an_ended_one_cannot(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    failed = ledger.fail_run(story.engine, run_id, "The index is gone.")
+    assert (failed.state, failed.error) == (RunState.FAILED, "The index is gone.")
+    assert ledger.fail_run(story.engine, run_id, "Something else.").error == "The index is gone."

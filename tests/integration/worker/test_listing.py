@@ -1,0 +1,92 @@
+"""Listing a run: what is eligible goes into the ledger, the rest is counted."""
+
+import pytest
+
+from db import ledger
+from db.ledger import NewRun
+from pds.errors import BadIndexError
+from pds.fetch import Fetcher
+from pds.product import Product, ProductName
+from pds.selection import LeftOut, LeftOutReason
+from worker.listing import EXAMPLES, record_products, to_row
+
+NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
+PRODUCT = Product(
+    name=NAME,
+    image_url="https://example.org/1p128287181eff0000p2303l2m1.img",
+    label_url=None,
+    browse_url=None,
+    lines=1024,
+    line_samples=1024,
+    sol=1,
+    start_time=None,
+    local_solar_time="15:32:30",
+)
+
+
+@pytest.fixture
+def run_id(story, tmp_path):
+    return ledger.create_run(story.engine, NewRun(archives=(str(tmp_path),))).run_id
+
+
+def record(story, run_id, taker="lister"):
+    with Fetcher() as fetcher:
+        return record_products(story.engine, run_id, taker, fetcher, lease_seconds=600)
+
+
+def listing(entries):
+    """A stand-in for `list_products` that finds these products and names left out."""
+
+    def list_products(archives, selection, fetcher, on_left_out, on_row):
+        for row, entry in enumerate(entries, start=1):
+            on_row(row)
+            if isinstance(entry, LeftOut):
+                on_left_out(entry)
+            else:
+                yield entry
+
+    return list_products
+
+
+def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, run_id, monkeypatch):
+    others = [LeftOut(f"other{number}", LeftOutReason.NOT_PANCAM) for number in range(30)]
+    monkeypatch.setattr("worker.listing.list_products", listing([*others, PRODUCT]))
+    assert record(story, run_id) == [1]
+    run = ledger.get_run(story.engine, run_id)
+    assert run.state == "running"
+    assert run.rows_read == 31
+    assert run.left_out["not Pancam"].count == 30
+    assert run.left_out["not Pancam"].examples == tuple(f"other{n}" for n in range(EXAMPLES))
+
+
+def test_a_product_keeps_what_its_listing_says(story, run_id, monkeypatch):
+    monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
+    record(story, run_id)
+    row = to_row(PRODUCT)
+    assert (row.rover, row.site, row.drive, row.sequence) == ("Opportunity", 0, 0, "P2303")
+    stored = story.rows("SELECT product_id, rover, sol, local_solar_time, lines FROM product")
+    assert stored == [(str(NAME), "Opportunity", 1, "15:32:30", 1024)]
+
+
+def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, run_id, monkeypatch):
+    def list_products(*args):
+        raise BadIndexError("the label names no table")
+
+    monkeypatch.setattr("worker.listing.list_products", list_products)
+    assert record(story, run_id) == []
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.error) == ("failed", "the label names no table")
+
+
+def test_a_second_message_for_a_listed_run_does_nothing(story, run_id, monkeypatch):
+    monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
+    record(story, run_id)
+    assert record(story, run_id, taker="another") == []
+    assert story.rows("SELECT count(*) FROM chunk") == [(1,)]
+
+
+def test_a_listing_that_another_worker_holds_is_left_to_it(story, run_id, monkeypatch):
+    monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
+    ledger.take_listing(story.engine, run_id, "another", 600, 3)
+    assert record(story, run_id) == []
+    assert ledger.get_run(story.engine, run_id).state == "listing"

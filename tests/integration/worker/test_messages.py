@@ -1,0 +1,53 @@
+"""The sweep: what has not moved is sent again, what waits its turn is not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db import ledger
+from demo.services import EmbeddedRedis
+from worker import messages
+from worker.app import make_app
+from worker.settings import Settings
+
+
+@pytest.fixture
+def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    monkeypatch.setattr(messages, "app", make_app(Settings(broker_url=server.url)))
+    yield server
+    server.stop()
+
+
+def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
+    story.listed(count=8, chunk_size=4)
+    messages.send_again(story.engine, lease_seconds=600)
+    assert messages.waiting_messages() == 2
+    messages.send_again(story.engine, lease_seconds=600)
+    assert messages.waiting_messages() == 2
+
+
+def test_chunks_wait_their_turn_while_there_are_messages(story, broker):
+    run_id = story.listed(count=8, chunk_size=4)
+    messages.send_chunks(story.engine, run_id, [1])
+    messages.send_again(story.engine, lease_seconds=0)
+    assert messages.waiting_messages() == 1
+
+
+def test_a_chunk_of_a_silent_worker_is_sent_again(story, broker):
+    run_id = story.listed(count=4, chunk_size=4)
+    ledger.mark_sent(story.engine, run_id, [1])
+    story.take(run_id, 1)
+    messages.send_again(story.engine, lease_seconds=600)
+    assert messages.waiting_messages() == 0
+    messages.send_again(story.engine, lease_seconds=0)
+    assert messages.waiting_messages() == 1
+
+
+def test_of_two_sweeps_at_once_one_does_the_work(story, broker):
+    story.listed(count=4, chunk_size=4)
+    with ledger.exclusive(story.engine, "sweep"):
+        messages.send_again(story.engine, lease_seconds=600)
+    assert messages.waiting_messages() == 0

@@ -1,0 +1,158 @@
+"""A chunk's way through the pipeline, with the archive and the classifier played by the test."""
+
+import numpy as np
+import pytest
+
+from db import ledger
+from pds.errors import DecodeError, NotFoundError
+from pds.image import Frame
+from worker.pipeline import Pipeline
+
+
+class Archive:
+    """An archive whose images are black, and whose faults are set by URL."""
+
+    def __init__(self):
+        self.faults = {}
+        self.asked = []
+
+    def fetch(self, url):
+        self.asked.append(url)
+        if url in self.faults:
+            raise self.faults[url]
+        return url.encode()
+
+
+class Brightness:
+    """A classifier that gives every class the share of white in the image."""
+
+    def __init__(self):
+        self.renderings = []
+
+    def __call__(self, sha256):
+        return self
+
+    def probabilities(self, renderings):
+        self.renderings += renderings
+        return np.array([[each.mean() / 255] * 25 for each in renderings], np.float32)
+
+
+@pytest.fixture
+def archive():
+    return Archive()
+
+
+@pytest.fixture
+def classifier():
+    return Brightness()
+
+
+@pytest.fixture
+def pipeline(story, archive, classifier, monkeypatch):
+    def decode(data, name, label=None):
+        if data.endswith(b"damaged.img"):
+            raise DecodeError(f"{name} is damaged")
+        if data.endswith(b"bug.img"):
+            raise RuntimeError("a fault of ours")
+        pixels = np.full((1024, 1024), 100, np.uint16)
+        pixels[0, 0] = 0
+        return Frame(pixels[:512, :512] if data.endswith(b"small.img") else pixels, None)
+
+    monkeypatch.setattr("worker.pipeline.decode", decode)
+    return Pipeline(
+        engine=story.engine,
+        source=archive,
+        classifier=classifier,
+        threads=2,
+        lease_seconds=600,
+        max_attempts=3,
+    )
+
+
+def outcomes(story):
+    return story.rows("SELECT product_id, state, reason FROM outcome ORDER BY product_id")
+
+
+def test_a_chunk_is_fetched_classified_and_published(story, pipeline):
+    run_id = story.listed(count=3)
+    assert pipeline.work_on(run_id, 1, "worker") == ()
+    assert [state for _, state, _ in outcomes(story)] == ["classified"] * 3
+    assert story.rows("SELECT count(*) FROM classification") == [(3 * 25,)]
+    assert ledger.get_run(story.engine, run_id).state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://example.org/missing.img", "not found"),
+        ("https://example.org/damaged.img", "undecodable"),
+        ("https://example.org/small.img", "wrong size"),
+        ("https://example.org/bug.img", "internal error"),
+    ],
+)
+def test_what_is_wrong_with_one_image_leaves_the_others_alone(
+    story, pipeline, archive, product, url, reason
+):
+    archive.faults["https://example.org/missing.img"] = NotFoundError("there is no such file")
+    products = [product(1), product(2, image_url=url), product(3)]
+    run_id = story.listed_products(products)
+    pipeline.work_on(run_id, 1, "worker")
+    assert [row[1:] for row in outcomes(story)] == [
+        ("classified", None),
+        ("failed", reason),
+        ("classified", None),
+    ]
+
+
+def test_a_chunk_without_any_picture_does_not_trouble_the_classifier(
+    story, pipeline, classifier, product
+):
+    run_id = story.listed_products([product(1, image_url="https://example.org/damaged.img")])
+    pipeline.work_on(run_id, 1, "worker")
+    assert classifier.renderings == []
+    assert ledger.get_run(story.engine, run_id).state == "finished"
+
+
+def test_a_detached_label_is_fetched_too(story, pipeline, archive, product):
+    run_id = story.listed_products([product(1, label_url="https://example.org/1.xml")])
+    pipeline.work_on(run_id, 1, "worker")
+    assert set(archive.asked) == {"https://example.org/1.xml", "https://example.org/1.img"}
+
+
+def test_a_message_that_comes_twice_does_nothing_the_second_time(story, pipeline, archive):
+    run_id = story.listed(count=2)
+    pipeline.work_on(run_id, 1, "worker")
+    before = len(archive.asked)
+    assert pipeline.work_on(run_id, 1, "another") == ()
+    assert len(archive.asked) == before
+
+
+def test_a_run_cancelled_meanwhile_publishes_nothing(story, pipeline, archive):
+    run_id = story.listed(count=2)
+    archive.fetch = lambda url: ledger.cancel_run(story.engine, run_id) and b""
+    pipeline.work_on(run_id, 1, "worker")
+    assert outcomes(story) == []
+
+
+def test_after_an_error_the_chunk_is_given_back_and_the_attempt_counts(story, pipeline, classifier):
+    run_id = story.listed(count=2)
+
+    def probabilities(renderings):
+        raise MemoryError
+
+    classifier.probabilities = probabilities
+    with pytest.raises(MemoryError):
+        pipeline.work_on(run_id, 1, "worker")
+    assert story.rows("SELECT state, attempts FROM chunk") == [("ready", 1)]
+
+
+def test_an_interrupted_worker_gives_its_attempt_back(story, pipeline, classifier):
+    run_id = story.listed(count=2)
+
+    def probabilities(renderings):
+        raise KeyboardInterrupt
+
+    classifier.probabilities = probabilities
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.work_on(run_id, 1, "worker")
+    assert story.rows("SELECT state, attempts FROM chunk") == [("ready", 0)]

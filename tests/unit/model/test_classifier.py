@@ -1,0 +1,184 @@
+"""The classifier: 25 probabilities that depend on the rendering and the checkpoint alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoint
+from model.backbone import Backbone
+from model.calibration import Platt
+from model.chain import ChainHead
+from model.classes import CODES
+from model.classifier import Classifier
+from model.errors import ModelError, OutOfDeviceMemoryError, RenderingError
+
+
+@pytest.fixture
+def classifier(saved: Path) -> Classifier:
+    return Classifier.load(saved, device="cpu", batch_size=4)
+
+
+def test_each_rendering_gets_25_probabilities(classifier: Classifier, renderings: list[np.ndarray]):
+    probabilities = classifier.probabilities(renderings)
+    assert probabilities.shape == (13, 25)
+    assert probabilities.dtype == np.float32
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    assert (probabilities.std(axis=0) > 0).all()
+
+
+def test_no_renderings_give_no_rows(classifier: Classifier):
+    assert classifier.probabilities([]).shape == (0, 25)
+
+
+def test_probabilities_are_calibrated_marginals(
+    classifier: Classifier, renderings: list[np.ndarray]
+):
+    features = classifier._features(renderings)
+    header = classifier.header
+    marginals = classifier._chain.marginals(features, header.chain)
+    expected = 1 / (1 + np.exp(-np.log(marginals / (1 - marginals)) / 2.0 + 0.5))
+    assert classifier.probabilities(renderings) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_classifier_is_known_by_its_files_hash_and_gives_its_header(
+    classifier: Classifier, saved: Path
+):
+    assert classifier.sha256 == checkpoint.sha256_of(saved)
+    assert classifier.header.name == "test"
+
+
+def test_the_threshold_is_compared_in_the_type_of_the_probabilities(classifier: Classifier):
+    assert classifier.threshold == np.float32(0.9)
+    assert not np.float32(0.9) > classifier.threshold
+
+
+@pytest.mark.parametrize(
+    ("rendering", "message"),
+    [
+        (np.zeros((16, 16), np.float32), "rendering 1 is float32"),
+        (np.zeros((16, 16, 3), np.uint8), r"rendering 1 has shape \(16, 16, 3\)"),
+        (np.zeros((7, 16), np.uint8), r"rendering 1 has shape \(7, 16\)"),
+        ("a path", "rendering 1 is str"),
+    ],
+)
+def test_what_is_not_a_grey_8_bit_picture_is_refused_naming_its_index(
+    classifier: Classifier, rendering: object, message: str
+):
+    with pytest.raises(RenderingError, match=message):
+        classifier.probabilities([np.zeros((16, 16), np.uint8), rendering])
+
+
+def test_a_device_that_is_not_there_is_refused(saved: Path):
+    with pytest.raises(ModelError, match="no CUDA device"):
+        Classifier.load(saved, device="cuda:99")
+    with pytest.raises(ModelError, match="unknown device 'abacus'"):
+        Classifier.load(saved, device="abacus")
+
+
+@pytest.mark.parametrize("choice", [{"batch_size": 0}, {"threads": 0}])
+def test_a_batch_or_thread_count_below_one_is_refused(saved: Path, choice: dict[str, int]):
+    with pytest.raises(ModelError, match="at least 1"):
+        Classifier.load(saved, **choice)
+
+
+def test_threads_sets_torchs_thread_count(saved: Path):
+    before = torch.get_num_threads()
+    try:
+        Classifier.load(saved, threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+class SmallDevice(torch.nn.Module):
+    """A network that runs out of memory above a batch size, and counts its passes."""
+
+    def __init__(self, network: torch.nn.Module, largest: int) -> None:
+        super().__init__()
+        self.network, self.largest, self.seen = network, largest, []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(batch))
+        if len(batch) > self.largest:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return self.network(batch)
+
+
+def on_small_device(saved: Path, tiny: Backbone, largest: int) -> tuple[Classifier, SmallDevice]:
+    loaded = checkpoint.load(saved)
+    network = SmallDevice(tiny.network, largest)
+    backbone = Backbone("tiny", network, tiny.feature_count)
+    return Classifier(loaded.header, backbone, loaded.chain, "sha", batch_size=8), network
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    saved: Path, tiny: Backbone, renderings: list[np.ndarray]
+):
+    classifier, network = on_small_device(saved, tiny, largest=3)
+    probabilities = classifier.probabilities(renderings)
+    assert network.seen == [8, 4] + [2] * 7
+    assert classifier.batch_size == 2
+    expected = Classifier.load(saved, device="cpu", batch_size=2).probabilities(renderings)
+    assert (probabilities == expected).all()
+
+
+def test_out_of_memory_at_one_image_is_an_error(
+    saved: Path, tiny: Backbone, renderings: list[np.ndarray]
+):
+    classifier, _ = on_small_device(saved, tiny, largest=0)
+    with pytest.raises(OutOfDeviceMemoryError, match="one image does not fit"):
+        classifier.probabilities(renderings)
+
+
+@pytest.fixture(scope="module")
+def vgg16_file(vgg16: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VGG-16 checkpoint with a random head, stored as float16."""
+    random = np.random.default_rng(8)
+    chain = ChainHead(
+        weight=random.normal(scale=0.5, size=(25, 4096)),
+        label_weight=np.tril(random.normal(size=(25, 25)), -1),
+        bias=random.normal(size=25),
+    )
+    header = checkpoint.Header(
+        name="random VGG-16",
+        backbone="vgg16",
+        input_size=64,
+        calibration=Platt.identity(len(CODES)),
+        data_set_hash="none",
+    )
+    path = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
+    checkpoint.save(path, header, vgg16, chain, storage="float16")
+    return path
+
+
+def test_vgg16_gives_the_same_bits_at_every_place_in_a_batch_and_in_any_company(
+    vgg16_file: Path, renderings: list[np.ndarray]
+):
+    classifier = Classifier.load(vgg16_file, device="cpu", batch_size=4)
+    subject, others = renderings[0], renderings[1:]
+    alone = classifier.probabilities([subject])[0]
+    for place in range(4):
+        company = others[place * 3 : place * 3 + 3]
+        batch = [*company[:place], subject, *company[place:]]
+        assert (classifier.probabilities(batch)[place] == alone).all()
+
+
+def test_vgg16_loaded_twice_gives_the_same_bits(vgg16_file: Path, renderings: list[np.ndarray]):
+    first, second = (
+        Classifier.load(vgg16_file, device="cpu", batch_size=2).probabilities(renderings[:2])
+        for _ in range(2)
+    )
+    assert (first == second).all()
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu(vgg16_file: Path, renderings: list[np.ndarray]):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    on_cpu, on_cuda = (
+        Classifier.load(vgg16_file, device=device).probabilities(renderings)
+        for device in ("cpu", "cuda")
+    )
+    assert on_cuda == pytest.approx(on_cpu, abs=1e-3)

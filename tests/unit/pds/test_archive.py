@@ -1,0 +1,88 @@
+"""Finding an archive by name, URL or path."""
+
+import pytest
+
+from pds.archive import ArchiveKind, named_archives, resolve
+from pds.errors import BadArchiveError
+
+
+@pytest.mark.parametrize("name", ["opportunity", "spirit", "opportunity-pds4", "spirit-pds4"])
+def test_a_named_archive_is_found_by_its_name(name):
+    archive = resolve(name)
+    assert archive.kind is named_archives()[name].kind
+    assert archive.url.startswith("https://")
+
+
+@pytest.mark.parametrize("mirror", ["https://mirror.example/mer1", "https://mirror.example/mer1/"])
+def test_a_mirror_replaces_the_base_of_a_named_archive(mirror):
+    assert resolve("opportunity", mirror).url == "https://mirror.example/mer1/mer1po_0xxx/"
+
+
+def test_a_mirror_may_be_a_folder(tmp_path):
+    assert resolve("spirit", str(tmp_path)).url == f"{tmp_path.as_uri()}/mer2po_0xxx/"
+
+
+def test_a_mirror_of_what_has_no_name_is_refused():
+    with pytest.raises(BadArchiveError, match="give the mirror itself"):
+        resolve("https://example.org/vol/", "https://mirror.example/")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://example.org/mer1po_0xxx", ArchiveKind.VOLUME),
+        ("https://example.org/mer1po_0xxx/", ArchiveKind.VOLUME),
+        ("https://example.org/v/index/edrindex.lbl", ArchiveKind.INDEX),
+        ("https://example.org/v/index/EDRINDEX.TAB", ArchiveKind.INDEX),
+        ("https://example.org/v/index/edrindex.tab.gz", ArchiveKind.INDEX),
+        ("https://example.org/b/data/collection.csv", ArchiveKind.INVENTORY),
+    ],
+)
+def test_a_url_tells_what_it_is_by_its_end(url, kind):
+    assert resolve(url).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ("index/edrindex.lbl", ArchiveKind.VOLUME),
+        ("collection_data.csv", ArchiveKind.INVENTORY),
+        ("1p128287181eff0000p2303l2m1.img", ArchiveKind.FOLDER),
+    ],
+)
+def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
+    path = tmp_path / "a folder #1" / entry
+    path.parent.mkdir(parents=True)
+    path.touch()
+    archive = resolve(str(tmp_path / "a folder #1"))
+    assert archive.kind is kind
+    assert "/a%20folder%20%231/" in archive.url
+    assert resolve((tmp_path / "a folder #1").as_uri()).url == archive.url
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("curiosity", "known archives: opportunity, opportunity-pds4, spirit, spirit-pds4"),
+        ("ftp://example.org/", "scheme 'ftp'"),
+        ("file:///does/not/exist", "does not exist"),
+        ("http://[", "is no URL"),
+        ("", "known archives"),
+    ],
+)
+def test_what_is_no_archive_is_refused_saying_what_to_give(spec, complaint):
+    with pytest.raises(BadArchiveError, match=complaint):
+        resolve(spec)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(BadArchiveError, match="no index"):
+        resolve(str(tmp_path / "readme.txt"))
+
+
+def test_two_inventories_in_a_folder_are_ambiguous(tmp_path):
+    (tmp_path / "collection_a.csv").touch()
+    (tmp_path / "collection_b.csv").touch()
+    with pytest.raises(BadArchiveError, match="give one of them"):
+        resolve(str(tmp_path))

@@ -1,0 +1,28 @@
+"""Single label values."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pds.label import text_or_none, time_or_none, whole_or_none
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "UNK", "N/A", "NULL", "unk"])
+def test_what_a_label_does_not_know_is_none(value):
+    assert (text_or_none(value), whole_or_none(value), time_or_none(value)) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["2004-01-25T07:18:28Z", "2004-01-25T07:18:28", "2004-01-25T07:18:28.000"]
+)
+def test_a_time_is_utc_with_and_without_z(text):
+    assert time_or_none(text) == datetime(2004, 1, 25, 7, 18, 28, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["TBD", "2004-13-45T00:00:00", "0001-01-01T00:00:00+10:00"])
+def test_what_is_no_time_is_none(text):
+    assert time_or_none(text) is None
+
+
+def test_a_whole_number_may_be_padded_text():
+    assert (whole_or_none("1024  "), whole_or_none(7), whole_or_none("1.5")) == (1024, 7, None)

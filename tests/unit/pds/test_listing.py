@@ -1,0 +1,274 @@
+"""Listing: which rows become products, and why the others are left out."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pds.archive import resolve
+from pds.errors import BadArchiveError, BadIndexError, NotFoundError
+from pds.fetch import Fetcher
+from pds.listing import list_products
+from pds.selection import LeftOutReason, Selection
+
+WANTED = "1p128287181eff0000p2303l2m1"
+
+
+def listed(*paths, products="edr"):
+    """Product ids that are listed, (name, reason) of those left out, and the number of rows."""
+    left_out, counts = [], [0]
+    with Fetcher() as fetcher:
+        found = list(
+            list_products(
+                [resolve(str(path)) for path in paths],
+                Selection(products),
+                fetcher,
+                left_out.append,
+                counts.append,
+            )
+        )
+    return found, [(entry.name, entry.reason) for entry in left_out], counts[-1]
+
+
+def ids(products):
+    return [product.product_id for product in products]
+
+
+def test_a_row_of_an_index_becomes_a_product(volume, index_row):
+    folder = volume([index_row()])
+    [product], left_out, rows = listed(folder)
+    base = folder.parent.as_uri()
+    assert product.image_url == f"{base}/mer1po_0xxx/data/sol0012/edr/{WANTED}.img"
+    assert product.browse_url == f"{base}/mer1po_0xxx/browse/sol0012/edr/{WANTED}.img.jpg"
+    assert product.label_url is None
+    assert (product.lines, product.line_samples, product.sol) == (1024, 1024, 12)
+    assert product.start_time == datetime(2004, 1, 25, 7, 18, 28, tzinfo=UTC)
+    assert product.local_solar_time == "15:32:30"
+    assert (left_out, rows) == ([], 1)
+
+
+def test_values_that_an_index_does_not_know_are_none(volume, index_row):
+    row = index_row(sol="UNK", start_time='"N/A"', local_solar_time="NULL")
+    [product], _, _ = listed(volume([row]))
+    assert (product.sol, product.start_time, product.local_solar_time) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("3p128287181eff0000p2303l2m1", "ground model rover"),
+        ("1n128287181eff0000p2303l2m1", "not Pancam"),
+        ("1p128287181eff0000p2303r2m1", "not left eye"),
+        ("1p128287181eff0000p2303l7m1", "not filter 2"),
+        ("1p128287181erp0000p2303l2m1", "not an image type"),
+        ("1p128287181ffl0000p2303l2m1", "not a raw product"),
+        ("readme", "unreadable name"),
+    ],
+)
+def test_an_unwanted_name_is_left_out_with_its_reason(volume, index_row, name, reason):
+    _, left_out, _ = listed(volume([index_row(name)]))
+    assert left_out == [(f"{name}.img", reason)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"lines": 192, "line_samples": 320}, "not 512x512 or 1024x1024"),
+        ({"line_samples": 512}, "not 512x512 or 1024x1024"),
+        ({"lines": "many"}, "unreadable row"),
+        ({"path": "/mer1po_0xxx/../../secret/"}, "unreadable row"),
+        ({"sol": "12\t13"}, "unreadable row"),
+    ],
+)
+def test_an_unwanted_row_is_left_out_with_its_reason(volume, index_row, changes, reason):
+    _, left_out, rows = listed(volume([index_row(), index_row(WANTED[:-1] + "2", **changes)]))
+    assert [each for _, each in left_out] == [reason]
+    assert rows == 2
+
+
+def test_every_row_ends_in_one_product_or_one_reason(volume, index_row):
+    names = [f"1p1282871{number:02d}e{kind}0000p2303{eye}m1"
+             for number in range(9) for kind in ("ff", "rp") for eye in ("l2", "r2")]  # fmt: skip
+    found, left_out, rows = listed(volume([*map(index_row, names), b"junk"]))
+    assert len(found) + len(left_out) == rows == 37
+    assert Counter(reason for _, reason in left_out) == {
+        LeftOutReason.NOT_AN_IMAGE: 9,
+        LeftOutReason.NOT_LEFT_EYE: 18,
+        LeftOutReason.UNREADABLE_ROW: 1,
+    }
+
+
+@pytest.mark.parametrize("versions", ["139A", "A931", "9A13"])
+def test_only_the_highest_version_of_an_image_is_listed(volume, index_row, versions):
+    stem = WANTED[:-1]
+    found, left_out, _ = listed(volume([index_row(stem + version) for version in versions]))
+    assert ids(found) == [f"{stem}A".upper()]
+    assert {reason for _, reason in left_out} == {LeftOutReason.SUPERSEDED}
+    assert len(left_out) == 3
+
+
+def test_a_product_in_two_archives_is_listed_once(volume, index_row):
+    folder = volume([index_row()])
+    found, left_out, _ = listed(folder, folder / "index" / "edrindex.lbl")
+    assert len(found) == 1
+    assert left_out == [(WANTED.upper(), LeftOutReason.LISTED_TWICE)]
+
+
+@pytest.mark.parametrize("name", ["EDRINDEX.TAB", "edrindex.tab", "edrindex.tab.gz"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_is_found_in_either_case_and_unpacked_by_its_bytes(volume, index_row, name, packed):
+    assert len(listed(volume([index_row()], name=name, packed=packed))[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["edrindex.lbl", "edrindex.tab.gz"])
+def test_an_index_may_be_given_by_its_label_or_its_table(volume, index_row, name):
+    folder = volume([index_row()], name="edrindex.tab.gz", packed=True)
+    [product], _, _ = listed(folder / "index" / name)
+    assert product.image_url.startswith(f"{folder.as_uri()}/data/")
+
+
+def test_a_damaged_gzip_table_is_a_bad_index(volume, index_row):
+    table = volume([index_row()] * 50, packed=True) / "index" / "EDRINDEX.TAB"
+    table.write_bytes(table.read_bytes()[:-20])
+    with pytest.raises(BadIndexError, match="damaged"):
+        listed(table.parent.parent)
+
+
+@pytest.mark.parametrize("rows", [[], [b"a,b,c", b"<html>"]])
+def test_a_table_without_a_readable_row_is_a_bad_index(volume, rows):
+    with pytest.raises(BadIndexError, match="no row of 12 fields"):
+        listed(volume(rows))
+
+
+def test_a_line_without_end_is_read_in_bounded_pieces(volume, index_row):
+    found, left_out, _ = listed(volume([index_row(), b"x" * 200_000]))
+    assert len(found) == 1
+    assert {reason for _, reason in left_out} == {LeftOutReason.UNREADABLE_ROW}
+
+
+@pytest.mark.parametrize(
+    "label", ["", "<html>", "PDS_VERSION_ID = PDS3\nEND", "OBJECT = INDEX_TABLE\nEND", "a = (1,"]
+)
+def test_what_is_no_index_label_is_a_bad_index(volume, index_row, label):
+    folder = volume([index_row()])
+    (folder / "index" / "edrindex.lbl").write_text(label)
+    with pytest.raises(BadIndexError, match=r"edrindex\.lbl"):
+        listed(folder)
+
+
+def test_an_index_that_a_volume_lacks_is_not_found(volume, index_row):
+    with pytest.raises(NotFoundError, match="rdrindex"):
+        listed(volume([index_row()]), products="rdr")
+
+
+@pytest.fixture
+def collection(tmp_path, pds4_label):
+    """A PDS4 collection of four products: wanted, thumbnail, right eye, one without a label."""
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    for product, side in {
+        "2p129641989rad0361p2600l2c1": 512,
+        "2p129641990rad0361p2600l2c1": 64,
+        "2p129641991rad0361p2600r2c1": 512,
+    }.items():
+        label = pds4_label(np.empty((side, side)), "SignedMSB2", product=product,
+                           file_name=f"{product}.img")  # fmt: skip
+        (folder / f"{product}.xml").write_bytes(label)
+    (folder / "collection_data.csv").write_text(
+        "P,urn:nasa:pds:b:data:2p129641989rad0361p2600l2c1::1.0\r\n"
+        "P,urn:nasa:pds:b:data:2p129641990rad0361p2600l2c1::1.0\r\n"
+        "P,urn:nasa:pds:b:data:2p129641991rad0361p2600r2c1::1.0\r\n"
+        "P,urn:nasa:pds:b:data:2p129641992rad0361p2600l2c1::1.0\r\n"
+        "S,urn:nasa:pds:b:data:2p129641993rad0361p2600l2c1::1.0\r\n"
+        "P,urn:nasa:pds:b:data:overview::1.0\r\n"
+    )
+    return folder
+
+
+def test_a_pds4_inventory_is_listed_with_sizes_from_its_labels(collection):
+    [product], left_out, rows = listed(collection, products="rdr")
+    assert product.product_id == "2P129641989RAD0361P2600L2C1"
+    assert product.label_url == f"{collection.as_uri()}/2p129641989rad0361p2600l2c1.xml"
+    assert product.image_url == f"{collection.as_uri()}/2p129641989rad0361p2600l2c1.img"
+    assert (product.lines, product.line_samples, product.sol) == (512, 512, 12)
+    assert [reason for _, reason in left_out] == [
+        LeftOutReason.NOT_HIGH_RESOLUTION,
+        LeftOutReason.NOT_LEFT_EYE,
+        LeftOutReason.UNREADABLE_LABEL,
+        LeftOutReason.SECONDARY_MEMBER,
+        LeftOutReason.UNREADABLE_NAME,
+    ]
+    assert rows == 6
+
+
+def test_what_is_no_inventory_is_a_bad_index(tmp_path):
+    (tmp_path / "collection.csv").write_text("name,value\n")
+    with pytest.raises(BadIndexError, match="row 1 is not P or S"):
+        listed(tmp_path)
+
+
+def test_a_folder_is_listed_by_names_and_labels(tmp_path, pds3_product, pds4_label):
+    pixels = np.arange(512 * 512, dtype=np.int32).reshape(512, 512).astype(np.int16) & 4095
+    (tmp_path / "sub").mkdir()
+    files = {
+        f"sub/{WANTED}.img": pds3_product(pixels),
+        "1p128287182eff0000p2303l2m1.img": pds3_product(pixels[:64, :64]),
+        "1p128287183eff0000p2303l2m1.img": b"<html>",
+        "2p129641989eff0361p2600l2c1.img": pixels.astype(">i2").tobytes(),
+        "2p129641989eff0361p2600l2c1.xml": pds4_label(
+            pixels, "SignedMSB2", file_name="2p129641989eff0361p2600l2c1.img"
+        ),
+        "2p129641990eff0361p2600l2c1.xml": b"<orphan/>",
+        "notes.txt": b"",
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found, left_out, rows = listed(tmp_path)
+    assert ids(found) == ["2P129641989EFF0361P2600L2C1", WANTED.upper()]
+    assert found[0].label_url == (tmp_path / "2p129641989eff0361p2600l2c1.xml").as_uri()
+    assert (found[1].sol, found[1].label_url) == (12, None)
+    assert [reason for _, reason in left_out] == [
+        LeftOutReason.NOT_HIGH_RESOLUTION,
+        LeftOutReason.UNREADABLE_LABEL,
+        LeftOutReason.UNREADABLE_NAME,
+        LeftOutReason.UNREADABLE_LABEL,
+    ]
+    assert rows == 6
+
+
+def test_an_empty_folder_is_a_bad_archive(tmp_path):
+    with pytest.raises(BadArchiveError, match="holds no file"):
+        listed(tmp_path)
+
+
+@pytest.mark.real
+def test_a_real_row_under_a_real_label_is_listed(real_files: Path, tmp_path):
+    index = tmp_path / "mer1po_0xxx" / "index"
+    index.mkdir(parents=True)
+    (index / "edrindex.lbl").write_bytes(
+        (real_files / "index" / "mer2po_edrindex.lbl").read_bytes()
+    )
+    (index / "edrindex.tab").write_bytes(
+        (real_files / "index" / "mer1po_edrindex_sample_row.tab").read_bytes()
+    )
+    [product], _, _ = listed(index.parent)
+    assert product.product_id == "1P128287181EFF0000P2303L2M1"
+    assert product.image_url.endswith(
+        "/mer1po_0xxx/data/sol0001/edr/1p128287181eff0000p2303l2m1.img"
+    )
+    assert (product.sol, product.local_solar_time) == (1, "15:32:30")
+
+
+@pytest.mark.real
+def test_a_real_index_whose_products_cannot_be_located_is_refused(real_files: Path):
+    with pytest.raises(BadIndexError, match="without PATH_NAME, FILE_NAME"):
+        listed(real_files / "index" / "mer1do_edrindex.tab")
+
+
+@pytest.mark.real
+def test_of_the_real_files_one_is_wanted(real_files: Path):
+    found, left_out, rows = listed(real_files / "products", products="any")
+    assert ids(found) == ["2P295043688FFLB1DNP2380L2M1"]
+    assert (len(left_out), rows) == (7, 8)
