@@ -1,8 +1,12 @@
-"""A database for measurements: given by URL and empty, or embedded and thrown away."""
+"""A database for measurements, given by URL or embedded and thrown away; and where results go."""
 
+import csv
+import os
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,6 +14,8 @@ import sqlalchemy as sa
 from db import classifiers, migrate
 from db.engine import connect
 from demo.services import EmbeddedPostgres
+
+RESULTS = Path(__file__).parent / "results"
 
 
 @contextmanager
@@ -22,6 +28,28 @@ def fresh_database(urls: Sequence[str]) -> Iterator[sa.Engine]:
         classifiers.add(engine, classifiers.NewClassifier("b" * 64, "bench", "/nowhere", 0.9, {}))
         classifiers.promote(engine, "bench")
         yield engine
+
+
+def keep(engine: sa.Engine, name: str, measured: dict[str, object]) -> None:
+    """Print a result and add it, with the machine it is from, to bench/results/`name`.csv."""
+    with engine.connect() as connection:
+        server = connection.exec_driver_sql("SHOW server_version").scalar_one()
+    result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "postgres": server.split()[0],
+        **measured,
+    }
+    path = RESULTS / f"{name}.csv"
+    is_new = not path.exists()
+    RESULTS.mkdir(exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, result, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(result)
+    print(result)
 
 
 @contextmanager

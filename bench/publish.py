@@ -1,18 +1,17 @@
-"""How fast chunks are published: python -m bench.publish [DATABASE_URL] writes bench/publish.csv.
+"""Measures publishing: products and classification rows a second, by 1, 2 and 4 publishers.
 
-Without a URL, an embedded Postgres in a temporary folder serves.
+Run as `python -m bench.publish [URL of an empty database]`; without a URL an embedded Postgres in a
+temporary folder serves. Lines are added to bench/results/publish.csv.
 """
 
-import csv
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 
-from bench.database import fresh_database
+from bench.database import fresh_database, keep
 from db import ledger
 from db.publish import Classified, publish_chunk
 from db.rows import ProductRow
@@ -26,11 +25,8 @@ SHARE_ABOVE = 5.23 / 25
 def main() -> None:
     """Publish the same number of chunks by one, two and four publishers at once."""
     with fresh_database(sys.argv[1:]) as engine:
-        lines = [measure(engine, publishers) for publishers in PUBLISHERS]
-    with Path(__file__).with_suffix(".csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, lines[0].keys())
-        writer.writeheader()
-        writer.writerows(lines)
+        for publishers in PUBLISHERS:
+            keep(engine, "publish", measure(engine, publishers))
 
 
 def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
@@ -45,9 +41,7 @@ def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
     assert ledger.reconcile(engine, run_id).ok
     with engine.connect() as connection:
         rows = connection.scalar(sa.text("SELECT count(*) FROM classification"))
-        server = connection.scalar(sa.text("SHOW server_version"))
-    line = {
-        "server": server,
+    return {
         "publishers": publishers,
         "chunks": CHUNKS,
         "products_per_second_listed": round(CHUNKS * CHUNK_SIZE / (listed - begun)),
@@ -55,8 +49,6 @@ def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
         "classifications_per_second": round(rows / seconds),
         "milliseconds_a_chunk": round(1000 * seconds * publishers / CHUNKS, 1),
     }
-    print(line)
-    return line
 
 
 def publish(engine: sa.Engine, run_id: int, number: int) -> bool:

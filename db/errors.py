@@ -17,6 +17,10 @@ class UnknownRun(DbError):
     """No run has this number."""
 
 
+class RunRefused(DbError):
+    """A run cannot be made as asked for."""
+
+
 class RunClosed(DbError):
     """The run has ended, so it can no longer be changed."""
 

@@ -13,7 +13,7 @@ from db.rows import ProductRow
 from db.tables import product, run_product
 
 MEMORY_LIMIT = 32 * 1024 * 1024
-
+"""Bytes of a listing held in memory; a longer one goes to a temporary file."""
 
 COLUMNS = tuple(field.name for field in fields(ProductRow))
 _NAMES = ", ".join(COLUMNS)

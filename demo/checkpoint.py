@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from demo.frames import photograph, stretch
+from demo.frames import rendering_of
 from demo.scenes import Scene, sample_scenes
 from model.backbone import Backbone, build, extract_features, restore
 from model.chain import ChainSettings
@@ -30,7 +31,7 @@ FITTED, CALIBRATED = 600, 250
 DRAWN_SIZE = 256
 """Drawn at half the archive's size, for speed: the network sees 128 pixels of either."""
 CHUNK = 50
-WEIGHT_DECAY = 0.05
+WEIGHT_DECAY = 0.1
 
 Progress = Callable[[int, int], None]
 
@@ -113,12 +114,8 @@ def _features(
 
 
 def _chunks(scenes: Sequence[Scene]) -> Iterator[list[NDArray[np.uint8]]]:
+    drawn = partial(rendering_of, size=DRAWN_SIZE)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        renderings = pool.map(rendering_of, scenes, chunksize=CHUNK // 10)
+        renderings = pool.map(drawn, scenes, chunksize=CHUNK // 10)
         while chunk := list(islice(renderings, CHUNK)):
             yield chunk
-
-
-def rendering_of(scene: Scene) -> NDArray[np.uint8]:
-    """The scene as the archive's browse picture would show it, drawn at half the size."""
-    return stretch(photograph(scene, DRAWN_SIZE))

@@ -74,6 +74,11 @@ def stretch(pixels: Pixels) -> NDArray[np.uint8]:
     return rendering
 
 
+def rendering_of(scene: Scene, size: int) -> NDArray[np.uint8]:
+    """The scene as a browse picture of that size would show it."""
+    return stretch(photograph(scene, size))
+
+
 def _cut(picture: Image, cut: Cut, rng: np.random.Generator) -> Image:
     lines, samples = SHAPES[cut]
     match cut:

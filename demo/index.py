@@ -101,7 +101,7 @@ def label(rows: int) -> str:
         declared = start + quote - (1 if column.name in OFF_BY_ONE else 0)
         column_texts.append(_column_text(number, column, declared))
         start += (column.width + 2 * quote + 1) * column.items
-    row_bytes = start  # the last tab's place is taken by CR; LF is what the label forgets
+    row_bytes = start - 1  # CR stands where a tab would follow; LF is what the label forgets
     text = HEAD.format(row_bytes=row_bytes, rows=rows, columns=len(COLUMNS))
     return (text + "\n".join(column_texts) + TAIL).replace("\n", "\r\n")
 

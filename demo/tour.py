@@ -53,21 +53,20 @@ def tour() -> None:
     _title("3. A full run: listed, fetched over HTTP, decoded, classified, published")
     with _served(archive) as url:
         _mernet("run", "full", *_volumes(url), "--follow")
-        _say("The same for calibrated images (rdr) of a PDS4 bundle:")
+        _title("4. The proof that nothing is missing")
+        _mernet("reconcile")
+        _title("5. The same for the calibrated images (rdr) of a PDS4 bundle")
         bundle = f"{url}pds4/collection_data_inventory.csv"
         _mernet("run", "full", "--archive", bundle, "--products", "rdr", "--follow")
 
-    _title("4. The proof that nothing is missing")
-    _mernet("reconcile")
-
-    _title("5. What an Atlas query returns")
+    _title("6. What an Atlas query returns")
     _mernet("search")
     _mernet("search", CLASS_SHOWN, "--limit", str(BEST_SHOWN))
     best = json.loads(_output("search", CLASS_SHOWN, "--limit", "1", "--json"))
     if best:
         _mernet("show", best[0]["product"])
 
-    _title("6. Judged by the truth")
+    _title("7. Judged by the truth")
     judge(console, config.database, archive / "truth.csv")
 
     _title(f"Done in {time.monotonic() - began:.0f} seconds")
@@ -118,7 +117,9 @@ def _volumes(url: str) -> list[str]:
 
 def _mernet(*arguments: str) -> None:
     """Show a `mernet` command and run it; its output goes to the terminal as it comes."""
-    console.print(f"$ mernet {' '.join(arguments)}", style="bold cyan", markup=False)
+    console.print(
+        f"$ mernet {' '.join(arguments)}", style="bold cyan", markup=False, soft_wrap=True
+    )
     if subprocess.run(_command(arguments)).returncode != 0:
         raise DemoError(f"`mernet {' '.join(arguments)}` failed; what it said stands above.")
     console.print()

@@ -158,7 +158,7 @@ def _architecture(name: str) -> Architecture:
 
 
 def _for_inference(network: nn.Module) -> nn.Module:
-    # channels_last: 1.3 to 1.4 times as many images a second on a CPU.
+    # channels_last: 1.3 to 1.4 times as many images a second on a CPU as the default layout.
     laid_out: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return laid_out.eval().requires_grad_(False)
 
@@ -170,6 +170,8 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise BackboneError(f"cannot read weights from {path}: {error}") from error
+    if not isinstance(tensors, Mapping) or not all(map(torch.is_tensor, tensors.values())):
+        raise BackboneError(f"{path} is not a state dict; save `network.state_dict()` alone")
     return {key: value for key, value in tensors.items() if not key.startswith("classifier.6.")}

@@ -118,9 +118,9 @@ class ChainHead:
 def uniform_table(samples: int, classes: int, seed: int) -> NDArray[np.float64]:
     """The fixed uniforms (samples, classes) that draw the labels: a Latin hypercube.
 
-    Each column holds one number from each of `samples` equal strata, in random order. Against
-    independent uniforms this halves the error of 25-class marginals (RMS .011 to .006 at 256
-    samples, `bench/chain.py`), and stays unbiased.
+    Each column holds one number from each of `samples` equal strata, in random order. That stays
+    unbiased, and against independent uniforms the RMS error of 25-class marginals falls from about
+    .011 to .006 at 256 samples.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     strata = np.tile(np.arange(samples), (classes, 1))

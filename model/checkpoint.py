@@ -102,7 +102,10 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unfinished = Path(folder) / path.name
+        unfinished.touch()
+        ordinary_mode = unfinished.stat().st_mode
         save_file(tensors, unfinished, metadata={HEADER_KEY: header.model_dump_json()})
+        unfinished.chmod(ordinary_mode)  # safetensors leaves it readable by its owner only
         os.replace(unfinished, path)
 
 

@@ -27,7 +27,11 @@ SMALLEST_SIDE = 8
 
 
 class Classifier:
-    """One checkpoint on one device; a result depends on the rendering and the checkpoint alone."""
+    """One checkpoint on one device.
+
+    A probability depends on the rendering and the checkpoint alone, bit for bit, as long as device,
+    precision and batch size stay the same; another batch size may change it by about 1e-6.
+    """
 
     def __init__(
         self, header: Header, backbone: Backbone, chain: ChainHead, sha256: str, batch_size: int

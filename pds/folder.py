@@ -46,7 +46,7 @@ def _read_image(path: Path, selection: Selection) -> Product | LeftOut:
     except (DecodeError, FetchError):
         return LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
     label_url = label_path.as_uri() if label_path else None
-    return selection.product(name, facts, path.as_uri(), label_url)
+    return selection.product(path.name, facts, path.as_uri(), label_url)
 
 
 def _facts(path: Path, label_path: Path | None) -> LabelFacts:

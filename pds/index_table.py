@@ -148,6 +148,7 @@ class RowReader:
         if reason:
             return LeftOut(file_name, reason)
         sol, start_time, local_solar_time = (self._text(fields, column) for column in OPTIONAL)
+        site, drive = (self._text(fields, "ROVER_MOTION_COUNTER", item) for item in (0, 1))
         return Product(
             name=name,
             image_url=self._url(path, file_name),
@@ -156,16 +157,18 @@ class RowReader:
             lines=lines,
             line_samples=line_samples,
             sol=whole_or_none(sol),
+            site=whole_or_none(site) if name.site is None else name.site,
+            drive=whole_or_none(drive) if name.drive is None else name.drive,
             start_time=time_or_none(start_time),
             local_solar_time=text_or_none(local_solar_time),
         )
 
-    def _text(self, fields: list[bytes], column: str) -> str:
+    def _text(self, fields: list[bytes], column: str, item: int = 0) -> str:
         """A field's text without quotes and padding, empty where the table has no such column."""
         position = self.shape.first_field.get(column)
-        if position is None:
+        if position is None or position + item >= self.shape.fields:
             return ""
-        return fields[position].strip(b' "').decode("ascii", errors="replace")
+        return fields[position + item].strip(b' "').decode("ascii", errors="replace")
 
     def _url(self, path: str, file_name: str) -> str:
         """PATH_NAME begins with the volume, so it continues the folder that holds the volume."""

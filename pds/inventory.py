@@ -70,4 +70,4 @@ def _read_member(
     except (DecodeError, NotFoundError):
         return LeftOut(product, LeftOutReason.UNREADABLE_LABEL)
     image_url = urljoin(label_url, quote(label.file_name))
-    return selection.product(name, label.facts, image_url, label_url)
+    return selection.product(product, label.facts, image_url, label_url)

@@ -14,7 +14,8 @@ class LabelFacts:
     """The facts of an image's label that we use; None where the label does not know.
 
     `lines` and `line_samples` are pixels; `start_time` is in UTC; `sample_bit_mask` is the text of
-    a PDS3 label, such as 2#0000111111111111#.
+    a PDS3 label, such as 2#0000111111111111#; `site` and `drive` are the first two numbers of the
+    rover motion counter.
     """
 
     lines: int
@@ -22,6 +23,8 @@ class LabelFacts:
     product_id: str | None
     data_set_id: str | None
     sol: int | None
+    site: int | None
+    drive: int | None
     start_time: datetime | None
     local_solar_time: str | None
     filter_name: str | None

@@ -104,12 +104,16 @@ def _check_label_text(head: bytes, name: str) -> None:
 def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
     """The facts we use; only LINES and LINE_SAMPLES of OBJECT = IMAGE count."""
     image = _group(label, "IMAGE")
+    motion = label.get("ROVER_MOTION_COUNTER")
+    site, drive, *_ = motion if isinstance(motion, list) and len(motion) > 1 else (None, None)
     return LabelFacts(
         lines=_count(image, "LINES", name),
         line_samples=_count(image, "LINE_SAMPLES", name),
         product_id=text_or_none(label.get("PRODUCT_ID")),
         data_set_id=text_or_none(label.get("DATA_SET_ID")),
         sol=whole_or_none(label.get("PLANET_DAY_NUMBER")),
+        site=whole_or_none(site),
+        drive=whole_or_none(drive),
         start_time=time_or_none(label.get("START_TIME")),
         local_solar_time=text_or_none(label.get("LOCAL_TRUE_SOLAR_TIME")),
         filter_name=text_or_none(_group(label, "OBSERVATION_REQUEST_PARMS").get("FILTER_NAME")),

@@ -161,6 +161,8 @@ def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
         product_id=identifier and identifier.rpartition(":")[2].upper(),
         data_set_id=identifier and identifier.rpartition(":")[0],
         sol=whole_or_none(next((sol for sol in sols if sol), None)),
+        site=None,
+        drive=None,
         start_time=time_or_none(_text(root, ".//{*}start_date_time")),
         local_solar_time=_text(root, ".//{*}local_true_solar_time"),
         filter_name=_text(root, ".//{*}filter_name"),

@@ -112,7 +112,8 @@ class Product:
 
     URLs are http(s):// or file://. `label_url` is the detached PDS4 label; None means an attached
     PDS3 label. `lines` and `line_samples` are pixels, `start_time` is in UTC, `local_solar_time`
-    is the label's text (hh:mm:ss).
+    is the label's text (hh:mm:ss). `site` and `drive` are the name's or, where its characters do
+    not suffice (`##`), those of the rover motion counter.
     """
 
     name: ProductName
@@ -122,6 +123,8 @@ class Product:
     lines: int
     line_samples: int
     sol: int | None
+    site: int | None
+    drive: int | None
     start_time: datetime | None
     local_solar_time: str | None
 

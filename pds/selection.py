@@ -67,12 +67,13 @@ class Selection:
         return next((reason for reason, applies in reasons.items() if applies), None)
 
     def product(
-        self, name: ProductName, facts: LabelFacts, image_url: str, label_url: str | None
+        self, file_name: str, facts: LabelFacts, image_url: str, label_url: str | None
     ) -> Product | LeftOut:
         """The product that a label of its own describes, or left out for its size."""
         reason = self.reason_against_size(facts.lines, facts.line_samples)
         if reason:
-            return LeftOut(str(name), reason)
+            return LeftOut(file_name, reason)
+        name = ProductName.parse(file_name)
         return Product(
             name=name,
             image_url=image_url,
@@ -81,6 +82,8 @@ class Selection:
             lines=facts.lines,
             line_samples=facts.line_samples,
             sol=facts.sol,
+            site=facts.site if name.site is None else name.site,
+            drive=facts.drive if name.drive is None else name.drive,
             start_time=facts.start_time,
             local_solar_time=facts.local_solar_time,
         )

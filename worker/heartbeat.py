@@ -8,6 +8,8 @@ from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.errors import DbError
+
 log = logging.getLogger(__name__)
 
 
@@ -42,5 +44,5 @@ class Heartbeat:
         while self.wanted and not self._ended.wait(self._interval):
             try:
                 self.wanted = self._beat()
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, DbError) as error:
                 log.warning("the ledger did not take a heartbeat: %s", error)

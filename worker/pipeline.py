@@ -14,7 +14,7 @@ from db import ledger
 from db.ledger import Chunk, Lost, ProductRow, Split
 from db.publish import Classified, Failed, Outcome, publish_chunk
 from pds.errors import PdsError
-from pds.image import decode, render
+from pds.image import Frame, decode, render
 from worker.errors import Abandoned
 from worker.heartbeat import Heartbeat
 
@@ -108,17 +108,22 @@ def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
     try:
         label = source.fetch(product.label_url) if product.label_url else None
         frame = decode(source.fetch(product.image_url), product.product_id, label)
+        return _wrong_size(product, frame) or render(frame)
     except PdsError as error:
         return Failed(product.product_id, error.reason, str(error))
     except Exception as error:  # a fault of ours with this image must not take the others down
         log.exception("product %s could not be rendered", product.product_id)
         return Failed(product.product_id, "internal error", f"{type(error).__name__}: {error}")
-    if frame.pixels.shape != (product.lines, product.line_samples):
-        height, width = frame.pixels.shape
-        return Failed(
-            product.product_id,
-            "wrong size",
-            f"{product.product_id}: the file holds {height}x{width} pixels, but the listing says "
-            f"{product.lines}x{product.line_samples}.",
-        )
-    return render(frame)
+
+
+def _wrong_size(product: ProductRow, frame: Frame) -> Failed | None:
+    """The failure of a product whose file has another size than its listing promised."""
+    height, width = frame.pixels.shape
+    if (height, width) == (product.lines, product.line_samples):
+        return None
+    return Failed(
+        product.product_id,
+        "wrong size",
+        f"{product.product_id}: the file holds {height}x{width} pixels, but the listing says "
+        f"{product.lines}x{product.line_samples}.",
+    )

@@ -9,10 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from db import classifiers
-from db.engine import transaction
-from db.errors import RunClosed, UnknownRun
+from db.engine import first_line, transaction
+from db.errors import RunClosed, RunRefused, UnknownRun
 from db.ledger.members import enrol
 from db.tables import run
+from db.text import storable
 
 EXAMPLES_KEPT = 20
 
@@ -89,7 +90,8 @@ RUN_COLUMNS = tuple(run.c[name] for name in Run.__dataclass_fields__)
 def create_run(engine: sa.Engine, new: NewRun) -> Run:
     """A full run under the current classifier, waiting to be listed.
 
-    Raises `UnknownClassifier` when no classifier is current.
+    Raises `UnknownClassifier` when no classifier is current, `RunRefused` for a value that no run
+    can have.
     """
     with engine.begin() as connection:
         return _insert(connection, kind=RunKind.FULL, state=RunState.LISTING, **asdict(new))
@@ -99,7 +101,7 @@ def create_retry(engine: sa.Engine, chunk_size: int = 32, reason: str | None = N
     """A run over the products that failed under the current classifier, with `reason` if given.
 
     Its chunks are ready at once; with no such product it is finished at once. Raises
-    `UnknownClassifier` when no classifier is current.
+    `UnknownClassifier` when no classifier is current, `RunRefused` for a chunk size below 1.
     """
     with engine.begin() as connection:
         made = _insert(
@@ -147,7 +149,9 @@ def cancel_run(connection: sa.Connection, run_id: int) -> Run:
 def fail_run(connection: sa.Connection, run_id: int, error: str) -> Run:
     """End an open run that cannot go on, saying why in a sentence; an ended one stays as is."""
     found = read_run(connection, run_id, lock=True)
-    return end_run(connection, run_id, RunState.FAILED, error) if found.state.is_open else found
+    if not found.state.is_open:
+        return found
+    return end_run(connection, run_id, RunState.FAILED, storable(error))
 
 
 FAILED_PRODUCTS = sa.text("""
@@ -209,9 +213,12 @@ def to_run(row: "sa.Row[Any]") -> Run:
 
 def _insert(connection: sa.Connection, **values: Any) -> Run:
     current = classifiers.current_in(connection)
-    row = connection.execute(
-        sa.insert(run)
-        .values(values | {"classifier": current.sha256, "archives": list(values["archives"])})
-        .returning(*RUN_COLUMNS)
-    ).one()
+    values |= {"classifier": current.sha256, "archives": list(values["archives"])}
+    try:
+        row = connection.execute(sa.insert(run).values(values).returning(*RUN_COLUMNS)).one()
+    except sa.exc.IntegrityError as error:
+        raise RunRefused(
+            f"The run was refused ({first_line(error)}); name at least one archive, products "
+            "'edr', 'rdr' or 'any', and a chunk size of at least 1."
+        ) from error
     return to_run(row)

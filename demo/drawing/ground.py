@@ -23,6 +23,8 @@ from demo.drawing.canvas import (
 )
 
 _FARTHEST = 60.0
+_BLURRED = 30.0
+"""The distance from which patches of rock cannot be told apart."""
 _SUN_GAIN = 0.42
 _SLABS_ACROSS = 16
 
@@ -136,7 +138,8 @@ def outcrop(ground: Ground, rng: np.random.Generator, cover: float, layered: boo
     """Bright bedrock over that share of the ground: flat slabs, dark cracks, maybe fine layers."""
     share = rough_noise(rng, ground.x, ground.depth, 0.9)
     threshold = float(np.quantile(share[ground.visible > 0], 1 - cover))
-    rock = soft_step(share, threshold, 0.15)
+    near = np.clip(_BLURRED / ground.distance - 1, 0, 1)
+    rock = soft_step(share, threshold, 0.15) * near
     slab, crack = _slabs(ground, rng, period=rng.uniform(0.16, 0.24))
     seen = np.clip(len(ground.x) / ground.distance / 60 - 0.4, 0, 1)
     brightness = 0.74 + 0.09 * slab * seen + 0.05 * noise(rng, ground.x, ground.depth, 0.04)

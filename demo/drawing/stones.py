@@ -13,9 +13,9 @@ Row: TypeAlias = NDArray[np.float64]
 
 def float_rocks(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
     """A few large, dark, angular rocks, painted from far to near."""
-    for column, row in _places(ground, rng, count=int(rng.integers(5, 10))):
+    for column, row in _places(ground, rng, count=int(rng.integers(7, 12))):
         radius = rng.uniform(0.09, 0.17) / ground.distance[row, column] ** 0.8
-        _rock(image, rng, (column, row), radius * len(image), sun, grey=0.26)
+        _rock(image, rng, (column, row), radius * len(image), sun, grey=0.16)
 
 
 def clasts(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:

@@ -120,7 +120,7 @@ def test_a_folder_of_real_products_gives_the_one_that_is_eligible(make_service, 
         "2n292280938radb100p0703l0c1.img": "not Pancam",
         "2p129641989eth0361p2600r8m1.img": "not left eye",
         "1p190678905erp64kcp2600l8c1.img": "not filter 2",
-        "1P216067135EDN76POP2102L2M1": "not 512x512 or 1024x1024",
+        "1p216067135edn76pop2102l2m1.img": "not 512x512 or 1024x1024",
     }
 
 

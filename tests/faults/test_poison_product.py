@@ -33,7 +33,8 @@ def work_in_a_process(url, run_id, number, sent):
     sent.send(list(pipeline.work_on(run_id, number, f"message-{number}")))
 
 
-def test_the_chunk_is_split_until_the_one_product_is_found(story, database_url):
+def test_the_chunk_is_split_until_the_one_product_is_found(story):
+    database_url = story.engine.url.render_as_string(hide_password=False)
     run_id = story.listed(count=8, chunk_size=8)
     processes = multiprocessing.get_context("spawn")
     messages, deaths = deque([1]), 0

@@ -2,7 +2,9 @@
 
 import pytest
 import sqlalchemy as sa
+from tenacity import wait_none
 
+import db.engine
 from db.engine import connect, transaction
 from db.errors import ConnectionFailed
 
@@ -59,6 +61,13 @@ def test_work_is_repeated_on_a_new_connection_when_the_server_ends_the_old_one(e
         return connection.scalar(sa.text("SELECT pg_backend_pid()"))
 
     assert work(empty_engine) == attempts[1] != attempts[0]
+
+
+def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch):
+    monkeypatch.setattr(db.engine, "_RETRYING", db.engine._RETRYING.copy(wait=wait_none()))
+    work = transaction(raise_sqlstate)
+    with pytest.raises(ConnectionFailed, match="The database gave up"):
+        work(empty_engine, "40001")
 
 
 def test_an_error_that_will_not_pass_is_raised_at_once_and_undoes_the_work(empty_engine):

@@ -88,6 +88,13 @@ def test_a_product_that_fails_in_a_second_run_is_no_longer_published(story, prod
     ]
 
 
+def test_a_reason_that_quotes_what_postgres_cannot_store_does_not_spoil_the_chunk(story, product):
+    run_id = story.listed(count=1)
+    failed = Failed(product(1).product_id, "undecodable", "It begins with \0\udc80.")
+    assert publish_chunk(story.engine, run_id, 1, [failed])
+    assert story.rows("SELECT detail FROM outcome") == [("It begins with ??.",)]
+
+
 def test_another_products_rows_are_left_alone(story, product):
     story.classified([product(1)], scores_with(rod=0.95))
     story.classified([product(2)], scores_with(pct=0.95))

@@ -3,7 +3,7 @@
 import pytest
 
 from db import classifiers, ledger
-from db.errors import ListingRefused, RunClosed, UnknownClassifier, UnknownRun
+from db.errors import ListingRefused, RunClosed, RunRefused, UnknownClassifier, UnknownRun
 from db.ledger import LeftOutCount, NewRun, RunKind, RunState
 from db.publish import Classified, Failed, publish_chunk
 
@@ -36,6 +36,15 @@ def test_a_run_without_a_current_classifier_is_not_made(engine):
     with pytest.raises(UnknownClassifier):
         ledger.create_run(engine, NEW)
     assert ledger.list_runs(engine) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"archives": ()}, {"products": "all"}, {"chunk_size": 0}], ids=str
+)
+def test_a_run_that_makes_no_sense_is_not_made(story, wrong):
+    with pytest.raises(RunRefused, match="name at least one archive"):
+        ledger.create_run(story.engine, NewRun(**{"archives": ("sample",)} | wrong))
+    assert ledger.list_runs(story.engine) == []
 
 
 def test_the_latest_run_is_meant_when_none_is_named(story):

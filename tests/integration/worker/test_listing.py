@@ -19,6 +19,8 @@ PRODUCT = Product(
     lines=1024,
     line_samples=1024,
     sol=1,
+    site=NAME.site,
+    drive=NAME.drive,
     start_time=None,
     local_solar_time="15:32:30",
 )

@@ -86,9 +86,17 @@ def test_a_missing_or_damaged_weight_file_is_refused(tiny: Backbone, tmp_path: P
     path = tmp_path / f"weights{suffix}"
     with pytest.raises(BackboneError, match="cannot read weights"):
         build("tiny", weights_path=path)
-    path.write_bytes(b"not weights")
-    with pytest.raises(BackboneError, match="cannot read weights"):
-        build("tiny", weights_path=path)
+    for content in (b"", b"not weights"):
+        path.write_bytes(content)
+        with pytest.raises(BackboneError, match="cannot read weights"):
+            build("tiny", weights_path=path)
+
+
+def test_a_file_of_something_else_than_a_state_dict_is_refused(tiny: Backbone, tmp_path: Path):
+    for content in (torch.zeros(3), {"epoch": 5}):
+        torch.save(content, tmp_path / "weights.pth")
+        with pytest.raises(BackboneError, match="is not a state dict"):
+            build("tiny", weights_path=tmp_path / "weights.pth")
 
 
 def test_a_weight_that_is_not_finite_is_refused(tiny: Backbone):

@@ -69,6 +69,12 @@ def test_float16_storage_halves_the_backbone_and_rounds_it_slightly(
     assert loaded.chain.weight.dtype == np.float64
 
 
+def test_a_checkpoint_has_the_permissions_of_any_other_new_file(saved: Path, tmp_path: Path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert saved.stat().st_mode == ordinary.stat().st_mode
+
+
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(
     saved: Path,
     tiny: Backbone,

@@ -101,7 +101,7 @@ def test_marginals_that_say_the_opposite_are_flattened_to_the_share_of_the_class
 
 def test_fitting_twice_gives_the_same_numbers():
     random = np.random.default_rng(7)
-    features, labels = random.normal(size=(100, 50)), random.random((100, 25)) < 0.3
+    features, labels = random.normal(size=(100, 50)), random.random((100, 4)) < 0.3
     first, second = fit_chain(features, labels), fit_chain(features, labels)
     assert (first.weight == second.weight).all()
     assert (first.label_weight == second.label_weight).all()

@@ -49,6 +49,16 @@ def test_a_row_of_an_index_becomes_a_product(volume, index_row):
     assert (left_out, rows) == ([], 1)
 
 
+def test_a_place_beyond_the_two_characters_of_a_name_is_that_of_the_motion_counter(
+    volume, index_row
+):
+    row = index_row(name="1p538317657edn____p2313l2m1.img").replace(
+        b"\t0 \t0 \t", b"\t1312 \t27 \t"
+    )
+    [product], _, _ = listed(volume([row]))
+    assert (product.site, product.drive) == (1312, 27)
+
+
 def test_values_that_an_index_does_not_know_are_none(volume, index_row):
     row = index_row(sol="UNK", start_time='"N/A"', local_solar_time="NULL")
     [product], _, _ = listed(volume([row]))
