@@ -40,6 +40,7 @@ def worker(
 
     app.conf.worker_concurrency = processes
     arguments = ["worker", f"--queues={queues}", f"--loglevel={log_level}"]
+    arguments += ["--without-gossip", "--without-mingle"]  # workers need not know each other
     if sweep:
         # The timetable is kept in memory: a sweep too many is harmless.
         arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
@@ -69,6 +70,7 @@ def local_worker(processes: int = DEFAULT_PROCESSES) -> Iterator[None]:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
+    note("The worker finishes the chunks at hand ...")
     process.terminate()
     try:
         process.wait(STOP_SECONDS)

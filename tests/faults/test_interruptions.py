@@ -76,16 +76,23 @@ def test_messages_lost_in_redis_are_sent_again_by_the_sweep(make_service, archiv
     assert service.json("reconcile")["ok"]
 
 
-def test_ctrl_c_ends_following_but_not_the_run(make_service, gated_archive):
+def test_ctrl_c_ends_following_and_its_worker_but_loses_nothing_of_the_run(
+    make_service, gated_archive
+):
     service = make_service(**QUICK)
-    run_id = queue_run(service, gated_archive.url)
-    with service.worker("--processes", "1"):
-        follower = service.start("status", str(run_id), "--follow", stderr=subprocess.PIPE)
-        assert gated_archive.caller_waits.wait(120), service.log()
-        follower.send_signal(signal.SIGINT)
-        assert follower.wait(60) == 130
-        gated_archive.is_open.set()
-        service.wait_for("the end of the run", lambda: finished(service))
+    archives = ("--archive", f"{gated_archive.url}mer2po_0xxx/")
+    follower = service.start("run", "full", *archives, "--follow", stderr=subprocess.PIPE)
+    assert gated_archive.caller_waits.wait(120), service.log()
+    follower.send_signal(signal.SIGINT)
+    gated_archive.is_open.set()
+    _, said = follower.communicate(timeout=120)
+    assert follower.returncode == 130
+    assert "mernet status 1 --follow" in " ".join(said.split())
+    assert not finished(service)
+
+    with service.worker():
+        assert service.json("status", "--follow")["run"]["state"] == "finished"
+    assert service.json("reconcile")["ok"]
 
 
 def test_a_cancelled_run_publishes_nothing_more(make_service, gated_archive):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from demo.frames import SHAPES, Cut, compand, expose, photograph, stretch
-from demo.scenes import sample_scene, sample_scenes
-from pds.image import Frame, render
-from pds.label import LabelFacts
+from demo.frames import SHAPES, Cut, compand, expose, photograph, rendering_of
+from demo.pds3 import product_bytes
+from demo.plan import Shot
+from demo.scenes import sample_scenes
+from pds.image import decode, render
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_a_photograph_depends_on_the_scene_alone() -> None:
     assert (photograph(first, 64) != photograph(second, 64)).any()
 
 
-def test_what_is_learned_from_is_stretched_as_the_service_renders() -> None:
-    pixels = photograph(sample_scene(np.random.default_rng(1)), 128)
-    facts = LabelFacts(128, 128, None, None, None, None, None, None, None)
-    np.testing.assert_array_equal(stretch(pixels), render(Frame(pixels, facts)))
+def test_what_is_learned_from_is_stretched_as_the_service_renders(shots: list[Shot]) -> None:
+    edr = shots[1].takes[0].edr
+    pixels = photograph(shots[1].scene, edr.lines)
+    frame = decode(product_bytes(edr, pixels), edr.file_name)
+    np.testing.assert_array_equal(rendering_of(shots[1].scene, edr.lines), render(frame))
