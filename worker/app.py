@@ -4,7 +4,8 @@ Redis only rings the bell: a message names a run and a chunk, and whatever is lo
 again by the sweep over the ledger.
 """
 
-from celery import Celery
+from celery import Celery, platforms
+from celery.signals import beat_embedded_init
 
 from worker.settings import Settings, settings
 
@@ -49,6 +50,12 @@ def make_app(config: Settings) -> Celery:
         },
     )
     return app
+
+
+@beat_embedded_init.connect
+def _end_with_the_worker(**_: object) -> None:
+    """Let the timetable's process die when its worker is killed, as the pool's processes do."""
+    platforms.set_pdeathsig("SIGKILL")
 
 
 app = make_app(settings())

@@ -3,6 +3,9 @@
 import signal
 import subprocess
 
+import psutil
+import redis
+
 ROWS = "SELECT product_id, class, probability FROM classification ORDER BY product_id, class"
 SCORES = "SELECT product_id, state, reason, scores FROM outcome ORDER BY product_id"
 QUICK = {
@@ -38,8 +41,12 @@ def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbe
     with service.worker("--processes", "1") as killed:
         assert gated_archive.caller_waits.wait(120), service.log()
         done_before = service.rows("SELECT count(*) FROM outcome")
+        family = psutil.Process(killed.pid).children(recursive=True)
+        assert len(family) == 2, "one process that classifies, one with the timetable"
         killed.send_signal(signal.SIGKILL)
         killed.wait()
+    _, left_over = psutil.wait_procs(family, timeout=30)
+    assert left_over == []
     assert not finished(service)
     assert service.rows("SELECT count(*) FROM chunk WHERE state = 'taken'") == [(1,)]
 
@@ -52,8 +59,6 @@ def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbe
 
 
 def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_service, gated_archive):
-    import psutil
-
     service = make_service(**QUICK)
     queue_run(service, gated_archive.url)
     with service.worker("--processes", "1", "--no-sweep") as worker:
@@ -66,8 +71,6 @@ def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_servi
 
 
 def test_messages_lost_in_redis_are_sent_again_by_the_sweep(make_service, archive_url):
-    import redis
-
     service = make_service(**QUICK)
     queue_run(service, archive_url)
     redis.Redis(unix_socket_path=str(service.folder / "redis" / "redis.sock")).flushall()

@@ -1,0 +1,45 @@
+"""The README: its commands and options exist, its files are there, its SQL runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = sorted(set(re.findall(r"^\$ (mernet [^#\n>&]*)", README, re.MULTILINE)))
+INLINE = sorted(set(re.findall(r"`(mernet [^`]+)`", README)))
+
+
+@pytest.mark.parametrize("line", COMMANDS + INLINE)
+def test_every_command_shown_exists_with_its_options(line):
+    words = shlex.split(line)[1:]
+    shown = CliRunner().invoke(app, [*words, "--help"])
+    assert shown.exit_code == 0, shown.output
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
+def test_every_link_leads_to_a_file(target):
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("target", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))
+def test_every_make_target_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_sql_runs_and_the_table_of_columns_is_that_of_the_view(engine):
+    (query,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(query)).all() == []
+        view = set(connection.execute(sa.text("SELECT * FROM atlas_search")).keys())
+    table = README.split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split(" | ")[0])
+    }
+    assert documented == view
