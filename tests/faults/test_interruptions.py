@@ -15,9 +15,12 @@ QUICK = {
 }
 
 
+def volumes(url: str) -> tuple[str, ...]:
+    return ("--archive", f"{url}mer1po_0xxx/", "--archive", f"{url}mer2po_0xxx/")
+
+
 def queue_run(service, url: str) -> int:
-    archives = ("--archive", f"{url}mer1po_0xxx/", "--archive", f"{url}mer2po_0xxx/")
-    return service.json("run", "full", *archives)["run"]["run_id"]
+    return service.json("run", "full", *volumes(url))["run"]["run_id"]
 
 
 def undisturbed(service, archive_url: str):
@@ -83,8 +86,8 @@ def test_ctrl_c_ends_following_and_its_worker_but_loses_nothing_of_the_run(
     make_service, gated_archive
 ):
     service = make_service(**QUICK)
-    archives = ("--archive", f"{gated_archive.url}mer2po_0xxx/")
-    follower = service.start("run", "full", *archives, "--follow", stderr=subprocess.PIPE)
+    follow = ("run", "full", *volumes(gated_archive.url), "--follow")
+    follower = service.start(*follow, stderr=subprocess.PIPE)
     assert gated_archive.caller_waits.wait(120), service.log()
     follower.send_signal(signal.SIGINT)
     gated_archive.is_open.set()
