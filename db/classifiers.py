@@ -112,8 +112,8 @@ def current_in(connection: sa.Connection) -> Classifier:
     row = connection.execute(sa.select(*_COLUMNS).where(classifier.c.is_current)).one_or_none()
     if row is None:
         raise UnknownClassifier(
-            "No classifier is current; register one with `mernet classifier add` and choose it "
-            "with `mernet classifier promote`."
+            "No classifier is current; register one with `mernet classifier add FILE --promote`, "
+            "or make the demo's with `mernet demo`."
         )
     return Classifier(*row)
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from demo.archive import FORMAT_VERSION
 from demo.frames import rendering_of
 from demo.scenes import Scene, sample_scenes
 from model.backbone import Backbone, build, extract_features, restore
@@ -73,6 +74,7 @@ def training_record(seed: int) -> dict[str, str | int | float]:
     """What the checkpoint says about how it was made."""
     return {
         "data": "drawn scenes only; no picture of Mars was seen",
+        "drawings": FORMAT_VERSION,
         "features": f"random weights of seed {BACKBONE_SEED}, rounded to float16, not trained",
         "seed": seed,
         "scenes_for_chain": FITTED,

@@ -37,8 +37,20 @@ def tour() -> None:
     config = settings()
     _refuse_real_tables(config)
     began = time.monotonic()
-    archive = sample_archive(config)
+    _make(config)
+    with _served(sample_archive(config)) as url:
+        _run(url)
+    _search()
+    _title("7. Judged by the truth")
+    judge(console, config.database, sample_archive(config) / "truth.csv")
+    _title(f"Done in {time.monotonic() - began:.0f} seconds")
+    _where_next(sample_archive(config))
+
+
+def _make(config: Settings) -> None:
+    """The sample archive and the checkpoint."""
     _title("1. A sample archive of drawn scenes, true to the archive's formats")
+    archive = sample_archive(config)
     with _progress("Drawing products") as progress:
         write_archive(archive, progress=progress)
     _say(f"It lies in {archive}; truth.csv beside the volumes says what each scene shows.")
@@ -50,27 +62,28 @@ def tour() -> None:
     _say("it has never seen Mars. The README tells how a real checkpoint is made; none is shipped.")
     _mernet("classifier", "add", str(demo_checkpoint(config)), "--promote")
 
-    _title("3. A full run: listed, fetched over HTTP, decoded, classified, published")
-    with _served(archive) as url:
-        _mernet("run", "full", *_volumes(url), "--follow")
-        _title("4. The proof that nothing is missing")
-        _mernet("reconcile")
-        _title("5. The same for the calibrated images (rdr) of a PDS4 bundle")
-        bundle = f"{url}pds4/collection_data_inventory.csv"
-        _mernet("run", "full", "--archive", bundle, "--products", "rdr", "--follow")
 
+def _run(url: str) -> None:
+    """A full run over the volumes at `url`, its proof, and a run over the PDS4 bundle."""
+    _title("3. A full run: listed, fetched over HTTP, decoded, classified, published")
+    _mernet("run", "full", *_volumes(url), "--follow")
+
+    _title("4. The proof that nothing is missing")
+    _mernet("reconcile")
+
+    _title("5. The same for the calibrated images (rdr) of a PDS4 bundle")
+    bundle = f"{url}pds4/collection_data_inventory.csv"
+    _mernet("run", "full", "--archive", bundle, "--products", "rdr", "--follow")
+
+
+def _search() -> None:
+    """Images by class, the best of one class, and all probabilities of the very best."""
     _title("6. What an Atlas query returns")
     _mernet("search")
     _mernet("search", CLASS_SHOWN, "--limit", str(BEST_SHOWN))
     best = json.loads(_output("search", CLASS_SHOWN, "--limit", "1", "--json"))
     if best:
         _mernet("show", best[0]["product"])
-
-    _title("7. Judged by the truth")
-    judge(console, config.database, archive / "truth.csv")
-
-    _title(f"Done in {time.monotonic() - began:.0f} seconds")
-    _where_next(archive)
 
 
 def serve_sample_archive() -> None:

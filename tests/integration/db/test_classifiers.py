@@ -54,7 +54,7 @@ def test_promoting_an_unknown_name_lists_the_known_ones_and_changes_nothing(stor
 
 
 def test_without_a_current_classifier_the_error_says_how_to_get_one(engine):
-    with pytest.raises(UnknownClassifier, match="mernet classifier promote"):
+    with pytest.raises(UnknownClassifier, match="mernet classifier add"):
         classifiers.current(engine)
 
 
