@@ -15,7 +15,7 @@ from worker.settings import settings
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from db.ledger import Run
+    from db.ledger import Progress, Run
 
 app = typer.Typer(
     no_args_is_help=True, help="Runs: one pass over a list of products, from queueing to its end."
@@ -126,15 +126,15 @@ def list_them(as_json: AsJson = False) -> None:
         print_json([as_dict(each) for each in found])
         return
     print_table(
-        ("run", "kind", "state", "listed", "done", "failed", "waiting", "started", "archives"),
-        [
-            (
-                each.run.run_id, each.run.kind, each.run.state, each.listed, each.classified,
-                each.failed, each.waiting, each.run.created_at, " ".join(each.run.archives),
-            )
-            for each in found
-        ],
-    )  # fmt: skip
+        ("run", "kind", "state", "listed", "before", "done", "failed", "waiting", "started", "of"),
+        [_row(each) for each in found],
+    )
+
+
+def _row(now: "Progress") -> tuple[object, ...]:
+    run = now.run
+    counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
+    return run.run_id, run.kind, run.state, *counts, run.created_at, " ".join(run.archives)
 
 
 def _anywhere(name: str, mirror: str | None) -> str:
@@ -154,10 +154,12 @@ def _absolute(mirror: str | None) -> str | None:
 def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> None:
     from cli import progress
     from cli.status import as_dict, print_progress
+    from db import classifiers
     from db.ledger import RunState
     from db.ledger import progress as read_progress
 
-    note(f"Run {run.run_id} is queued.")
+    name = classifiers.get(engine, run.classifier).name
+    note(f"Run {run.run_id} is queued, with the classifier {name}.")
     if follow:
         try:
             with _somebody_working():

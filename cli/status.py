@@ -9,8 +9,9 @@ from cli.context import ledger
 from cli.output import AsJson, note, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from db.ledger import Progress
+    from db.ledger import LeftOutCount, Progress
 
+ALL_SHOWN, SOME_SHOWN = 5, 2
 RunId = Annotated[int | None, typer.Argument(help="Number of a run; by default the latest.")]
 
 
@@ -78,9 +79,9 @@ def print_progress(now: "Progress") -> None:
     if now.run.left_out:
         out.print()
         print_table(
-            ("left out", "products", "such as"),
+            ("left out", "products", "names"),
             [
-                (reason, entry.count, ", ".join(entry.examples[:3]))
+                (reason, entry.count, _some(entry))
                 for reason, entry in sorted(now.run.left_out.items())
             ],
         )
@@ -88,6 +89,13 @@ def print_progress(now: "Progress") -> None:
         out.print()
         print_table(("failed", "products"), list(now.failures.items()))
         note("`mernet run retry` tries the failed ones again.")
+
+
+def _some(entry: "LeftOutCount") -> str:
+    """All names of a few, some names of many."""
+    if entry.count <= ALL_SHOWN:
+        return ", ".join(entry.examples)
+    return ", ".join(entry.examples[:SOME_SHOWN]) + ", ..."
 
 
 def as_dict(now: "Progress") -> dict[str, Any]:

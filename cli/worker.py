@@ -65,12 +65,14 @@ def local_worker(processes: int = DEFAULT_PROCESSES) -> Iterator[None]:
     note(f"A worker with {processes} processes started for this run; its log is {path}")
     try:
         yield
+    except KeyboardInterrupt:
+        note("The worker finishes the chunks at hand; Ctrl-C again ends it at once.")
+        raise
     finally:
         _stop(process)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    note("The worker finishes the chunks at hand ...")
     process.terminate()
     try:
         process.wait(STOP_SECONDS)

@@ -153,6 +153,8 @@ def _command(arguments: Sequence[str]) -> list[str]:
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, moved by calling it with what is done and what there is to do."""
+    if not console.is_terminal:
+        _say(f"{title} ...")
     with Progress(
         TextColumn(title),
         BarColumn(),
