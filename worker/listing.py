@@ -8,6 +8,7 @@ from typing import Literal, cast
 import sqlalchemy as sa
 
 from db import ledger
+from db.errors import ListingRefused
 from db.ledger import ProductRow, Run
 from pds.archive import resolve
 from pds.errors import PdsError
@@ -70,7 +71,7 @@ def record_products(
         return ledger.record_listing(engine, run_id, rows, tally.left_out())
     except Abandoned:
         return []
-    except PdsError as error:
+    except (PdsError, ListingRefused) as error:
         ledger.fail_run(engine, run_id, str(error))
         return []
 
