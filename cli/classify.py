@@ -7,10 +7,12 @@ import typer
 from rich.progress import track
 
 from cli.output import AsJson, err, note, out, print_json, print_table
+from pds.errors import PdsError
 from worker.settings import settings
 
 if TYPE_CHECKING:
     from model.classifier import Classifier
+    from worker.pipeline import Rendering
 
 SHOWN = 5
 """How many classes of an image the table shows without `--all`."""
@@ -35,13 +37,13 @@ def classify(
 
     A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
     """
-    from model.classifier import Classifier
+    from worker.checkpoints import load
 
-    path = _checkpoint(checkpoint)
-    device = settings().device
-    classifier = Classifier.load(path, device=None if device == "auto" else device)
-    shown = track(files, "Classifying", console=err, transient=True, disable=not err.is_terminal)
-    results = [_result(file, classifier) for file in shown]
+    classifier = load(_checkpoint(checkpoint), settings())
+    starts = range(0, len(files), classifier.batch_size)
+    shown = track(starts, "Classifying", console=err, transient=True, disable=not err.is_terminal)
+    batches = (files[start : start + classifier.batch_size] for start in shown)
+    results = [result for batch in batches for result in _results(batch, classifier)]
     if as_json:
         print_json(results)
     else:
@@ -64,20 +66,31 @@ def _checkpoint(given: Path | None) -> Path:
     return path
 
 
-def _result(file: Path, classifier: "Classifier") -> dict[str, Any]:
+def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]]:
+    """For each file its probabilities by class, or its error."""
     from model.classes import CODES
-    from pds.errors import PdsError
+
+    pictures = [_picture(file) for file in files]
+    readable = [picture for picture in pictures if not isinstance(picture, PdsError)]
+    scores = iter(classifier.probabilities(readable))
+    return [
+        {"file": str(file), "error": str(picture)}
+        if isinstance(picture, PdsError)
+        else {
+            "file": str(file),
+            "probabilities": dict(zip(CODES, map(float, next(scores)), strict=True)),
+        }
+        for file, picture in zip(files, pictures, strict=True)
+    ]
+
+
+def _picture(file: Path) -> "Rendering | PdsError":
     from pds.image import read_file, render
 
     try:
-        rendering = render(read_file(file))
+        return render(read_file(file))
     except PdsError as error:
-        return {"file": str(file), "error": str(error)}
-    scores = classifier.probabilities([rendering])[0]
-    return {
-        "file": str(file),
-        "probabilities": {code: float(score) for code, score in zip(CODES, scores, strict=True)},
-    }
+        return error
 
 
 def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:

@@ -59,6 +59,8 @@ def main() -> None:
         _complain(str(error))
     except SQLAlchemyError as error:
         _complain(f"The database failed ({str(error).splitlines()[0]}); see its log and try again.")
+    except OSError as error:
+        _complain(f"{error}; look at the path, its permissions and the space left.")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

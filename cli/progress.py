@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cli.crew import Crew
 from cli.output import err, note
 from db import ledger
 
@@ -22,8 +23,11 @@ LINE_SECONDS = 10
 """Time between two lines where there is no terminal to draw a bar on."""
 
 
-def follow(engine: sa.Engine, run_id: int) -> ledger.Progress:
-    """Show how far the run is until it has ended; the final state of it."""
+def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
+    """Show how far the run is until it has ended; its final state.
+
+    Raises `WorkerError` when the worker that `crew` started ends before the run does.
+    """
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -42,6 +46,7 @@ def follow(engine: sa.Engine, run_id: int) -> ledger.Progress:
             _draw(bar, task, now)
             if not now.run.state.is_open:
                 return now
+            crew.look()
             if not err.is_terminal and time.monotonic() - said >= LINE_SECONDS:
                 note(describe(now))
                 said = time.monotonic()

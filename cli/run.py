@@ -1,7 +1,5 @@
 """`mernet run`: queue a pass over an archive, retry what failed, cancel, list."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +28,6 @@ Follow = Annotated[
         "started for that time if none is running.",
     ),
 ]
-PING_SECONDS = 1.0
 
 
 class Products(StrEnum):
@@ -153,6 +150,7 @@ def _absolute(mirror: str | None) -> str | None:
 
 def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> None:
     from cli import progress
+    from cli.crew import Crew
     from cli.status import as_dict, print_progress
     from db import classifiers
     from db.ledger import RunState
@@ -162,8 +160,8 @@ def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> Non
     note(f"Run {run.run_id} is queued, with the classifier {name}.")
     if follow:
         try:
-            with _somebody_working():
-                now = progress.follow(engine, run.run_id)
+            with Crew(hire=True) as crew:
+                now = progress.follow(engine, run.run_id, crew)
         except KeyboardInterrupt:
             note(
                 f"No longer following; run {run.run_id} stays in the ledger and goes on when a "
@@ -180,19 +178,3 @@ def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> Non
         note(f"Start a worker with `mernet worker`; see `mernet status {run.run_id} --follow`.")
     if now.run.state is RunState.FAILED:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _somebody_working() -> Iterator[None]:
-    """A local worker for the block, unless one runs already or the servers are not embedded."""
-    from cli.worker import local_worker
-    from worker.app import app as celery
-
-    if celery.control.ping(timeout=PING_SECONDS):
-        yield
-    elif settings().broker_url is not None:
-        note("No worker answers; start one with `mernet worker`.")
-        yield
-    else:
-        with local_worker():
-            yield

@@ -92,8 +92,6 @@ def _print_page(page: "Page", query: "Query", as_csv: bool, as_json: bool) -> No
     asked = list(page.hits[0].probabilities) if page.hits else list(query.classes)
     columns = ("product", *asked, "rover", "sol", "site", "drive", "local time", "image")
     _print_rows([_row(hit) for hit in page.hits], columns, as_csv, as_json)
-    if as_json or as_csv:
-        return
     if not page.hits:
         note("No image matches; `mernet search` alone counts the images of each class.")
     if page.next is not None:

@@ -24,12 +24,14 @@ def status(
 ) -> None:
     """Show how far a run is, what was left out and what failed, each with its reason."""
     from cli import progress
+    from cli.crew import Crew
     from db.ledger import progress as read_progress
 
     engine = ledger()
     now = read_progress(engine, run_id)
     if follow and now.run.state.is_open:
-        now = progress.follow(engine, now.run.run_id)
+        with Crew(hire=False) as crew:
+            now = progress.follow(engine, now.run.run_id, crew)
     if as_json:
         print_json(as_dict(now))
     else:

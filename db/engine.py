@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -34,6 +34,7 @@ def connect(url: str) -> sa.Engine:
             "keepalives_idle": 30,
         },
     )
+    sa.event.listen(engine, "do_execute", _copy)
     try:
         with engine.connect() as connection:
             version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
@@ -84,6 +85,18 @@ def sqlstate(error: sa.exc.DBAPIError) -> str | None:
 def first_line(error: sa.exc.DBAPIError) -> str:
     """What the server or driver said, without SQL and hints."""
     return str(error.orig).strip().partition("\n")[0]
+
+
+def _copy(cursor: Any, statement: str, _parameters: object, context: Any) -> bool:
+    """Run a COPY from the file in the statement's execution option `copy_from`.
+
+    Other statements are left to SQLAlchemy; being run by it, a COPY has the same errors as they.
+    """
+    source = context.execution_options.get("copy_from")
+    if source is None:
+        return False
+    cursor.copy_expert(statement, source)
+    return True
 
 
 def _may_succeed_later(error: BaseException) -> bool:

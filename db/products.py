@@ -1,14 +1,19 @@
 """The product table: what a listing found, merged in bulk."""
 
 import csv
+import re
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, fields
-from typing import IO
+from itertools import islice
+from typing import IO, Any
 
 import sqlalchemy as sa
 
+from db.engine import first_line
+from db.errors import ListingRefused
 from db.rows import ProductRow
 from db.tables import product, run_product
 
@@ -18,8 +23,13 @@ MEMORY_LIMIT = 32 * 1024 * 1024
 COLUMNS = tuple(field.name for field in fields(ProductRow))
 _NAMES = ", ".join(COLUMNS)
 
-STAGE = f"CREATE TEMPORARY TABLE listed ON COMMIT DROP AS SELECT {_NAMES} FROM product WITH NO DATA"
-NUMBER = "ALTER TABLE listed ADD position bigint GENERATED ALWAYS AS IDENTITY"
+# It has the rules of `product`, so that COPY refuses a bad row, and says on which line it is.
+STAGE = """
+CREATE TEMPORARY TABLE listed (
+    LIKE product INCLUDING CONSTRAINTS INCLUDING DEFAULTS,
+    position bigint GENERATED ALWAYS AS IDENTITY
+) ON COMMIT DROP
+"""
 COPY = f"COPY listed ({_NAMES}) FROM STDIN (FORMAT csv)"
 MERGE = f"""
 INSERT INTO product ({_NAMES})
@@ -44,14 +54,17 @@ def merge(connection: sa.Connection, listing: IO[str]) -> None:
 
     Leaves them in the temporary table `listed` too, with their `position`, until the transaction
     ends. Products are written in the order of their names, so that two listings cannot deadlock.
+    Raises `ListingRefused`, naming the product, when one breaks a rule of its table.
     """
     connection.exec_driver_sql(STAGE)
-    connection.exec_driver_sql(NUMBER)
     listing.seek(0)
-    driver = connection.connection.driver_connection
-    assert driver is not None  # only a detached connection has none
-    with driver.cursor() as cursor:
-        cursor.copy_expert(COPY, listing)
+    try:
+        connection.exec_driver_sql(COPY, execution_options={"copy_from": listing})
+    except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+        raise ListingRefused(
+            f"The listing was refused because of {_refused(error, listing)} "
+            f"({first_line(error)}); correct the archive's index or report it."
+        ) from error
     connection.exec_driver_sql(MERGE)
 
 
@@ -64,3 +77,14 @@ def of_chunk(connection: sa.Connection, run_id: int, number: int) -> tuple[Produ
         .order_by(product.c.product_id)
     )
     return tuple(ProductRow(*row) for row in rows)
+
+
+def _refused(error: sa.exc.DBAPIError, listing: IO[str]) -> str:
+    """The name of the product that COPY refused: the server says "COPY listed, line 2".
+
+    To it a line ends where the CSV writer ended it, CR LF, so a line is a product.
+    """
+    told: Any = error.orig
+    line = int(re.findall(r"\d+", told.diag.context)[0])
+    listing.seek(0)
+    return deque(islice(csv.reader(listing), line), maxlen=1).pop()[0]

@@ -82,7 +82,7 @@ def publish_chunk(
     held = open_chunk(connection, run_id, number)
     if held is None:
         return False
-    close_chunk(connection, held, outcomes)
+    settle_chunk(connection, held, outcomes)
     return True
 
 
@@ -110,13 +110,18 @@ def open_chunk(connection: sa.Connection, run_id: int, number: int) -> "sa.Row[A
     ).one_or_none()
 
 
-def close_chunk(
+def settle_chunk(
     connection: sa.Connection, held: "sa.Row[Any]", outcomes: Sequence[Outcome]
 ) -> None:
     """Publish the outcomes of the chunk that `open_chunk` gave, and close it."""
     ordered = sorted(outcomes, key=lambda each: each.product_id)
     _refuse_other_products(connection, held, [each.product_id for each in ordered])
     _replace(connection, held, ordered)
+    close_chunk(connection, held)
+
+
+def close_chunk(connection: sa.Connection, held: "sa.Row[Any]") -> None:
+    """Close the chunk that `open_chunk` gave, and finish its run if it was the last one."""
     connection.execute(
         sa.update(chunk)
         .where(chunk.c.run_id == held.run_id, chunk.c.number == held.number)

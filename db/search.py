@@ -10,8 +10,11 @@ import sqlalchemy as sa
 from db import classifiers
 from db.engine import transaction
 from db.errors import QueryRefused, UnknownProduct
+from db.tables import product
 
 LARGEST_PAGE = 1000
+LARGEST_SOL = 2**31 - 1
+"""What the column holds."""
 
 # Reads the first class in the order of the index `classification_search`; what else is asked of a
 # product is looked up by key, until the page is full. Probabilities are compared as `real`, as they
@@ -154,8 +157,8 @@ def search(connection: sa.Connection, query: Query) -> Page:
     """A page of products under the current classifier, superseded versions absent.
 
     Following `next` visits every hit once, while nothing is published meanwhile. Raises
-    `QueryRefused` for an unknown class, no class, or a value out of range; `UnknownClassifier`
-    when no classifier is current.
+    `QueryRefused` for an unknown class or rover, no class, or a value out of range;
+    `UnknownClassifier` when no classifier is current.
     """
     classifiers.current_in(connection)
     classes = _codes(connection, query.classes)
@@ -170,6 +173,8 @@ def search(connection: sa.Connection, query: Query) -> Page:
             "without": _codes(connection, query.without),
         },
     ).all()
+    if not rows and query.rover is not None:
+        _refuse_unknown_rover(connection, query.rover)
     hits = tuple(_hit(row) for row in rows[: query.limit])
     if len(rows) <= query.limit:
         return Page(hits, None)
@@ -222,12 +227,25 @@ def _codes(connection: sa.Connection, wanted: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(by_word[word.lower()] for word in wanted))
 
 
+def _refuse_unknown_rover(connection: sa.Connection, wanted: str) -> None:
+    rovers = connection.execute(sa.select(product.c.rover).distinct().order_by("rover")).scalars()
+    known = list(rovers)
+    if wanted.lower() not in map(str.lower, known):
+        raise QueryRefused(
+            f"No product of a rover {wanted!r} is listed; there are: {', '.join(known) or 'none'}."
+        )
+
+
 def _range_parameters(query: Query) -> dict[str, object]:
     if not 1 <= query.limit <= LARGEST_PAGE:
         raise QueryRefused(f"A page holds 1 to {LARGEST_PAGE} products, not {query.limit}.")
-    if not 0 <= query.min_probability <= 1:
-        raise QueryRefused(f"A probability lies between 0 and 1; {query.min_probability} does not.")
+    for probability in (query.min_probability, query.after.probability if query.after else 0):
+        if not 0 <= probability <= 1:
+            raise QueryRefused(f"A probability lies between 0 and 1; {probability} does not.")
     first_sol, last_sol = query.sols
+    for sol in (first_sol, last_sol):
+        if sol is not None and not 0 <= sol <= LARGEST_SOL:
+            raise QueryRefused(f"A sol is a number from 0 to {LARGEST_SOL}; {sol} is not.")
     if first_sol is not None and last_sol is not None and first_sol > last_sol:
         raise QueryRefused(f"Sols {first_sol} to {last_sol} are no range; give the earlier first.")
     return {

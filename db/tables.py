@@ -83,6 +83,7 @@ chunk = sa.Table(
     sa.Column("taken_by", sa.Text),
     sa.Column("taken_at", _TIME),
     sa.Column("sent_at", _TIME),
+    sa.Column("last_error", sa.Text),
     sa.Column("closed_at", _TIME),
     sa.Index(
         "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'taken')")

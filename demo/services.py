@@ -49,7 +49,7 @@ class EmbeddedPostgres:
         Raises `ServiceError` when it does not come up.
         """
         _check_socket_path(self.socket)
-        self.data.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.data.parent)
         try:
             server = self._attach()
         except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
@@ -91,7 +91,7 @@ class EmbeddedRedis:
         Raises `ServiceError` when it does not come up, or when its socket's path is too long.
         """
         _check_socket_path(self.socket)
-        self.data.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.data)
         with (self.data / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two servers on one folder would spoil its files
             if not self.status().running:
@@ -99,9 +99,18 @@ class EmbeddedRedis:
         return self.url
 
     def stop(self) -> None:
-        """Stop the server, its queue kept on disk; nothing happens when it is not running."""
-        if self.status().running:
+        """Stop the server, its queue kept on disk; nothing happens when it is not running.
+
+        Raises `ServiceError` when it does not stop.
+        """
+        if not self.status().running:
+            return
+        try:
             self._client().shutdown(save=True)
+        except redis.RedisError as error:
+            raise ServiceError(
+                f"Embedded Redis did not stop ({error}); read {self.data / 'redis.log'}."
+            ) from error
 
     def status(self) -> ServiceStatus:
         """Whether the server answers."""
@@ -144,6 +153,16 @@ class EmbeddedRedis:
         return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(
+            f"The folder {folder} cannot be made ({error.strerror}); set MERNET_DATA_DIR to one "
+            "that can."
+        ) from error
+
+
 def _listens(socket_path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         try:
@@ -175,7 +194,7 @@ def _postgres_package(runtime_folder: Path) -> Any:
     Where the system has no runtime folder for the user, it would lock one file in /tmp that only
     the first user of the machine may write. It reads the variable once, when it is imported.
     """
-    runtime_folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(runtime_folder)
     runtime_folder.chmod(0o700)  # any other mode is ignored
     (runtime_folder / "python_PostgresServer").mkdir(exist_ok=True)
     with patch.dict(os.environ, XDG_RUNTIME_DIR=str(runtime_folder)):

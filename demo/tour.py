@@ -133,7 +133,13 @@ def _mernet(*arguments: str) -> None:
     console.print(
         f"$ mernet {' '.join(arguments)}", style="bold cyan", markup=False, soft_wrap=True
     )
-    if subprocess.run(_command(arguments)).returncode != 0:
+    with subprocess.Popen(_command(arguments)) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the command has got it too; it ends in order
+            process.wait()
+            raise
+    if code != 0:
         raise DemoError(f"`mernet {' '.join(arguments)}` failed; what it said stands above.")
     console.print()
 

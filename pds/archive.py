@@ -1,6 +1,8 @@
 """An archive: a place that products come from, found by name, URL or path."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -77,7 +79,8 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
         )
     url = _as_url(spec)
     if is_file_url(url):
-        return _on_disk(spec, path_of(url))
+        with _path_errors_named(spec):
+            return _on_disk(spec, path_of(url))
     kind = _kind_of_file(url)
     if kind is not None:
         return Archive(spec, kind, url)
@@ -86,6 +89,8 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
 
 def _as_url(spec: str) -> str:
     """A URL as it is, a path as file:// URL with its special characters encoded."""
+    if "\0" in spec:
+        raise BadArchiveError(f"{spec[:100]!r} holds a NUL, which no URL or path may; remove it")
     try:
         scheme = urlsplit(spec).scheme
     except ValueError as error:
@@ -94,12 +99,25 @@ def _as_url(spec: str) -> str:
         return spec
     if "://" in spec:
         raise BadArchiveError(f"{spec!r} has the scheme {scheme!r}; use one of {SCHEMES}")
-    path = Path(spec).expanduser().resolve()
-    if not spec or not path.exists():
+    with _path_errors_named(spec):
+        path = Path(spec).expanduser().resolve()
+        if not spec or not path.exists():
+            raise BadArchiveError(
+                f"{spec!r} is no known archive, URL or existing path; known archives: {_names()}"
+            )
+        return path.as_uri()
+
+
+@contextmanager
+def _path_errors_named(spec: str) -> Iterator[None]:
+    """What is raised for a path that cannot be looked up, such as ~nosuchuser, as our error."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise BadArchiveError(
-            f"{spec!r} is no known archive, URL or existing path; known archives: {_names()}"
-        )
-    return path.as_uri()
+            f"{spec[:100]!r} cannot be looked up as a path ({reason}); known archives: {_names()}"
+        ) from error
 
 
 def _on_disk(spec: str, path: Path) -> Archive:

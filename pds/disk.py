@@ -52,3 +52,5 @@ def _errors_named(path: Path) -> Iterator[None]:
         raise ForbiddenError(f"{path} may not be read; give this user access to it") from error
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error}; check the disk") from error
+    except ValueError as error:  # a NUL in it
+        raise FetchError(f"{str(path)!r} cannot be a path: {error}; check it") from error

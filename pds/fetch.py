@@ -15,7 +15,7 @@ from typing import IO, Self
 import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
 from pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_of, read_file
@@ -30,7 +30,8 @@ from pds.errors import (
 CHUNK_BYTES = 64 * 1024
 MAX_WAIT_SECONDS = 60.0
 BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
-# What may be cured by asking again; not among it: a URL that cannot be asked at all.
+# What may be cured by asking again, but for a URL that cannot be asked at all.
+UNUSABLE_URL = urllib3.exceptions.LocationValueError
 BROKEN_TRANSFER = (
     requests.ConnectionError,
     requests.Timeout,
@@ -40,9 +41,13 @@ BROKEN_TRANSFER = (
 
 
 def user_agent(contact: str = "") -> str:
-    """The User-Agent header: this program, its version, and whom the archive may write to."""
+    """The User-Agent header: this program, its version, and whom the archive may write to.
+
+    A header is sent as latin-1: what that cannot hold becomes a question mark.
+    """
     product = f"mernet/{version('mernet')}"
-    return f"{product} (+{contact})" if contact else product
+    agent = f"{product} (+{contact})" if contact else product
+    return agent.encode("latin-1", "replace").decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Fetcher:
         self._waits = (connect_seconds, read_seconds)
         self._product_limits = Limits(max_bytes, total_seconds)
         self._retrying = Retrying(
-            retry=retry_if_exception_type(TransferError),
+            retry=retry_if_exception(_may_be_cured),
             stop=stop_after_attempt(attempts),
             wait=_wait_seconds,
             sleep=sleep,
@@ -137,9 +142,10 @@ class Fetcher:
                 length = response.headers.get("Content-Length", "")
                 _check_size(int(length) if length.isdecimal() else 0, limits, url)
                 _receive(response.raw, sink, limits, url)
-        except BROKEN_TRANSFER as error:
-            raise TransferError(f"The transfer of {url} broke: {error}; try again later") from error
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            if isinstance(error, BROKEN_TRANSFER) and not isinstance(error, UNUSABLE_URL):
+                message = f"The transfer of {url} broke: {error}; try again later"
+                raise TransferError(message) from error
             raise FetchError(f"{url} cannot be fetched: {error}; check the URL") from error
 
 
@@ -174,10 +180,12 @@ def _check_status(response: requests.Response, url: str) -> None:
             "name a contact in the User-Agent or use a mirror"
         )
     if status == 429 or status >= 500:
+        seconds = _retry_after(response.headers.get("Retry-After", ""))
+        when = f"in {seconds:.0f} s, as it asks for," if seconds else "later"
         raise TransferError(
             f"{url} was answered with {status} (server busy or broken); "
-            "try again later or with fewer connections per host",
-            _retry_after(response.headers.get("Retry-After", "")),
+            f"try again {when} or with fewer connections per host",
+            seconds,
         )
     raise FetchError(f"{url} was answered with {status} instead of 200; check the URL")
 
@@ -201,11 +209,16 @@ def _retry_after(header: str) -> float | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - datetime.now(UTC)).total_seconds()
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _may_be_cured(error: BaseException) -> bool:
+    """Whether to ask again; not where the server wants a longer rest than we would wait."""
+    return isinstance(error, TransferError) and (error.retry_after or 0.0) <= MAX_WAIT_SECONDS
 
 
 def _wait_seconds(state: RetryCallState) -> float:
-    """Exponential backoff with jitter, or what the server asked for if that is longer; capped."""
+    """Exponential backoff with jitter, or what the server asked for if that is longer."""
     error = state.outcome.exception() if state.outcome else None
     asked_for = error.retry_after if isinstance(error, TransferError) else None
-    return min(max(BACKOFF(state), asked_for or 0.0), MAX_WAIT_SECONDS)
+    return max(BACKOFF(state), asked_for or 0.0)

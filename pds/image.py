@@ -13,7 +13,8 @@ from pds.label import LabelFacts
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded image: `pixels` (lines, line_samples) of integers or float32, and label facts."""
+    """A decoded image: `pixels` (lines, line_samples) of integers or of float32, in which NaN is no
+    measurement but not all are NaN, and label facts."""
 
     pixels: np.ndarray
     label: LabelFacts

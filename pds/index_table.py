@@ -16,7 +16,7 @@ from pvl.exceptions import LexerError, ParseError, QuantityError
 from pds.archive import Archive, ArchiveKind
 from pds.errors import BadIndexError, BadNameError, NotFoundError
 from pds.fetch import Fetcher
-from pds.label import text_or_none, time_or_none, whole_or_none
+from pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
 from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason, Selection
 
@@ -156,9 +156,9 @@ class RowReader:
             browse_url=self._browse_url(path, file_name),
             lines=lines,
             line_samples=line_samples,
-            sol=whole_or_none(sol),
-            site=whole_or_none(site) if name.site is None else name.site,
-            drive=whole_or_none(drive) if name.drive is None else name.drive,
+            sol=counter_or_none(sol),
+            site=counter_or_none(site) if name.site is None else name.site,
+            drive=counter_or_none(drive) if name.drive is None else name.drive,
             start_time=time_or_none(start_time),
             local_solar_time=text_or_none(local_solar_time),
         )

@@ -14,6 +14,8 @@ from pds.fetch import Fetcher
 from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason, Selection
 
+# Why a member is left out once its label has been fetched.
+BY_LABEL = (LeftOutReason.UNREADABLE_LABEL, LeftOutReason.NOT_HIGH_RESOLUTION)
 BATCH = 256  # rows taken together, so that their labels are fetched side by side
 
 
@@ -24,8 +26,27 @@ def read_inventory(
 
     A label that does not exist or cannot be read leaves its product out; one that cannot be
     fetched for another reason raises FetchError, since the listing would be short without anyone
-    knowing. Raises BadIndexError for a file that is no inventory.
+    knowing. Raises BadIndexError for a file that is no inventory, and if labels were looked for
+    but none exists where it should.
     """
+    lost, any_label = "", False
+    for entry in _members(archive, selection, fetcher):
+        if isinstance(entry, Product) or entry.reason in BY_LABEL:
+            any_label = True
+        elif entry.reason is LeftOutReason.LABEL_NOT_FOUND:
+            lost = entry.name
+        yield entry
+    if lost and not any_label:
+        raise BadIndexError(
+            f"{_label_url(archive, lost)} does not exist, nor does the label of any other product "
+            f"wanted from {archive.url}; set `label` in its entry of archives.toml to their place"
+        )
+
+
+def _members(
+    archive: Archive, selection: Selection, fetcher: Fetcher
+) -> Iterator[Product | LeftOut]:
+    """The members, their labels fetched side by side."""
 
     def read(row: list[str]) -> Product | LeftOut:
         return _read_member(row, archive, selection, fetcher)
@@ -37,16 +58,22 @@ def read_inventory(
 
 
 def _rows(archive: Archive, fetcher: Fetcher) -> Iterator[list[str]]:
-    """The inventory's rows, each checked to be (status, LIDVID)."""
+    """The inventory's rows, at least one, each checked to be (status, LIDVID)."""
+    number = 0
     with fetcher.open(archive.url) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        for number, row in enumerate(filter(None, csv.reader(text)), start=1):
-            if len(row) != 2 or row[0].strip() not in ("P", "S") or ":" not in row[1]:
-                raise BadIndexError(
-                    f"{archive.url} is no collection inventory: row {number} is not P or S "
-                    "and an identifier"
-                )
-            yield row
+        try:
+            for number, row in enumerate(filter(None, csv.reader(text)), start=1):
+                if len(row) != 2 or row[0].strip() not in ("P", "S") or ":" not in row[1]:
+                    raise BadIndexError(
+                        f"{archive.url} is no collection inventory: row {number} is not P or S "
+                        "and an identifier"
+                    )
+                yield row
+        except csv.Error as error:
+            raise BadIndexError(f"{archive.url} is no collection inventory: {error}") from error
+    if not number:
+        raise BadIndexError(f"{archive.url} is no collection inventory: it has no row")
 
 
 def _read_member(
@@ -64,10 +91,17 @@ def _read_member(
     reason = selection.reason_against_name(name)
     if reason:
         return LeftOut(product, reason)
-    label_url = urljoin(archive.url, quote(archive.label.format(product=product)))
+    label_url = _label_url(archive, product)
     try:
         label = pds4.read_label(fetcher.fetch(label_url), label_url)
-    except (DecodeError, NotFoundError):
+    except NotFoundError:
+        return LeftOut(product, LeftOutReason.LABEL_NOT_FOUND)
+    except DecodeError:
         return LeftOut(product, LeftOutReason.UNREADABLE_LABEL)
     image_url = urljoin(label_url, quote(label.file_name))
     return selection.product(product, label.facts, image_url, label_url)
+
+
+def _label_url(archive: Archive, product: str) -> str:
+    """Where a product's label has to lie."""
+    return urljoin(archive.url, quote(archive.label.format(product=product)))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pds.errors import OversizedError
 
 MAX_PIXELS = 4096 * 4096
+MAX_COUNTER = 2**31 - 1  # a damaged label may claim anything; this is what a ledger can keep
 UNKNOWN = frozenset({"", "UNK", "N/A", "NULL"})
 
 
@@ -40,27 +41,30 @@ def check_size(facts: LabelFacts, name: str) -> None:
 
 
 def text_or_none(value: object) -> str | None:
-    """The value as text without blanks around it; None for UNK, N/A, NULL and no value."""
-    text = "" if value is None else str(value).strip()
+    """The value as text without control characters and blanks around it; None for UNK, N/A, NULL
+    and no value."""
+    text = "" if value is None else "".join(filter(str.isprintable, str(value))).strip()
     return None if text.upper() in UNKNOWN else text
 
 
 def whole_or_none(value: object) -> int | None:
     """The value as a whole number; None where it is unknown or no whole number."""
-    text = text_or_none(value)
     try:
-        return None if text is None else int(text)
+        return int(str(value))
     except ValueError:
         return None
 
 
+def counter_or_none(value: object) -> int | None:
+    """The value as a sol, site or drive number: whole, from 0 to 2**31 - 1; None otherwise."""
+    number = whole_or_none(value)
+    return number if number is not None and 0 <= number <= MAX_COUNTER else None
+
+
 def time_or_none(value: object) -> datetime | None:
     """The value, a UTC time with or without Z, as an aware datetime; None where it is no time."""
-    text = text_or_none(value)
     try:
-        time = None if text is None else datetime.fromisoformat(text)
-        if time is None or time.tzinfo is None:
-            return time and time.replace(tzinfo=UTC)
-        return time.astimezone(UTC)
+        time = datetime.fromisoformat(str(value).strip())
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None

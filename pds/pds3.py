@@ -14,7 +14,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from pds.errors import DamagedError, DecodeError, TruncatedError
-from pds.label import LabelFacts, check_size, text_or_none, time_or_none, whole_or_none
+from pds.label import LabelFacts, check_size, counter_or_none, text_or_none, time_or_none
+from pds.pixels import native
 
 MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
 CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits
@@ -23,6 +24,17 @@ LABEL_END = re.compile(rb"^[ \t]*END[ \t]*\r?$", re.MULTILINE)
 OWN_PIXELS = re.compile(rb"^[ \t]*\^IMAGE[ \t]*=[ \t]*\d+[ \t]*\r?$", re.MULTILINE)
 # GDAL would follow each of these to pixels in another file.
 OTHER_FILE = re.compile(rb"\^(SPECTRAL_)?QUBE\b|COMPRESSED_FILE|\^IMAGE\s*=\s*[^\d\s]")
+# What GDAL reads in the byte order of the PDS3 Standards Reference, appendix C. It takes every
+# other type for one of these, and of these all of 32 bits for reals, all of 8 bits for unsigned.
+SAMPLE_TYPES = {
+    ("MSB_INTEGER", 8): "i1", ("MSB_UNSIGNED_INTEGER", 8): "u1",
+    ("LSB_INTEGER", 8): "i1", ("LSB_UNSIGNED_INTEGER", 8): "u1", ("UNSIGNED_INTEGER", 8): "u1",
+    ("MSB_INTEGER", 16): "i2", ("MSB_UNSIGNED_INTEGER", 16): "u2",
+    ("LSB_INTEGER", 16): "i2", ("LSB_UNSIGNED_INTEGER", 16): "u2",
+    ("MSB_INTEGER", 32): "i4", ("MSB_UNSIGNED_INTEGER", 32): "u4", ("IEEE_REAL", 32): "f4",
+    ("LSB_INTEGER", 32): "i4", ("LSB_UNSIGNED_INTEGER", 32): "u4", ("PC_REAL", 32): "f4",
+    ("IEEE_REAL", 64): "f8", ("PC_REAL", 64): "f8",
+}  # fmt: skip
 
 # An image of the ground has no map projection. Once for the process, since a filter that is set
 # and restored around each image is lost when several threads do so.
@@ -31,11 +43,12 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the label says the pixels begin and end and what size the file has, all in bytes."""
+    """Where the label says the pixels begin and end and what size the file has, all in bytes, and
+    the samples' type in native byte order."""
 
     offset: int
     end: int
-    sample_bytes: int
+    sample_type: np.dtype
     file_bytes: int
 
 
@@ -49,7 +62,8 @@ def read_label(data: bytes, name: str) -> LabelFacts:
 
 
 def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
-    """Pixels (lines, line_samples) in the label's sample type, native byte order, and the facts.
+    """Pixels (lines, line_samples) as integers of the label's type or as float32, in native byte
+    order, and the facts.
 
     Every claim of the label is checked against the file before a pixel is read. Raises DecodeError
     or one of its subclasses, naming the file.
@@ -61,9 +75,10 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
         _check_layout(layout, data, name)
         if dataset.count != 1 or dataset.shape != (facts.lines, facts.line_samples):
             raise DecodeError(f"{name} is no single-band image of the size in its label")
-        if np.dtype(dataset.dtypes[0]).itemsize != layout.sample_bytes:
+        if np.dtype(dataset.dtypes[0]).itemsize != layout.sample_type.itemsize:
             raise DecodeError(f"{name} has samples of another size than its label says")
-        pixels: np.ndarray = dataset.read(1)
+        # Whatever type GDAL takes them for, it has put the bytes of each sample in order.
+        pixels = native(dataset.read(1).view(layout.sample_type), name)
     _check_sum(pixels, label, facts, name)
     return pixels, facts
 
@@ -111,9 +126,9 @@ def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
         line_samples=_count(image, "LINE_SAMPLES", name),
         product_id=text_or_none(label.get("PRODUCT_ID")),
         data_set_id=text_or_none(label.get("DATA_SET_ID")),
-        sol=whole_or_none(label.get("PLANET_DAY_NUMBER")),
-        site=whole_or_none(site),
-        drive=whole_or_none(drive),
+        sol=counter_or_none(label.get("PLANET_DAY_NUMBER")),
+        site=counter_or_none(site),
+        drive=counter_or_none(drive),
         start_time=time_or_none(label.get("START_TIME")),
         local_solar_time=text_or_none(label.get("LOCAL_TRUE_SOLAR_TIME")),
         filter_name=text_or_none(_group(label, "OBSERVATION_REQUEST_PARMS").get("FILTER_NAME")),
@@ -125,13 +140,24 @@ def _layout(label: Mapping[str, Any], facts: LabelFacts, name: str) -> Layout:
     """The pixels lie at (^IMAGE - 1) x RECORD_BYTES; the file has FILE_RECORDS x RECORD_BYTES."""
     record_bytes = _count(label, "RECORD_BYTES", name)
     offset = (_count(label, "^IMAGE", name) - 1) * record_bytes
-    sample_bytes = _count(_group(label, "IMAGE"), "SAMPLE_BITS", name) // 8
+    sample_type = _sample_type(_group(label, "IMAGE"), name)
     return Layout(
         offset=offset,
-        end=offset + facts.lines * facts.line_samples * sample_bytes,
-        sample_bytes=sample_bytes,
+        end=offset + facts.lines * facts.line_samples * sample_type.itemsize,
+        sample_type=sample_type,
         file_bytes=_count(label, "FILE_RECORDS", name) * record_bytes,
     )
+
+
+def _sample_type(image: Mapping[str, Any], name: str) -> np.dtype:
+    """The type that SAMPLE_TYPE and SAMPLE_BITS mean."""
+    kind, bits = str(image.get("SAMPLE_TYPE")).upper(), _count(image, "SAMPLE_BITS", name)
+    if (kind, bits) not in SAMPLE_TYPES:
+        raise DecodeError(
+            f"{name} has samples of {bits} bits of type {kind[:40]!r}, which cannot be read; "
+            "integers of 8 to 32 bits and reals of 32 or 64 bits can"
+        )
+    return np.dtype(SAMPLE_TYPES[kind, bits])
 
 
 def _check_layout(layout: Layout, data: bytes, name: str) -> None:
@@ -153,13 +179,13 @@ def _check_layout(layout: Layout, data: bytes, name: str) -> None:
 
 
 def _check_sum(pixels: np.ndarray, label: Mapping[str, Any], facts: LabelFacts, name: str) -> None:
-    """The pixels' sum against CHECKSUM, for raw products only.
+    """The sum of integer pixels against CHECKSUM, for raw products only.
 
     It held for all raw files at hand, of four cameras and of 2004 to 2015, while derived products
     often carry the checksum of the raw one that they were made from.
     """
     checksum = _group(label, "IMAGE").get("CHECKSUM")
-    is_raw = "-EDR-" in (facts.data_set_id or "")
+    is_raw = "-EDR-" in (facts.data_set_id or "") and pixels.dtype.kind != "f"
     if not is_raw or not isinstance(checksum, int | float):
         return
     total = int(pixels.sum(dtype=np.int64))

@@ -18,7 +18,15 @@ import pds4_tools
 from pds4_tools.utils.exceptions import PDS4StandardsException
 
 from pds.errors import DecodeError, TruncatedError
-from pds.label import LabelFacts, check_size, text_or_none, time_or_none, whole_or_none
+from pds.label import (
+    LabelFacts,
+    check_size,
+    counter_or_none,
+    text_or_none,
+    time_or_none,
+    whole_or_none,
+)
+from pds.pixels import native
 
 LABEL_SUFFIX = ".xml"
 MAX_LABEL_BYTES = 1024 * 1024
@@ -110,9 +118,7 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
     pixels = _read_pixels(data, label_data, label.file_name, name)
     if pixels.shape != (label.facts.lines, label.facts.line_samples):
         raise DecodeError(f"{name} has an image of another shape than its label says")
-    if pixels.dtype.kind == "f":
-        pixels = _reals(pixels, label.special_constants, name)
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False), label.facts
+    return native(pixels, name, label.special_constants), label.facts
 
 
 def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> np.ndarray:
@@ -141,16 +147,6 @@ def _kept_exception_hook() -> Iterator[None]:
         sys.excepthook = hook
 
 
-def _reals(pixels: np.ndarray, special_constants: tuple[float, ...], name: str) -> np.ndarray:
-    """Reals as float32; special constants and what float32 cannot hold are not finite."""
-    with np.errstate(over="ignore"):
-        special = np.isin(pixels, np.asarray(special_constants, pixels.dtype))
-        reals = np.where(special, np.nan, pixels).astype(np.float32)
-    if not np.isfinite(reals).any():
-        raise DecodeError(f"{name} has no pixel with a finite value")
-    return reals
-
-
 def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
     """The facts we use; mission dictionaries differ in their prefix, so any is accepted."""
     identifier = _text(root, "{*}Identification_Area/{*}logical_identifier")
@@ -160,7 +156,7 @@ def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
         line_samples=line_samples,
         product_id=identifier and identifier.rpartition(":")[2].upper(),
         data_set_id=identifier and identifier.rpartition(":")[0],
-        sol=whole_or_none(next((sol for sol in sols if sol), None)),
+        sol=counter_or_none(next((sol for sol in sols if sol), None)),
         site=None,
         drive=None,
         start_time=time_or_none(_text(root, ".//{*}start_date_time")),
@@ -186,7 +182,7 @@ def _shape(image: Element, name: str) -> tuple[int, int]:
 
 def _file_name(area: Element, name: str) -> str:
     """The data file's name, which has to lie beside the label."""
-    file_name = _text(area, "{*}File/{*}file_name") or ""
+    file_name = area.findtext("{*}File/{*}file_name", "").strip()
     is_plain = PurePosixPath(file_name).name == file_name and file_name.isprintable()
     if not is_plain or not 0 < len(file_name) < 200 or "\\" in file_name:
         raise DecodeError(f"{name} names {file_name!r} as data file, which is no plain file name")

@@ -22,6 +22,7 @@ class LeftOutReason(StrEnum):
     UNREADABLE_ROW = "unreadable row"
     UNREADABLE_NAME = "unreadable name"
     UNREADABLE_LABEL = "unreadable label"
+    LABEL_NOT_FOUND = "label not found"
     SECONDARY_MEMBER = "secondary member of the collection"
     GROUND_MODEL = "ground model rover"
     NOT_PANCAM = "not Pancam"

@@ -11,12 +11,16 @@ from worker.settings import Settings, settings
 
 LISTING = "listing"
 CLASSIFY = "classify"
+SWEEP = "sweep"
+BROKER_TIMEOUT = 30.0
+"""Seconds after which a broker that hangs counts as gone."""
 
 
 def make_app(config: Settings) -> Celery:
     """The application for these settings; it connects to nothing yet."""
     app = Celery("mernet", broker=config.broker, include=["worker.tasks"])
     visibility = {"visibility_timeout": config.visibility_timeout}
+    patience = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
     app.conf.update(
         task_serializer="json",
         result_serializer="json",
@@ -28,13 +32,16 @@ def make_app(config: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         # Celery reads the time-out from the broker's options, from the result backend's and, for
         # tasks with a countdown, from the setting of that name.
-        broker_transport_options=visibility,
+        broker_transport_options=visibility | patience,
         result_backend_transport_options=visibility,
         visibility_timeout=config.visibility_timeout,
         broker_connection_retry_on_startup=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=LISTING,
-        task_routes={"mernet.classify_chunk": {"queue": CLASSIFY}},
+        task_routes={
+            "mernet.classify_chunk": {"queue": CLASSIFY},
+            "mernet.sweep": {"queue": SWEEP},
+        },
         # What an operator sees in Flower.
         worker_send_task_events=True,
         task_send_sent_event=True,

@@ -1,6 +1,7 @@
 """Checkpoint files: kept under their sha256 in the data folder, loaded where they are needed."""
 
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,28 +30,36 @@ def keep(path: Path, folder: Path) -> tuple[Path, str]:
     return kept, sha256
 
 
-def load_classifier(
-    engine: sa.Engine, sha256: str, config: Settings, processes: int
-) -> "Classifier":
-    """The registered classifier with this sha256, on the device that the settings name.
+def load(path: Path, config: Settings, processes: int = 1) -> "Classifier":
+    """The classifier of a checkpoint, on the device that the settings name.
 
-    On a CPU its threads are the cores divided by `processes`. Raises `CheckpointUnusable` when the
-    file is missing on this machine, cannot be loaded, or is another than the registered one.
+    On a CPU its threads are the cores divided by `processes`. Raises `ModelError`.
     """
     from model.classifier import Classifier
 
+    return Classifier.load(
+        path,
+        device=None if config.device == "auto" else config.device,
+        batch_size=config.batch_size,
+        threads=max(1, len(os.sched_getaffinity(0)) // processes),
+    )
+
+
+def load_classifier(
+    engine: sa.Engine, sha256: str, config: Settings, processes: int
+) -> "Classifier":
+    """The registered classifier with this sha256, loaded as `load` does.
+
+    Raises `CheckpointUnusable` when the file is missing on this machine, cannot be loaded, or is
+    another than the registered one.
+    """
     path = Path(classifiers.get(engine, sha256).path)
     if not path.is_file():
         raise CheckpointUnusable(
-            f"The checkpoint {path} is not on this machine; copy it there and start a new run."
+            f"The checkpoint {path} is not on {platform.node()}; copy it there and start a new run."
         )
     try:
-        loaded = Classifier.load(
-            path,
-            device=None if config.device == "auto" else config.device,
-            batch_size=config.batch_size,
-            threads=max(1, len(os.sched_getaffinity(0)) // processes),
-        )
+        loaded = load(path, config, processes)
     except ModelError as error:
         raise CheckpointUnusable(f"The checkpoint cannot be used: {error}") from error
     if loaded.sha256 != sha256:

@@ -10,6 +10,8 @@ from db import ledger
 from worker.app import CLASSIFY, app
 from worker.errors import BrokerError
 
+PING_SECONDS = 1.0
+
 
 def send_listing(engine: sa.Engine, run_id: int) -> None:
     """Ask a worker to list the run's products.
@@ -50,6 +52,14 @@ def send_again(engine: sa.Engine, lease_seconds: float) -> None:
                 send_chunks(engine, run_id, numbers)
 
 
+def workers_answer() -> bool:
+    """Whether any worker answers within a second. Raises `BrokerError`."""
+    try:
+        return bool(app.control.ping(timeout=PING_SECONDS))
+    except OperationalError as error:
+        raise _no_answer(error) from error
+
+
 def waiting_messages() -> int:
     """How many messages for chunks no worker has fetched yet."""
     with app.connection_for_read() as connection, connection.channel() as channel:
@@ -63,7 +73,11 @@ def _send(task: str, *numbers: int) -> None:
     try:
         app.send_task(task, args=numbers, retry=True, retry_policy={"max_retries": 3})
     except OperationalError as error:
-        raise BrokerError(
-            f"The broker does not answer ({error}); start it, and the sweep of any worker sends "
-            "again what the ledger holds."
-        ) from error
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: OperationalError) -> BrokerError:
+    return BrokerError(
+        f"The broker does not answer ({error}); start it or correct MERNET_BROKER_URL. What is in "
+        "the ledger is not lost: the sweep of any worker sends it again."
+    )

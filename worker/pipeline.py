@@ -86,7 +86,8 @@ class Pipeline:
         except BaseException as error:
             # An interrupted worker gives its attempt back; any other fault counts, so that a chunk
             # that no worker survives is split in the end.
-            ledger.release(*where, taker, counted=isinstance(error, Exception))
+            counted = isinstance(error, Exception)
+            ledger.release(*where, taker, counted, error=f"{type(error).__name__}: {error}")
             raise
 
     def _outcomes(self, chunk: Chunk, wanted: Callable[[], bool]) -> list[Outcome]:

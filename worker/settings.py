@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         20, description="Time between two looks for work that has not moved."
     )
     chunk_time_limit: Positive = Field(
-        3600, description="Longest time for one chunk, in seconds; then its process is ended."
+        2 * 3600, description="Longest time for one chunk, in seconds; then its process is ended."
     )
     listing_time_limit: Positive = Field(
         4 * 3600, description="Longest time for the listing of one run, in seconds."
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         8, description="Images fetched and decoded at once by a process."
     )
     connections_per_host: Positive = Field(
-        8, description="Most connections of one process to one archive host."
+        8, description="Most connections of one worker, all its processes, to an archive host."
     )
     fetch_attempts: Positive = Field(5, description="Tries of one transfer before it has failed.")
     fetch_timeout: PositiveSeconds = Field(

@@ -4,13 +4,14 @@ What a child process needs is made at its first task, never in the parent: a pro
 threaded torch operation must not fork.
 """
 
-from functools import cache, lru_cache
+from functools import cache
 
 import sqlalchemy as sa
 from celery import Task
 
 from db import ledger
 from db.engine import connect
+from model.errors import ModelError
 from pds.fetch import Fetcher, user_agent
 from worker.app import app
 from worker.checkpoints import load_classifier
@@ -19,6 +20,11 @@ from worker.listing import record_products
 from worker.messages import send_again, send_chunks
 from worker.pipeline import ImageClassifier, Pipeline
 from worker.settings import settings
+
+SWEEP_TIME_LIMIT = 120
+"""Seconds; a sweep that hangs would keep all others from their work."""
+
+_loaded: dict[str, ImageClassifier] = {}
 
 
 @app.task(bind=True, name="mernet.list_run", time_limit=settings().listing_time_limit)
@@ -35,12 +41,13 @@ def classify_chunk(self: Task, run_id: int, number: int) -> None:
     """Classify and publish one chunk of a run."""
     try:
         send_chunks(_engine(), run_id, _pipeline().work_on(run_id, number, self.request.id))
-    except CheckpointUnusable as error:
+    except (CheckpointUnusable, ModelError) as error:
+        # No fault of the images: on this machine every chunk would end so.
         ledger.fail_run(_engine(), run_id, str(error))
         raise
 
 
-@app.task(name="mernet.sweep")
+@app.task(name="mernet.sweep", time_limit=SWEEP_TIME_LIMIT)
 def sweep() -> None:
     """Send again what has not moved."""
     send_again(_engine(), settings().lease_seconds)
@@ -56,7 +63,7 @@ def _fetcher() -> Fetcher:
     config = settings()
     return Fetcher(
         user_agent(config.contact),
-        connections_per_host=config.connections_per_host,
+        connections_per_host=max(1, config.connections_per_host // _processes()),
         total_seconds=config.fetch_timeout,
         max_bytes=config.max_image_bytes,
         attempts=config.fetch_attempts,
@@ -76,6 +83,12 @@ def _pipeline() -> Pipeline:
     )
 
 
-@lru_cache(maxsize=1)  # a second one would not always fit beside it on a GPU
 def _classifier(sha256: str) -> ImageClassifier:
-    return load_classifier(_engine(), sha256, settings(), app.conf.worker_concurrency or 1)
+    if sha256 not in _loaded:
+        _loaded.clear()  # two would not always fit on a GPU
+        _loaded[sha256] = load_classifier(_engine(), sha256, settings(), _processes())
+    return _loaded[sha256]
+
+
+def _processes() -> int:
+    return app.conf.worker_concurrency or 1

@@ -7,12 +7,15 @@ import sqlalchemy as sa
 
 from db.engine import transaction
 from db.ledger.leases import held_by_another
+from db.ledger.members import leave_what_others_did
 from db.products import of_chunk
-from db.publish import Failed, close_chunk, open_chunk
+from db.publish import Failed, close_chunk, open_chunk, settle_chunk
 from db.rows import ProductRow
 from db.tables import chunk, run, run_product
+from db.text import storable
 
 WORKER_LOST = "worker lost"
+INTERNAL_ERROR = "internal error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The chunk lost too many workers and became these chunks, still to be sent."""
+    """The chunk was begun too often and became these chunks, still to be sent."""
 
     run_id: int
     numbers: tuple[int, int]
@@ -36,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The chunk's only product lost too many workers; its failed outcome is published."""
+    """The chunk's only product was begun too often; its failed outcome is published."""
 
     run_id: int
     product_id: str
@@ -54,7 +57,8 @@ def take_chunk(
     """Take a chunk, as `taker` (a name that a repeated message keeps, so it may take it again).
 
     None when there is nothing to do: no such chunk, it is closed, its run has ended, or another
-    taker gave a sign of life within the lease. A chunk that was begun `max_attempts` times and
+    taker gave a sign of life within the lease. Nothing is left to do either when other runs came to
+    all of its products first: then it is closed. A chunk that was begun `max_attempts` times and
     never closed is split in halves, down to the one product that is to blame.
     """
     held = open_chunk(connection, run_id, number)
@@ -66,6 +70,10 @@ def take_chunk(
         return None
     if held.attempts >= max_attempts:
         return _give_up(connection, held)
+    products = _left_to_do(connection, held)
+    if not products:
+        close_chunk(connection, held)
+        return None
     connection.execute(
         sa.update(chunk)
         .where(_this(run_id, number))
@@ -76,7 +84,6 @@ def take_chunk(
             taken_at=sa.func.now(),
         )
     )
-    products = of_chunk(connection, run_id, number)
     return Chunk(run_id, number, held.classifier, held.attempts + 1, products)
 
 
@@ -93,11 +100,19 @@ def heartbeat(connection: sa.Connection, run_id: int, number: int, taker: str) -
 
 
 @transaction
-def release(connection: sa.Connection, run_id: int, number: int, taker: str, counted: bool) -> bool:
+def release(
+    connection: sa.Connection,
+    run_id: int,
+    number: int,
+    taker: str,
+    counted: bool,
+    error: str | None = None,
+) -> bool:
     """Give a chunk back, for the next sweep to send; False when it is not `taker`'s any more.
 
     A worker that shuts down in order gives its attempt back too (`counted` false). After an
-    unexpected error the attempt counts, or one bad product would be tried for ever.
+    unexpected error the attempt counts, or one bad product would be tried for ever; the `error` of
+    the last one that counted is what the product's failed outcome will tell.
     """
     updated = connection.execute(
         sa.update(chunk)
@@ -108,6 +123,7 @@ def release(connection: sa.Connection, run_id: int, number: int, taker: str, cou
             taken_by=None,
             taken_at=None,
             sent_at=None,
+            last_error=storable(error) if counted and error else chunk.c.last_error,
         )
     )
     return updated.rowcount == 1
@@ -121,16 +137,32 @@ def _taken_by(taker: str) -> sa.ColumnElement[bool]:
     return sa.and_(chunk.c.state == "taken", chunk.c.taken_by == taker)
 
 
+def _left_to_do(connection: sa.Connection, held: "sa.Row[Any]") -> tuple[ProductRow, ...]:
+    """The chunk's products, less those that other runs came to before anyone began the chunk.
+
+    Once begun, it keeps them all: whoever took it may still publish what it brought.
+    """
+    if held.attempts == 0:
+        leave_what_others_did(connection, held.run_id, held.number)
+    return of_chunk(connection, held.run_id, held.number)
+
+
 def _give_up(connection: sa.Connection, held: "sa.Row[Any]") -> Split | Lost:
     products = [row.product_id for row in of_chunk(connection, held.run_id, held.number)]
     if len(products) > 1:
         return _split(connection, held, products)
-    detail = (
-        f"Its worker ended {held.attempts} times without a result while this was the only product "
-        "in hand; read the worker's log, then use `mernet run retry`."
-    )
-    close_chunk(connection, held, [Failed(products[0], WORKER_LOST, detail)])
+    settle_chunk(connection, held, [_failure(products[0], held)])
     return Lost(held.run_id, products[0])
+
+
+def _failure(product_id: str, held: "sa.Row[Any]") -> Failed:
+    """Why the chunk's only product is given up: the error that was told, or else lost workers."""
+    times = f"{held.attempts} times without a result while this was the only product in hand"
+    advice = "read the worker's log, then use `mernet run retry`"
+    if held.last_error is None:
+        return Failed(product_id, WORKER_LOST, f"Its worker ended {times}; {advice}.")
+    detail = f"It was tried {times}; {advice}. The last error: {held.last_error}"
+    return Failed(product_id, INTERNAL_ERROR, detail)
 
 
 def _split(connection: sa.Connection, held: "sa.Row[Any]", products: list[str]) -> Split:

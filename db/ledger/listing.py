@@ -6,13 +6,13 @@ from typing import IO
 import sqlalchemy as sa
 
 from db import products as product_table
-from db.engine import first_line, transaction
-from db.errors import ListingRefused
+from db.engine import transaction
 from db.ledger.leases import held_by_another
 from db.ledger.members import enrol, never_sent
 from db.ledger.runs import EXAMPLES_KEPT, LeftOutCount, Run, RunState, end_run, read_run
 from db.rows import ProductRow
 from db.tables import run
+from db.text import storable
 
 
 @transaction
@@ -74,16 +74,10 @@ def record_listing(
     of the run's size in listing order. A product that has an outcome already, also a failed one,
     gets no chunk unless the run does them again. The run is running afterwards, or finished when
     there is nothing to do. Repeated, or for a run that has ended, it changes nothing.
-    Raises `ListingRefused` when a product breaks a rule of its table, `UnknownRun`.
+    Raises `ListingRefused`, naming the product, when one breaks a rule of its table; `UnknownRun`.
     """
     with product_table.spooled(products) as listing:
-        try:
-            return _record(engine, run_id, listing, left_out)
-        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
-            raise ListingRefused(
-                f"The listing of run {run_id} was refused ({first_line(error)}); "
-                "correct the archive's index or report it."
-            ) from error
+        return _record(engine, run_id, listing, left_out)
 
 
 @transaction
@@ -101,6 +95,9 @@ def _record(
 
 def _as_json(left_out: Mapping[str, LeftOutCount]) -> dict[str, dict[str, object]]:
     return {
-        reason: {"count": entry.count, "examples": entry.examples[:EXAMPLES_KEPT]}
+        reason: {
+            "count": entry.count,
+            "examples": [storable(name) for name in entry.examples[:EXAMPLES_KEPT]],
+        }
         for reason, entry in left_out.items()
     }

@@ -38,6 +38,15 @@ INSERT INTO run_product (run_id, product_id, chunk_number)
 SELECT :run_id, product_id, chunk_number FROM member
 """)
 
+# An open chunk has no outcomes of its own run: those close it.
+LEAVE = sa.text("""
+UPDATE run_product SET chunk_number = NULL
+FROM run JOIN outcome USING (classifier)
+WHERE run.run_id = :run_id AND NOT run.again
+  AND run_product.run_id = run.run_id AND run_product.chunk_number = :number
+  AND run_product.product_id = outcome.product_id
+""")
+
 
 def enrol(connection: sa.Connection, run_id: int) -> None:
     """Make the products of the temporary table `listed` members of the run, in chunks by position.
@@ -55,6 +64,14 @@ def enrol(connection: sa.Connection, run_id: int) -> None:
             finished_at=sa.case((has_chunk, None), else_=sa.func.now()),
         )
     )
+
+
+def leave_what_others_did(connection: sa.Connection, run_id: int, number: int) -> None:
+    """Take those products out of a chunk that got an outcome since the run was listed.
+
+    They stay members of the run, without a chunk. A run that does products again keeps them all.
+    """
+    connection.execute(LEAVE, {"run_id": run_id, "number": number})
 
 
 def never_sent(connection: sa.Connection, run_id: int) -> list[int]:

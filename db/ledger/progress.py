@@ -41,8 +41,8 @@ CHUNKS = sa.text("SELECT state, count(*) FROM chunk WHERE run_id = :run_id GROUP
 class Progress:
     """Counts of a run's products: listed = already + classified + failed + waiting.
 
-    `already` had an outcome before the run; `failures` counts this run's by reason, most frequent
-    first; `chunks` counts chunks by state (ready, taken, done, split).
+    `already` have an outcome that another run came to first; `failures` counts this run's by
+    reason, most frequent first; `chunks` counts chunks by state (ready, taken, done, split).
     """
 
     run: Run

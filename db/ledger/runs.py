@@ -100,8 +100,9 @@ def create_run(engine: sa.Engine, new: NewRun) -> Run:
 def create_retry(engine: sa.Engine, chunk_size: int = 32, reason: str | None = None) -> Run:
     """A run over the products that failed under the current classifier, with `reason` if given.
 
-    Its chunks are ready at once; with no such product it is finished at once. Raises
-    `UnknownClassifier` when no classifier is current, `RunRefused` for a chunk size below 1.
+    A version of a product that a newer listed one supersedes is left as it is. The chunks are ready
+    at once; with no product to retry, the run is finished at once. Raises `UnknownClassifier` when
+    no classifier is current, `RunRefused` for a chunk size below 1.
     """
     with engine.begin() as connection:
         made = _insert(
@@ -157,9 +158,13 @@ def fail_run(connection: sa.Connection, run_id: int, error: str) -> Run:
 FAILED_PRODUCTS = sa.text("""
 CREATE TEMPORARY TABLE listed ON COMMIT DROP AS
 SELECT product_id, row_number() OVER (ORDER BY product_id) AS position
-FROM outcome
-WHERE classifier = :classifier AND state = 'failed'
-  AND (CAST(:reason AS text) IS NULL OR reason = :reason)
+FROM outcome JOIN product USING (product_id)
+WHERE outcome.classifier = :classifier AND outcome.state = 'failed'
+  AND (CAST(:reason AS text) IS NULL OR outcome.reason = :reason)
+  AND NOT EXISTS (
+    SELECT FROM product AS newer
+    WHERE newer.name_key = product.name_key AND newer.version > product.version
+  )
 """)
 
 

@@ -66,7 +66,11 @@ def mark_sent(connection: sa.Connection, run_id: int, numbers: Collection[int]) 
 
 @contextmanager
 def exclusive(engine: sa.Engine, name: str) -> Iterator[bool]:
-    """Whether this process alone does what `name` says, until the block ends; it never waits."""
+    """Whether this process alone does what `name` says, until the block ends; it never waits.
+
+    The lock ends with its session: at once when the process dies, but a process that hangs keeps
+    it, so what runs in the block needs a time limit that kills the process.
+    """
     key = {"name": f"mernet {name}"}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         locked = connection.execute(

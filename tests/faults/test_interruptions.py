@@ -1,5 +1,6 @@
 """Interruptions of a run: what was done stays, what was not is done later, once."""
 
+import shutil
 import signal
 import subprocess
 
@@ -68,6 +69,51 @@ def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_servi
         assert gated_archive.caller_waits.wait(120), service.log()
         (child,) = psutil.Process(worker.pid).children()
         child.kill()
+        gated_archive.is_open.set()
+        service.wait_for("the end of the run", lambda: finished(service))
+    assert service.json("reconcile")["ok"]
+
+
+def test_when_the_worker_that_following_started_dies_following_ends_and_says_so(
+    make_service, gated_archive
+):
+    service = make_service(**QUICK)
+    words = ("run", "full", *volumes(gated_archive.url), "--follow")
+    follower = service.start(*words, stderr=subprocess.PIPE)
+    assert gated_archive.caller_waits.wait(120), service.log()
+    (worker,) = psutil.Process(follower.pid).children()
+    worker.kill()
+    _, said = follower.communicate(timeout=60)
+    assert follower.returncode == 1
+    assert "The worker ended with code -9" in " ".join(said.split())
+
+
+def test_of_two_followed_runs_the_second_goes_on_when_the_first_takes_its_worker_away(
+    make_service, gated_archive
+):
+    service = make_service(**QUICK)
+    first, second = volumes(gated_archive.url)[:2], volumes(gated_archive.url)[2:]
+    one = service.start("run", "full", *first, "--follow", stderr=subprocess.PIPE)
+    assert gated_archive.caller_waits.wait(120), service.log()
+    other = service.start("run", "full", *second, "--follow", stderr=subprocess.PIPE)
+    service.wait_for("the second run", lambda: service.rows("SELECT count(*) FROM run") == [(2,)])
+    gated_archive.is_open.set()
+    for follower in (one, other):
+        follower.communicate(timeout=120)
+        assert follower.returncode == 0
+    assert service.rows("SELECT DISTINCT state FROM run") == [("finished",)]
+
+
+def test_servers_that_vanish_in_mid_run_and_come_back_cost_nothing(make_service, gated_archive):
+    service = make_service(**QUICK)
+    queue_run(service, gated_archive.url)
+    with service.worker("--processes", "1"):
+        assert gated_archive.caller_waits.wait(120), service.log()
+        broker = redis.Redis(unix_socket_path=str(service.folder / "redis" / "redis.sock"))
+        psutil.Process(broker.info("server")["process_id"]).kill()
+        service.succeed("services", "stop")
+        shutil.rmtree(service.folder / "redis")
+        service.succeed("services", "start")
         gated_archive.is_open.set()
         service.wait_for("the end of the run", lambda: finished(service))
     assert service.json("reconcile")["ok"]

@@ -79,6 +79,7 @@ CREATE TABLE chunk (
     taken_by text,
     taken_at timestamptz,
     sent_at timestamptz,
+    last_error text,
     closed_at timestamptz,
     PRIMARY KEY (run_id, number),
     CHECK ((state IN ('done', 'split')) = (closed_at IS NOT NULL)),
@@ -86,7 +87,7 @@ CREATE TABLE chunk (
 );
 CREATE INDEX chunk_open ON chunk (run_id, number) WHERE state IN ('ready', 'taken');
 
--- Without a chunk number: the product had an outcome before the run began.
+-- Without a chunk number: another run had an outcome of the product before this one came to it.
 CREATE TABLE run_product (
     run_id integer REFERENCES run,
     product_id text COLLATE "C" REFERENCES product,

@@ -76,6 +76,40 @@ def test_a_closed_chunk_is_nothing_to_do(story):
     assert story.take(run_id, 1) is None
 
 
+def give_up(story, run_id, number, errors):
+    """What comes of a chunk whose attempts end with these errors; None is a lost worker."""
+    for error in errors:
+        assert isinstance(story.take(run_id, number), Chunk)
+        if error is not None:
+            assert ledger.release(story.engine, run_id, number, "worker", True, error)
+    return story.take(run_id, number)
+
+
+def test_a_product_that_is_given_up_after_errors_tells_the_last_one(story, product):
+    run_id = story.listed(count=1)
+    errors = ["KeyError: 'x'", "ValueError: of \0", None]
+    assert give_up(story, run_id, 1, errors) == Lost(run_id, product(1).product_id)
+    assert ledger.progress(story.engine, run_id).failures == {"internal error": 1}
+    [(detail,)] = story.rows("SELECT detail FROM outcome")
+    assert detail.startswith("It was tried 3 times")
+    assert detail.endswith("The last error: ValueError: of ?")
+
+
+def test_the_halves_of_a_split_chunk_begin_without_its_error(story):
+    run_id = story.listed(count=2)
+    assert give_up(story, run_id, 1, ["KeyError: 'x'"] * 3) == Split(run_id, (2, 3))
+    assert isinstance(give_up(story, run_id, 2, [None] * 3), Lost)
+    assert ledger.progress(story.engine, run_id).failures == {"worker lost": 1}
+
+
+def test_an_attempt_given_back_leaves_no_error(story):
+    run_id = story.listed(count=1)
+    story.take(run_id, 1)
+    assert ledger.release(story.engine, run_id, 1, "worker", counted=False, error="SystemExit: 0")
+    assert isinstance(give_up(story, run_id, 1, [None] * 3), Lost)
+    assert ledger.progress(story.engine, run_id).failures == {"worker lost": 1}
+
+
 def test_a_chunk_that_cost_three_workers_is_split_in_halves(story, product):
     run_id = story.listed(count=5, chunk_size=5)
     for _ in range(3):

@@ -110,6 +110,13 @@ def test_recording_gives_the_chunks_to_send_and_keeps_what_was_left_out(story, p
     assert kept == LeftOutCount(500, tuple(f"name{index}" for index in range(20)))
 
 
+def test_a_left_out_name_that_postgres_cannot_store_does_not_spoil_the_listing(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    left_out = {"bad name": LeftOutCount(1, ("1P\0\udc80",))}
+    ledger.record_listing(story.engine, run_id, [], left_out)
+    assert ledger.get_run(story.engine, run_id).left_out["bad name"].examples == ("1P??",)
+
+
 def test_recording_twice_changes_nothing_and_gives_what_was_not_sent_yet(story, product):
     run_id = story.listed(count=4, chunk_size=2)
     ledger.mark_sent(story.engine, run_id, [1])
@@ -148,10 +155,24 @@ def test_only_a_product_that_differs_is_written_again(story, product):
     assert changed == [product(2).product_id]
 
 
-def test_a_product_that_breaks_a_rule_refuses_the_whole_listing(story, product):
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"lines": 0}, "product_lines_check"),
+        ({"sol": -1}, "product_sol_check"),
+        ({"sol": 99999999999}, '"99999999999" is out of range'),
+        ({"sequence": "P2\0"}, "invalid byte sequence"),
+        ({"rover": None}, "not-null"),
+    ],
+    ids=str,
+)
+def test_a_product_that_breaks_a_rule_refuses_the_whole_listing_and_is_named(
+    story, product, wrong, why
+):
     run_id = ledger.create_run(story.engine, NEW).run_id
-    with pytest.raises(ListingRefused, match=f"listing of run {run_id} was refused"):
-        ledger.record_listing(story.engine, run_id, [product(1), product(2, lines=0)], {})
+    products = [product(1, label_url="of two\nlines"), product(2, **wrong), product(3)]
+    with pytest.raises(ListingRefused, match=f"because of {product(2).product_id} .*{why}"):
+        ledger.record_listing(story.engine, run_id, products, {})
     assert story.rows("SELECT count(*) FROM product") == [(0,)]
     assert ledger.get_run(story.engine, run_id).state is RunState.LISTING
 
@@ -230,6 +251,18 @@ def test_a_retry_can_be_of_one_reason(story):
     _, names = fail_three_of_four(story)
     retry = ledger.create_retry(story.engine, reason="not found")
     assert list(member_chunks(story, retry.run_id)) == [names[1]]
+
+
+def test_a_retry_leaves_out_versions_that_a_newer_one_supersedes(story, product):
+    old, new, other = product(1, "1"), product(1, "2"), product(2, "1")
+    for listed in ([old, other], [new]):
+        run_id = story.listed_products(listed)
+        gone = [Failed(each.product_id, "not found", "It is gone.") for each in listed]
+        assert publish_chunk(story.engine, run_id, 1, gone)
+    retry = ledger.create_retry(story.engine)
+    assert set(member_chunks(story, retry.run_id)) == {new.product_id, other.product_id}
+    assert story.publish(retry.run_id, 1)
+    assert ledger.reconcile(story.engine, retry.run_id).ok
 
 
 def test_a_retry_of_nothing_is_finished_at_once(story):

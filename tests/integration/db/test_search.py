@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from db import classifiers, search
 from db.errors import QueryRefused, UnknownClassifier, UnknownProduct
 from db.publish import Failed, publish_chunk
-from db.search import Query
+from db.search import Place, Query
 
 CODES = (
     *("rod", "pct", "arh", "ohw", "rtr", "sot", "rab", "rah", "roc", "flr", "cla", "rmi", "bso"),
@@ -60,6 +60,16 @@ def test_a_rover_can_be_chosen(mars, rover):
     assert found(mars, "sky", rover=rover) == [3, 4]
 
 
+@pytest.mark.parametrize("rover", ["Foo", ""])
+def test_an_unknown_rover_is_refused_naming_those_there_are(mars, rover):
+    with pytest.raises(QueryRefused, match=f"rover '{rover}' .*: Opportunity, Spirit"):
+        found(mars, "sky", rover=rover)
+
+
+def test_a_known_rover_without_such_an_image_is_no_error(mars):
+    assert found(mars, "art", rover="spirit") == []
+
+
 def test_sols_are_inclusive_and_may_be_open(mars):
     assert found(mars, "sky", sols=(2, 3)) == [2, 3]
     assert found(mars, "sky", sols=(3, None)) == [3, 4]
@@ -103,7 +113,11 @@ def test_classes_may_be_given_by_name_in_any_case_and_twice(mars):
         (Query(("sky",), limit=0), "1 to 1000"),
         (Query(("sky",), limit=1001), "1 to 1000"),
         (Query(("sky",), min_probability=1.5), "between 0 and 1"),
+        (Query(("sky",), min_probability=float("nan")), "between 0 and 1"),
+        (Query(("sky",), after=Place(1e300, "")), "between 0 and 1"),
         (Query(("sky",), sols=(5, 4)), "earlier first"),
+        (Query(("sky",), sols=(1, 99999999999)), "from 0 to 2147483647; 99999999999 is not"),
+        (Query(("sky",), sols=(-1, None)), "from 0 to 2147483647; -1 is not"),
     ],
 )
 def test_a_query_that_makes_no_sense_says_why(story, query, message):

@@ -31,7 +31,7 @@ END_GROUP = THUMBNAIL_REQUEST_PARMS
 OBJECT = IMAGE
  LINES = {lines}
  LINE_SAMPLES = {line_samples}
- SAMPLE_TYPE = MSB_INTEGER
+ SAMPLE_TYPE = {sample_type}
  SAMPLE_BITS = {sample_bits}
  BANDS = {bands}
  CHECKSUM = {checksum}
@@ -98,9 +98,9 @@ PDS4_LABEL = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def _pds3_product(pixels: np.ndarray, **changes: object) -> bytes:
-    """A PDS3 file: attached label, VICAR header, pixels; changes bend the label."""
-    data = pixels.astype(">i2").tobytes()
+def _pds3_product(pixels: np.ndarray, dtype: str = ">i2", **changes: object) -> bytes:
+    """A PDS3 file: attached label, VICAR header, pixels of a type; changes bend the label."""
+    data = pixels.astype(dtype).tobytes()
     data += bytes(-len(data) % RECORD_BYTES)
     values: dict[str, object] = {
         "record_bytes": RECORD_BYTES,
@@ -112,9 +112,10 @@ def _pds3_product(pixels: np.ndarray, **changes: object) -> bytes:
         "start_time": "2004-01-25T07:18:28.500",
         "lines": pixels.shape[0],
         "line_samples": pixels.shape[1],
-        "sample_bits": 16,
+        "sample_type": "MSB_INTEGER",
+        "sample_bits": np.dtype(dtype).itemsize * 8,
         "bands": 1,
-        "checksum": f"{int(pixels.sum(dtype=np.int64)):.6g}",
+        "checksum": f"{pixels.sum(dtype=np.float64):.6g}",
     }
     label = PDS3_LABEL.format(**(values | changes)).replace("\n", "\r\n").encode()
     header = b"LBLSIZE=128 FORMAT='HALF' TYPE='IMAGE'"

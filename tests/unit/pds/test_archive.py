@@ -22,6 +22,15 @@ def test_a_mirror_may_be_a_folder(tmp_path):
     assert resolve("spirit", str(tmp_path)).url == f"{tmp_path.as_uri()}/mer2po_0xxx/"
 
 
+@pytest.mark.parametrize(
+    ("mirror", "complaint"),
+    [("~nosuchuser/x", "home directory"), ("a" * 5000, "too long"), ("a\0b", "holds a NUL")],
+)
+def test_what_is_no_path_is_no_mirror(mirror, complaint):
+    with pytest.raises(BadArchiveError, match=complaint):
+        resolve("opportunity", mirror)
+
+
 def test_a_mirror_of_what_has_no_name_is_refused():
     with pytest.raises(BadArchiveError, match="give the mirror itself"):
         resolve("https://example.org/vol/", "https://mirror.example/")
@@ -67,6 +76,13 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
         ("ftp://example.org/", "scheme 'ftp'"),
         ("file:///does/not/exist", "does not exist"),
         ("http://[", "is no URL"),
+        ("~nosuchuser/x", "home directory"),
+        ("a" * 5000, "File name too long"),
+        ("file:///" + "a" * 5000, "File name too long"),
+        ("a\0b", "holds a NUL"),
+        ("https://example.org/\0/", "holds a NUL"),
+        ("file:///a%00b", "does not exist"),
+        ("\ud800", "cannot be looked up"),
         ("", "known archives"),
     ],
 )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pds.label import text_or_none, time_or_none, whole_or_none
+from pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "UNK", "N/A", "NULL", "unk"])
@@ -26,3 +26,28 @@ def test_what_is_no_time_is_none(text):
 
 def test_a_whole_number_may_be_padded_text():
     assert (whole_or_none("1024  "), whole_or_none(7), whole_or_none("1.5")) == (1024, 7, None)
+
+
+@pytest.mark.parametrize("text", ["13:56:50\0\0", "13:\x1b56:50\r\n", "\ud80013:56:50"])
+def test_a_text_has_no_characters_that_cannot_be_printed(text):
+    assert text_or_none(text) == "13:56:50"
+
+
+def test_a_number_or_time_with_a_control_character_in_it_is_none():
+    assert whole_or_none("1\x002") is None
+    assert time_or_none("2004-01-25\0") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "counter"),
+    [
+        ("0", 0),
+        (2**31 - 1, 2**31 - 1),
+        (2**31, None),
+        (-1, None),
+        ("9" * 5000, None),
+        ("UNK", None),
+    ],
+)
+def test_a_counter_is_whole_and_fits_into_31_bits(value, counter):
+    assert counter_or_none(value) == counter

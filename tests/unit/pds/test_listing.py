@@ -1,5 +1,6 @@
 """Listing: which rows become products, and why the others are left out."""
 
+import tracemalloc
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +97,31 @@ def test_an_unwanted_row_is_left_out_with_its_reason(volume, index_row, changes,
     _, left_out, rows = listed(volume([index_row(), index_row(WANTED[:-1] + "2", **changes)]))
     assert [each for _, each in left_out] == [reason]
     assert rows == 2
+
+
+def test_odd_facts_of_a_row_are_none(volume, index_row):
+    row = index_row(name="1p538317657edn____p2313l2m1.img", sol=-1, local_solar_time="15:32\0")
+    row = row.replace(b"\t0 \t0 \t", b"\t2147483648 \t-7 \t")
+    [product], _, _ = listed(volume([row]))
+    assert (product.sol, product.site, product.drive) == (None, None, None)
+    assert product.local_solar_time == "15:32"
+
+
+def test_memory_does_not_grow_with_rows_that_are_left_out(volume, index_row):
+    folder = volume([index_row(WANTED.replace("l2", "r2"))] * 20_000)
+
+    def trace_from_row_2000(rows):
+        if rows == 2_000:
+            tracemalloc.start()
+
+    try:
+        with Fetcher() as fetcher:
+            list(list_products([resolve(str(folder))], Selection(), fetcher,
+                               lambda left_out: None, trace_from_row_2000))  # fmt: skip
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0 < peak < 18_000 * 10  # bytes, fewer than any object of each row would take
 
 
 def test_every_row_ends_in_one_product_or_one_reason(volume, index_row):
@@ -206,17 +232,50 @@ def test_a_pds4_inventory_is_listed_with_sizes_from_its_labels(collection):
     assert [reason for _, reason in left_out] == [
         LeftOutReason.NOT_HIGH_RESOLUTION,
         LeftOutReason.NOT_LEFT_EYE,
-        LeftOutReason.UNREADABLE_LABEL,
+        LeftOutReason.LABEL_NOT_FOUND,
         LeftOutReason.SECONDARY_MEMBER,
         LeftOutReason.UNREADABLE_NAME,
     ]
     assert rows == 6
 
 
-def test_what_is_no_inventory_is_a_bad_index(tmp_path):
-    (tmp_path / "collection.csv").write_text("name,value\n")
-    with pytest.raises(BadIndexError, match="row 1 is not P or S"):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name,value\n", "row 1 is not P or S"),
+        (f"P,urn:{'x' * 131_073}\n", "field larger than field limit"),
+        ("", "it has no row"),
+        ("\r\n\r\n", "it has no row"),
+    ],
+)
+def test_what_is_no_inventory_is_a_bad_index(tmp_path, text, complaint):
+    (tmp_path / "collection.csv").write_text(text)
+    with pytest.raises(BadIndexError, match=complaint):
         listed(tmp_path)
+
+
+def test_an_inventory_none_of_whose_labels_exists_is_a_bad_index_naming_one(collection):
+    for label in collection.glob("*.xml"):
+        label.unlink()
+    with pytest.raises(
+        BadIndexError, match=r"2p129641992rad0361p2600l2c1\.xml does not exist.*`label`"
+    ):
+        listed(collection, products="rdr")
+
+
+@pytest.mark.parametrize("label", [b"<html>", None], ids=["unreadable", "thumbnail"])
+def test_one_label_that_exists_is_enough_for_an_inventory(collection, label):
+    if label:
+        (collection / "2p129641990rad0361p2600l2c1.xml").write_bytes(label)
+    (collection / "2p129641989rad0361p2600l2c1.xml").unlink()
+    products, left_out, _ = listed(collection, products="rdr")
+    assert not products
+    assert [reason for _, reason in left_out].count(LeftOutReason.LABEL_NOT_FOUND) == 2
+
+
+def test_an_inventory_of_unwanted_members_is_listed_without_any_label(collection):
+    products, left_out, rows = listed(collection, products="edr")
+    assert (products, len(left_out), rows) == ([], 6, 6)
 
 
 def test_a_folder_is_listed_by_names_and_labels(tmp_path, pds3_product, pds4_label):
