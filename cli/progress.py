@@ -61,7 +61,7 @@ def describe(now: ledger.Progress) -> str:
     done = now.listed - now.waiting
     return (
         f"Run {run.run_id} is {run.state}: {done:,} of {now.listed:,} products done "
-        f"({now.classified:,} classified, {now.failed:,} failed, {now.already:,} done before)"
+        f"({now.classified:,} classified, {now.failed:,} failed, {now.already:,} done by other runs)"
     )
 
 

@@ -123,7 +123,7 @@ def list_them(as_json: AsJson = False) -> None:
         print_json([as_dict(each) for each in found])
         return
     print_table(
-        ("run", "kind", "state", "listed", "before", "done", "failed", "waiting", "started", "of"),
+        ("run", "kind", "state", "listed", "others", "done", "failed", "waiting", "started", "of"),
         [_row(each) for each in found],
     )
 

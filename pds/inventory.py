@@ -58,22 +58,26 @@ def _members(
 
 
 def _rows(archive: Archive, fetcher: Fetcher) -> Iterator[list[str]]:
-    """The inventory's rows, at least one, each checked to be (status, LIDVID)."""
+    """The inventory's rows, at least one, each (status, LIDVID)."""
     number = 0
     with fetcher.open(archive.url) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
         try:
             for number, row in enumerate(filter(None, csv.reader(text)), start=1):
-                if len(row) != 2 or row[0].strip() not in ("P", "S") or ":" not in row[1]:
-                    raise BadIndexError(
-                        f"{archive.url} is no collection inventory: row {number} is not P or S "
-                        "and an identifier"
-                    )
+                _check_row(row, number, archive.url)
                 yield row
         except csv.Error as error:
             raise BadIndexError(f"{archive.url} is no collection inventory: {error}") from error
     if not number:
         raise BadIndexError(f"{archive.url} is no collection inventory: it has no row")
+
+
+def _check_row(row: list[str], number: int, url: str) -> None:
+    """Refuse what is not a member status and an identifier."""
+    if len(row) != 2 or row[0].strip() not in ("P", "S") or ":" not in row[1]:
+        raise BadIndexError(
+            f"{url} is no collection inventory: row {number} is not P or S and an identifier"
+        )
 
 
 def _read_member(

@@ -129,7 +129,8 @@ def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> n
         label_path.write_bytes(label_data)
         Path(folder, file_name).write_bytes(data)
         try:
-            with READING, _kept_exception_hook():
+            # A label's scaling factor may take pixels beyond what their type holds.
+            with READING, _kept_exception_hook(), np.errstate(over="ignore", invalid="ignore"):
                 structures = pds4_tools.read(str(label_path), lazy_load=True)
                 images = [structure for structure in structures if structure.type in IMAGES]
                 return np.array(images[0].data)

@@ -65,10 +65,10 @@ class Pipeline:
             case Chunk():
                 self._publish(taken, taker)
             case Split(numbers=numbers):
-                log.warning("chunk %d of run %d kills workers; split in two", number, run_id)
+                log.warning("chunk %d of run %d was begun too often; split in two", number, run_id)
                 return numbers
             case Lost(product_id=product_id):
-                log.error("product %s killed its worker each time; it has failed", product_id)
+                log.error("product %s is given up; its outcome says why", product_id)
         return ()
 
     def _publish(self, chunk: Chunk, taker: str) -> None:

@@ -104,6 +104,16 @@ def test_a_pds4_image_of_special_constants_alone_is_undecodable(pds4_label):
         decode(pixels.tobytes(), "x.img", pds4_label(pixels, "IEEE754MSBSingle"))
 
 
+@pytest.mark.parametrize("factor", ["1e308", "nan"])
+def test_pds4_pixels_that_are_scaled_beyond_all_reals_are_undecodable(pds4_label, factor):
+    pixels = np.array([[7, 8]], ">i2")
+    label = pds4_label(pixels, "SignedMSB2").replace(
+        b"</data_type>", f"</data_type><scaling_factor>{factor}</scaling_factor>".encode()
+    )
+    with pytest.raises(DecodeError, match="no pixel with a finite value"):
+        decode(pixels.tobytes(), "x.img", label)
+
+
 FUZZ = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
