@@ -1,5 +1,7 @@
 """What commands need around them: the ledger, and the embedded servers where none are set."""
 
+from typing import TYPE_CHECKING
+
 import sqlalchemy as sa
 
 from cli.output import note
@@ -7,26 +9,50 @@ from db.engine import connect
 from db.migrate import check_current, upgrade
 from worker.settings import settings
 
+if TYPE_CHECKING:
+    from demo.services import EmbeddedPostgres, EmbeddedRedis
+
 
 def start_embedded() -> None:
     """Start those embedded servers that no setting replaces and that do not run yet."""
     from demo.services import embedded
 
     for service in embedded(settings()):
-        if not service.status().running:
-            note(f"Starting embedded {service.status().name} in {service.data} ...")
-            service.start()
+        _start(service)
 
 
 def ledger() -> sa.Engine:
     """An engine for the ledger, its tables up to date.
 
-    The embedded database is brought up to date here; one of the user's own is only checked.
+    The embedded database is started and brought up to date; one of the user's own is only checked.
     """
-    start_embedded()
-    engine = connect(settings().database)
-    if settings().database_url is None:
+    config = settings()
+    if config.database_url is None:
+        from demo.services import EmbeddedPostgres
+
+        _start(EmbeddedPostgres(config.data_dir))
+        engine = connect(config.database)
         upgrade(engine)
     else:
+        engine = connect(config.database)
         check_current(engine)
     return engine
+
+
+def ledger_and_broker() -> sa.Engine:
+    """An engine for the ledger; the broker answers too.
+
+    Raises `BrokerError` when it does not.
+    """
+    engine = ledger()
+    start_embedded()
+    from worker.messages import check_broker
+
+    check_broker()
+    return engine
+
+
+def _start(service: "EmbeddedPostgres | EmbeddedRedis") -> None:
+    if not service.status().running:
+        note(f"Starting embedded {service.status().name} in {service.data} ...")
+        service.start()

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from cli.output import note
+
 
 def demo(
     serve: Annotated[
@@ -22,7 +24,8 @@ def demo(
     """
     from demo.tour import serve_sample_archive, tour
 
-    if serve:
-        serve_sample_archive()
-    else:
-        tour()
+    try:
+        serve_sample_archive() if serve else tour()
+    except KeyboardInterrupt:
+        note("Stopped; `mernet demo` goes on from here.")
+        raise

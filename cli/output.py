@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+WIDE = 1000
+"""Wider than any table, so that rich neither wraps nor cuts one."""
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -26,15 +29,18 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their headers; numbers to the right, nothing cut when piped to a file."""
+    """Print rows under their headers, numbers to the right.
+
+    A line longer than the terminal is left to it to wrap, so that names and URLs stay whole.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
     for position, header in enumerate(headers):
         numeric = all(isinstance(row[position], int | float | None) for row in rows)
-        table.add_column(header, justify="right" if numeric and rows else "left", overflow="fold")
+        table.add_column(header, justify="right" if numeric and rows else "left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console = out if out.is_terminal else Console(width=240, highlight=False)
-    console.print(table)
+    wide = Console(width=WIDE, highlight=False, force_terminal=out.is_terminal)
+    wide.print(table, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

@@ -35,7 +35,9 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}"),
         TimeElapsedColumn(),
+        TextColumn("gone,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         console=err,
         disable=not err.is_terminal,
     ) as bar:
@@ -61,7 +63,8 @@ def describe(now: ledger.Progress) -> str:
     done = now.listed - now.waiting
     return (
         f"Run {run.run_id} is {run.state}: {done:,} of {now.listed:,} products done "
-        f"({now.classified:,} classified, {now.failed:,} failed, {now.already:,} done by other runs)"
+        f"({now.classified:,} classified, {now.failed:,} failed, "
+        f"{now.already:,} done by other runs, {now.already_failed:,} of them failed)"
     )
 
 
@@ -70,10 +73,11 @@ def _draw(bar: Progress, task: TaskID, now: ledger.Progress) -> None:
     if run.state is ledger.RunState.LISTING:
         bar.update(task, description=f"Run {run.run_id}: listing", completed=run.rows_read)
         return
+    done = now.classified + now.failed
     bar.update(
         task,
-        description=f"Run {run.run_id}: classifying",
-        completed=now.classified + now.failed,
+        description=f"Run {run.run_id}: {'classifying' if done else 'loading the classifier'}",
+        completed=done,
         total=now.listed - now.already,
         failed=f"{now.failed} failed" if now.failed else "",
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import ledger
+from cli.context import ledger, ledger_and_broker
 from cli.output import AsJson, note, print_json, print_table
+from demo.places import DEMO_CLASSIFIER
 from worker.settings import settings
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def full(
     from worker.messages import send_listing
 
     archives = [_anywhere(name, mirror) for name in archive or ("opportunity", "spirit")]
-    engine = ledger()
+    engine = ledger_and_broker()
     run = create_run(
         engine,
         NewRun(
@@ -95,9 +96,12 @@ def retry(
     from db.ledger import create_retry, unsent
     from worker.messages import send_chunks
 
-    engine = ledger()
+    engine = ledger_and_broker()
     run = create_retry(engine, settings().chunk_size, reason)
     send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+    if not run.state.is_open:
+        what = f"for the reason {reason!r}" if reason else "at all"
+        note(f"Nothing failed {what}; `mernet status` shows what did and why.")
     _report(engine, run, follow, as_json)
 
 
@@ -158,6 +162,8 @@ def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> Non
 
     name = classifiers.get(engine, run.classifier).name
     note(f"Run {run.run_id} is queued, with the classifier {name}.")
+    if name == DEMO_CLASSIFIER:
+        note("It knows drawn scenes only: what it says of Mars means nothing.")
     if follow:
         try:
             with Crew(hire=True) as crew:

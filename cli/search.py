@@ -2,12 +2,15 @@
 
 import csv
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.context import ledger
 from cli.output import AsJson, note, print_json, print_table
+
+SHOWN = 20
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -31,7 +34,10 @@ def search(
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="Lowest probability of each class asked for.")
     ] = 0.0,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Images on a page.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Most images; by default {SHOWN} in a table, else all."),
+    ] = None,
     after: Annotated[
         str | None, typer.Option(help="Continue behind a page: what it gave as its end.")
     ] = None,
@@ -42,12 +48,12 @@ def search(
 
     For example: mernet search rtr --without sky --rover Spirit --sol 100:200
     """
-    engine = ledger()
     if not classes:
-        _print_counts(engine, as_csv, as_json)
+        if without or rover or sol or min_probability or after:
+            raise typer.BadParameter("Name a class to search for, such as sky.")
+        _print_counts(ledger(), as_csv, as_json)
         return
     from db.search import Query
-    from db.search import search as find
 
     query = Query(
         classes=tuple(classes),
@@ -55,20 +61,21 @@ def search(
         rover=rover,
         sols=_sols(sol),
         min_probability=min_probability,
-        limit=limit,
         after=_place(after),
     )
-    _print_page(find(engine, query), query, as_csv, as_json)
+    wanted = limit or (None if as_csv or as_json else SHOWN)
+    _print_page(_pages(ledger(), query, wanted), query, as_csv, as_json)
 
 
 def show(
-    product: Annotated[str, typer.Argument(help="A product's 27-character name.")],
+    product: Annotated[str, typer.Argument(help="A product's 27-character name, or its file's.")],
     as_json: AsJson = False,
 ) -> None:
     """Show all 25 probabilities of one product, and which of them are published."""
     from db.search import scores_of
+    from pds.product import ProductName
 
-    scores = scores_of(ledger(), product)
+    scores = scores_of(ledger(), str(ProductName.parse(product)))
     if as_json:
         print_json({score.code: score.probability for score in scores})
         return
@@ -76,6 +83,21 @@ def show(
         ("class", "name", "probability", "published"),
         [(s.code, s.name, s.probability, "yes" if s.published else "") for s in scores],
     )
+
+
+def _pages(engine: "sa.Engine", query: "Query", wanted: int | None) -> "Page":
+    """The first `wanted` images, or all, as one page."""
+    from db.search import LARGEST_PAGE, Page
+    from db.search import search as find
+
+    hits: list[Hit] = []
+    while True:
+        size = LARGEST_PAGE if wanted is None else min(wanted - len(hits), LARGEST_PAGE)
+        page = find(engine, replace(query, limit=size))
+        hits += page.hits
+        if page.next is None or len(hits) == wanted:
+            return Page(tuple(hits), page.next)
+        query = replace(query, after=page.next)
 
 
 def _print_counts(engine: "sa.Engine", as_csv: bool, as_json: bool) -> None:

@@ -90,6 +90,7 @@ def print_progress(now: "Progress") -> None:
     if now.failures:
         out.print()
         print_table(("failed", "products"), list(now.failures.items()))
+    if now.failed or now.already_failed:
         note("`mernet run retry` tries the failed ones again.")
 
 

@@ -1,11 +1,12 @@
 """`mernet worker`: a Celery worker for runs."""
 
+import warnings
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from cli.context import ledger
+from cli.context import ledger_and_broker
 
 DEFAULT_PROCESSES = 2
 """One process fetches while another computes (design: two children a GPU)."""
@@ -44,11 +45,13 @@ def worker(
     ] = False,
 ) -> None:
     """Work on runs until Ctrl-C; then finish the chunks at hand and end."""
-    ledger().dispose()  # the database is there and up to date before the first message is taken
+    ledger_and_broker().dispose()  # both are there before the first message is taken
     from celery import platforms
 
     from worker.app import SWEEP, app
 
+    # Celery warns root of pickle, which is never accepted here.
+    warnings.simplefilter("ignore", platforms.SecurityWarning)
     if end_with_parent:
         platforms.set_pdeathsig("SIGTERM")
     app.conf.worker_concurrency = processes

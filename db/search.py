@@ -184,7 +184,11 @@ def search(connection: sa.Connection, query: Query) -> Page:
 
 @transaction
 def class_counts(connection: sa.Connection) -> list[ClassCount]:
-    """For each of the 25 classes, in chain order, how many images show it."""
+    """For each of the 25 classes, in chain order, how many images show it.
+
+    Raises `UnknownClassifier` when no classifier is current.
+    """
+    classifiers.current_in(connection)
     return [ClassCount(*row) for row in connection.execute(CLASS_COUNTS)]
 
 

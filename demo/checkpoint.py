@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from demo.archive import FORMAT_VERSION
 from demo.frames import rendering_of
+from demo.places import DEMO_CLASSIFIER
 from demo.scenes import Scene, sample_scenes
 from model.backbone import Backbone, build, extract_features, restore
 from model.chain import ChainSettings
@@ -26,7 +27,6 @@ from model.classes import CODES
 from model.errors import CheckpointError
 from model.training.fit import fit_chain, fit_platt
 
-NAME = "demo-drawn-scenes"
 BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
 FITTED, CALIBRATED = 600, 250
 DRAWN_SIZE = 256
@@ -54,7 +54,7 @@ def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None)
     chain = fit_chain(features[:FITTED], labels[:FITTED], l2=WEIGHT_DECAY)
     marginals = chain.marginals(features[FITTED:], ChainSettings())
     header = Header(
-        name=NAME,
+        name=DEMO_CLASSIFIER,
         backbone=BACKBONE,
         input_size=INPUT_SIZE,
         calibration=fit_platt(marginals, labels[FITTED:]),

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from worker.settings import Settings
 
+DEMO_CLASSIFIER = "demo-drawn-scenes"
+"""Name of the classifier that the demo makes."""
+
 
 def sample_archive(config: Settings) -> Path:
     """The folder of the sample archive."""

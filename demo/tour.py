@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from demo.archive import write_archive
-from demo.checkpoint import NAME, make_checkpoint
+from demo.checkpoint import make_checkpoint
 from demo.errors import DemoError
 from demo.judge import judge
-from demo.places import demo_checkpoint, sample_archive
+from demo.places import DEMO_CLASSIFIER, demo_checkpoint, sample_archive
 from demo.server import serve
 from worker.settings import Settings, settings
 
@@ -42,6 +42,7 @@ def tour() -> None:
         _run(url)
     _search()
     _title("7. Judged by the truth")
+    _say("The images of the two volumes only, not those of the PDS4 bundle:")
     judge(console, config.database, sample_archive(config) / "truth.csv")
     _title(f"Done in {time.monotonic() - began:.0f} seconds")
     _where_next(sample_archive(config))
@@ -105,7 +106,9 @@ def _refuse_real_tables(config: Settings) -> None:
             "unset MERNET_DATABASE_URL for it."
         )
     known = json.loads(_output("classifier", "list", "--json"))
-    current = [each["name"] for each in known if each["current"] and each["name"] != NAME]
+    current = [
+        each["name"] for each in known if each["current"] and each["name"] != DEMO_CLASSIFIER
+    ]
     if current:
         raise DemoError(
             f"The embedded database is in use with the classifier {current[0]}; run the demo in "
@@ -185,6 +188,7 @@ def _where_next(archive: Path) -> None:
     _say(
         "The embedded Postgres and Redis keep running; `mernet services stop` stops them.\n"
         "Look further:\n"
+        "  mernet demo --serve    serve the sample archive again, for the URLs above and retries\n"
         "  mernet search sky --without div --rover Spirit    images by class\n"
         "  mernet status                                     what was left out, what failed\n"
         "  mernet run full --archive DIR --products any --follow    images of your own\n"

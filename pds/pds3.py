@@ -106,7 +106,7 @@ def _check_label_text(head: bytes, name: str) -> None:
     """What has to hold before GDAL may see the file."""
     if not LABEL_START.match(head):
         raise DecodeError(
-            f"{name} does not begin with a PDS3 label; the server may have sent a web page instead"
+            f"{name} does not begin with a PDS3 label; it is another kind of file, or a web page"
         )
     end = LABEL_END.search(head)
     if end is None:

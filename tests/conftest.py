@@ -41,7 +41,8 @@ def postgres_server() -> Iterator[str]:
     # The paths of pytest's own folders are too long for Unix sockets.
     with tempfile.TemporaryDirectory(prefix="mernet-", ignore_cleanup_errors=True) as folder:
         server = EmbeddedPostgres(Path(folder))
-        yield server.start()
+        url = sa.make_url(server.start()).set(drivername="postgresql+psycopg2")
+        yield url.render_as_string(hide_password=False)
         server.stop()
 
 

@@ -52,6 +52,15 @@ def send_again(engine: sa.Engine, lease_seconds: float) -> None:
                 send_chunks(engine, run_id, numbers)
 
 
+def check_broker() -> None:
+    """Raise `BrokerError` unless the broker answers at once."""
+    with app.connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_SECONDS)
+        except OperationalError as error:
+            raise _no_answer(error) from error
+
+
 def workers_answer() -> bool:
     """Whether any worker answers within a second. Raises `BrokerError`."""
     try:

@@ -1,5 +1,8 @@
 """Settings of the service, read from the environment (`MERNET_...`) and checked."""
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import SettingsError
 
+PREFIX = "MERNET_"
+FOR_TESTS = "MERNET_REAL_FILES"
+"""Read by the tests alone: where the real archive files lie."""
+
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
@@ -18,11 +25,11 @@ PositiveSeconds = Annotated[float, Field(gt=0)]
 class Settings(BaseSettings):
     """Every setting, its default and unit; the variable is `MERNET_` and the name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="MERNET_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     database_url: str | None = Field(
         None,
-        description="Postgres, as postgresql+psycopg2://user:password@host/name; "
+        description="Postgres, as postgresql://user:password@host/name; "
         "without it, an embedded server in data_dir.",
     )
     broker_url: str | None = Field(
@@ -124,7 +131,7 @@ class Settings(BaseSettings):
 
 def embedded_database_url(data_dir: Path) -> str:
     """URL of the embedded Postgres in `data_dir`: its Unix socket lies in its data folder."""
-    return f"postgresql+psycopg2://postgres@/mernet?host={quote(str(data_dir / 'postgres'))}"
+    return f"postgresql://postgres@/mernet?host={quote(str(data_dir / 'postgres'))}"
 
 
 def embedded_broker_url(data_dir: Path) -> str:
@@ -138,12 +145,22 @@ def _with_scheme(url: str | None, schemes: tuple[str, ...]) -> str | None:
     return url
 
 
+def _refuse_unknown(names: Iterable[str]) -> None:
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    for name in names:
+        if name not in known | {FOR_TESTS}:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "worker/settings.py lists them."
+            raise SettingsError(f"There is no setting {name}; {hint}")
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process, read once.
 
     Raises `SettingsError` naming each variable that cannot be used and why.
     """
+    _refuse_unknown(name for name in os.environ if name.startswith(PREFIX))
     try:
         return Settings()
     except ValidationError as error:

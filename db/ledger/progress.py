@@ -12,6 +12,9 @@ COUNTS = sa.text("""
 SELECT
     count(*) AS listed,
     count(*) FILTER (WHERE chunk.number IS NULL) AS already,
+    count(*) FILTER (
+        WHERE chunk.number IS NULL AND outcome.state = 'failed'
+    ) AS already_failed,
     count(*) FILTER (WHERE chunk.state = 'done' AND outcome.state = 'classified') AS classified,
     count(*) FILTER (WHERE chunk.state = 'done' AND outcome.state = 'failed') AS failed,
     count(*) FILTER (WHERE chunk.state IN ('ready', 'taken')) AS waiting
@@ -41,13 +44,15 @@ CHUNKS = sa.text("SELECT state, count(*) FROM chunk WHERE run_id = :run_id GROUP
 class Progress:
     """Counts of a run's products: listed = already + classified + failed + waiting.
 
-    `already` have an outcome that another run came to first; `failures` counts this run's by
-    reason, most frequent first; `chunks` counts chunks by state (ready, taken, done, split).
+    `already` have an outcome that another run came to first, `already_failed` of them a failed
+    one; `failures` counts this run's by reason, most frequent first; `chunks` counts chunks by
+    state (ready, taken, done, split).
     """
 
     run: Run
     listed: int
     already: int
+    already_failed: int
     classified: int
     failed: int
     waiting: int

@@ -107,12 +107,12 @@ def test_of_two_followed_runs_the_second_goes_on_when_the_first_takes_its_worker
 def test_servers_that_vanish_in_mid_run_and_come_back_cost_nothing(make_service, gated_archive):
     service = make_service(**QUICK)
     queue_run(service, gated_archive.url)
-    with service.worker("--processes", "1"):
+    with service.worker("--processes", "1") as worker:
         assert gated_archive.caller_waits.wait(120), service.log()
-        broker = redis.Redis(unix_socket_path=str(service.folder / "redis" / "redis.sock"))
-        psutil.Process(broker.info("server")["process_id"]).kill()
         service.succeed("services", "stop")
         shutil.rmtree(service.folder / "redis")
+        service.wait_for("a try to reconnect", lambda: "Cannot connect to redis" in service.log())
+        assert worker.poll() is None
         service.succeed("services", "start")
         gated_archive.is_open.set()
         service.wait_for("the end of the run", lambda: finished(service))

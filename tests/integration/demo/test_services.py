@@ -7,6 +7,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from db.engine import connect
 from demo.errors import ServiceError
 from demo.services import EmbeddedPostgres, EmbeddedRedis, embedded
 from worker.settings import Settings
@@ -28,14 +29,14 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 def test_postgres_keeps_its_data_over_a_stop(postgres: EmbeddedPostgres) -> None:
     assert not postgres.status().running
-    engine = sa.create_engine(postgres.start())
+    engine = connect(postgres.start())
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE kept AS SELECT 42 AS value"))
     engine.dispose()
     assert postgres.status().running
     postgres.stop()
     assert not postgres.status().running
-    with sa.create_engine(postgres.start()).connect() as connection:
+    with connect(postgres.start()).connect() as connection:
         assert connection.scalar(sa.text("SELECT value FROM kept")) == 42
 
 

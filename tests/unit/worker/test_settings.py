@@ -18,7 +18,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_settings_the_embedded_servers_of_the_data_folder_are_used(tmp_path: Path) -> None:
     config = Settings(data_dir=tmp_path)
-    assert config.database == f"postgresql+psycopg2://postgres@/mernet?host={tmp_path}/postgres"
+    assert config.database == f"postgresql://postgres@/mernet?host={tmp_path}/postgres"
     assert config.broker == f"redis+socket://{tmp_path}/redis/redis.sock"
 
 
@@ -47,6 +47,17 @@ def test_a_setting_that_cannot_be_used_is_named(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=variable):
         settings.__wrapped__()
+
+
+def test_a_misspelt_setting_is_named_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERNET_CHUNKSIZE", "5")
+    with pytest.raises(SettingsError, match=r"MERNET_CHUNKSIZE.*did you mean MERNET_CHUNK_SIZE"):
+        settings.__wrapped__()
+
+
+def test_an_empty_setting_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERNET_DATA_DIR", "")
+    assert Settings().data_dir != Path.cwd()
 
 
 def test_the_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
