@@ -57,13 +57,16 @@ def test_a_run_classifies_every_eligible_product_and_publishes_what_the_scores_i
 
     # What is there can be searched for.
     code = max(CODES, key=[code for _, code in published].count)
-    hits = service.json("search", code, "--limit", "1000")
+    hits = service.json("search", code)
     assert {hit["product"] for hit in hits} == {p for p, c in published if c == code}
     counts = {row["class"]: row["images"] for row in service.json("search")}
     assert counts[code] == len(hits)
     shown = service.json("show", hits[0]["product"])
     assert list(shown) == list(CODES)
     assert shown[code] == pytest.approx(hits[0][code])
+
+    exported = service.succeed("search", code, "--csv").splitlines()
+    assert len(exported) == 1 + len(hits)
 
     # The failed ones can be tried again, and only those.
     retried = service.json("run", "retry", "--reason", "not found", "--follow")
