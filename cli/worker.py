@@ -1,5 +1,8 @@
 """`mernet worker`: a Celery worker for runs."""
 
+import os
+import sys
+import time
 import warnings
 from enum import StrEnum
 from typing import Annotated
@@ -7,9 +10,12 @@ from typing import Annotated
 import typer
 
 from cli.context import ledger_and_broker
+from cli.output import note
 
 DEFAULT_PROCESSES = 2
 """One process fetches while another computes (design: two children a GPU)."""
+
+RESTART_SECONDS = 5
 
 
 class Queue(StrEnum):
@@ -47,6 +53,7 @@ def worker(
     """Work on runs until Ctrl-C; then finish the chunks at hand and end."""
     ledger_and_broker().dispose()  # both are there before the first message is taken
     from celery import platforms
+    from celery.signals import worker_shutdown
 
     from worker.app import SWEEP, app
 
@@ -61,4 +68,20 @@ def worker(
     if sweep:
         # The timetable is kept in memory: a sweep too many is harmless.
         arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
+    codes: list[int | None] = []
+    worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode), weak=False)
     app.worker_main(arguments)
+    if platforms.EX_FAILURE in codes:
+        _start_again()
+
+
+def _start_again() -> None:
+    """Replace this process by a fresh one of the same command.
+
+    Nobody asked Celery to end, but it failed. Seen with kombu 5.7 when Redis goes away and comes
+    back: to acknowledge a message over the closed connection is an AttributeError, which ends a
+    worker. The process keeps its number, so whoever watches over it sees no end.
+    """
+    note(f"The worker ended unasked; it starts again in {RESTART_SECONDS} seconds.")
+    time.sleep(RESTART_SECONDS)
+    os.execv(sys.executable, [sys.executable, "-m", "cli.main", *sys.argv[1:]])

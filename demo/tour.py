@@ -149,9 +149,9 @@ def _mernet(*arguments: str) -> None:
 
 def _output(*arguments: str) -> str:
     """What a `mernet` command prints."""
-    ran = subprocess.run(_command(arguments), stdout=subprocess.PIPE, text=True)
+    ran = subprocess.run(_command(arguments), capture_output=True, text=True)
     if ran.returncode != 0:
-        raise DemoError(f"`mernet {' '.join(arguments)}` failed; what it said stands above.")
+        raise DemoError(f"`mernet {' '.join(arguments)}` failed: {ran.stderr.strip()}")
     return ran.stdout
 
 

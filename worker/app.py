@@ -6,7 +6,6 @@ again by the sweep over the ledger.
 
 from celery import Celery, platforms
 from celery.signals import beat_embedded_init
-from kombu.transport.redis import Channel
 
 from worker.settings import Settings, settings
 
@@ -58,11 +57,6 @@ def make_app(config: Settings) -> Celery:
         },
     )
     return app
-
-
-# When Redis goes away, kombu tries to give back what is unacknowledged over the closed connection,
-# and the worker ends with an AttributeError (seen with kombu 5.7). The ledger gives it back anyway.
-Channel.do_restore = False
 
 
 @beat_embedded_init.connect
