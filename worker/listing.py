@@ -19,9 +19,6 @@ from pds.selection import LeftOut, Selection
 from worker.errors import Abandoned
 from worker.heartbeat import Heartbeat
 
-EXAMPLES = 20
-"""How many names a run keeps for each reason that products were left out."""
-
 LISTING_ATTEMPTS = 3
 """How many workers may die over one listing before the run has failed."""
 
@@ -37,7 +34,7 @@ class Tally:
     def leave_out(self, left_out: LeftOut) -> None:
         """Count a product that is left out, and keep its name while there are few."""
         self.counts[left_out.reason] += 1
-        if len(self.examples[left_out.reason]) < EXAMPLES:
+        if len(self.examples[left_out.reason]) < ledger.EXAMPLES_KEPT:
             self.examples[left_out.reason].append(left_out.name)
 
     def left_out(self) -> dict[str, ledger.LeftOutCount]:

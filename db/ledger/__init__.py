@@ -9,6 +9,7 @@ from db.ledger.listing import record_listing, report_rows, take_listing
 from db.ledger.progress import Progress, progress
 from db.ledger.reconcile import Reconciliation, reconcile
 from db.ledger.runs import (
+    EXAMPLES_KEPT,
     LeftOutCount,
     NewRun,
     Run,
@@ -25,6 +26,7 @@ from db.ledger.sweep import exclusive, mark_listing_sent, mark_sent, stale, unse
 from db.rows import ProductRow
 
 __all__ = [
+    "EXAMPLES_KEPT",
     "Chunk",
     "LeftOutCount",
     "Lost",

@@ -16,6 +16,7 @@ from db.tables import run
 from db.text import storable
 
 EXAMPLES_KEPT = 20
+"""How many names a run keeps for each reason that products were left out."""
 
 
 class RunKind(StrEnum):

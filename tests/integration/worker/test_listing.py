@@ -8,7 +8,7 @@ from pds.errors import BadIndexError
 from pds.fetch import Fetcher
 from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason
-from worker.listing import EXAMPLES, record_products, to_row
+from worker.listing import record_products, to_row
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
 PRODUCT = Product(
@@ -58,7 +58,9 @@ def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, ru
     assert run.state == "running"
     assert run.rows_read == 31
     assert run.left_out["not Pancam"].count == 30
-    assert run.left_out["not Pancam"].examples == tuple(f"other{n}" for n in range(EXAMPLES))
+    assert run.left_out["not Pancam"].examples == tuple(
+        f"other{n}" for n in range(ledger.EXAMPLES_KEPT)
+    )
 
 
 def test_a_product_keeps_what_its_listing_says(story, run_id, monkeypatch):
