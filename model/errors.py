@@ -23,3 +23,11 @@ class OutOfDeviceMemoryError(ModelError):
 
 class FitError(ModelError):
     """Features and labels do not belong together."""
+
+
+class DataSetError(ModelError):
+    """Labelled images, their labels, a split or an export cannot be read as they are."""
+
+
+class TrainingError(ModelError):
+    """Training cannot start, go on, or be resumed as asked."""

@@ -1,0 +1,37 @@
+"""The softmax head: for data sets in which every image shows exactly one class."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from model.chain import ChainSettings
+from model.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftmaxHead:
+    """Weights, float64: weight (K, F) on the features, bias (K,).
+
+    Raises ModelError where shapes or numbers are wrong.
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            raise ModelError("softmax weights must have shapes (K, F) and (K,)")
+        if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
+            raise ModelError("softmax weights hold NaN or infinite numbers; fit the head again")
+
+    def marginals(
+        self, features: NDArray[np.float32], _settings: ChainSettings
+    ) -> NDArray[np.float64]:
+        """P(class = k | image) for features (N, F): probabilities (N, K), each row adding up to 1.
+
+        A row depends on its features and the weights alone; the chain's settings play no part.
+        """
+        logits = [self.weight @ image + self.bias for image in features.astype(np.float64)]
+        return np.asarray(softmax(np.array(logits).reshape(len(features), len(self.bias)), axis=1))
