@@ -30,9 +30,10 @@ def add(
     """Register a checkpoint, and keep a copy of it under its sha256 in the data folder."""
     from db import classifiers
     from model.checkpoint import read_header
-    from worker.checkpoints import keep
+    from worker.checkpoints import check_publishable, keep
 
     header = read_header(checkpoint)
+    check_publishable(checkpoint, header)
     engine = ledger()
     path, sha256 = keep(checkpoint, settings().checkpoints)
     added = classifiers.add(

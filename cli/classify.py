@@ -29,11 +29,11 @@ def classify(
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help=f"Show all 25 classes, not the first {SHOWN}.")
+        bool, typer.Option("--all", help=f"Show all classes, not the first {SHOWN}.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the probabilities of the 25 classes for local files; no database is used.
+    """Print the probabilities of the classes for local files; no database is used.
 
     A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
     """
@@ -68,8 +68,6 @@ def _checkpoint(given: Path | None) -> Path:
 
 def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]]:
     """For each file its probabilities by class, or its error."""
-    from model.classes import CODES
-
     pictures = [_picture(file) for file in files]
     readable = [picture for picture in pictures if not isinstance(picture, PdsError)]
     scores = iter(classifier.probabilities(readable))
@@ -78,7 +76,9 @@ def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]
         if isinstance(picture, PdsError)
         else {
             "file": str(file),
-            "probabilities": dict(zip(CODES, map(float, next(scores)), strict=True)),
+            "probabilities": dict(
+                zip(classifier.header.classes, map(float, next(scores)), strict=True)
+            ),
         }
         for file, picture in zip(files, pictures, strict=True)
     ]
@@ -105,5 +105,8 @@ def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -
         ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])[:shown]
         print_table(
             ("class", "name", "probability", f"above {threshold:g}"),
-            [(code, names[code], p, "yes" if p > threshold else "") for code, p in ranked],
+            [
+                (code, names.get(code, code), p, "yes" if p > threshold else "")
+                for code, p in ranked
+            ],
         )

@@ -7,7 +7,22 @@ from typing import Annotated, NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from cli import classifier, classify, database, demo, run, search, services, status, worker
+from cli import (
+    classifier,
+    classify,
+    data,
+    database,
+    demo,
+    discover,
+    evaluate,
+    reproduce,
+    run,
+    search,
+    services,
+    status,
+    train,
+    worker,
+)
 from cli.output import err
 from db.errors import DbError
 from demo.errors import DemoError
@@ -33,6 +48,11 @@ app.command()(classify.classify)
 app.command()(search.search)
 app.command()(search.show)
 app.add_typer(classifier.app, name="classifier")
+app.add_typer(data.app, name="data")
+app.command()(discover.discover)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(reproduce.reproduce)
 app.add_typer(database.app, name="db")
 app.add_typer(services.app, name="services")
 app.command()(worker.worker)

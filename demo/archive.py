@@ -2,13 +2,10 @@
 
 import csv
 import json
-import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from PIL import Image as PillowImage
@@ -16,8 +13,10 @@ from PIL import Image as PillowImage
 from demo import index, pds3, pds4
 from demo.drawing.canvas import Image
 from demo.edr import MISSIONS, Edr
+from demo.files import write_whole
 from demo.frames import Pixels, compand, expose, stretch
 from demo.plan import Delivery, Shot, Take, plan_archive
+from demo.processes import mapped
 from demo.scenes import SHOWN_CLASSES, draw
 
 FORMAT_VERSION = 1
@@ -49,11 +48,11 @@ def write_archive(
         return
     _clear(folder)
     shots = plan_archive(seed, products)
-    _write_products(folder, shots, progress, workers or os.cpu_count() or 1)
+    _write_products(folder, shots, progress, workers)
     _write_indexes(folder, shots)
     pds4.write_bundle(folder / BUNDLE, seed)
     _write_truth(folder / TRUTH, shots)
-    _write_atomically(folder / MANIFEST, json.dumps(manifest))
+    write_whole(folder / MANIFEST, json.dumps(manifest).encode())
 
 
 def _is_written(folder: Path, manifest: dict[str, int]) -> bool:
@@ -73,20 +72,12 @@ def _clear(folder: Path) -> None:
 
 
 def _write_products(
-    folder: Path, shots: list[Shot], progress: Progress | None, workers: int
+    folder: Path, shots: list[Shot], progress: Progress | None, workers: int | None
 ) -> None:
     write = partial(_write_shot, folder)
-    for done, _ in enumerate(_mapped(write, shots, workers), start=1):
+    for done, _ in enumerate(mapped(write, shots, workers), start=1):
         if progress is not None:
             progress(done, len(shots))
-
-
-def _mapped(write: Callable[[Shot], None], shots: list[Shot], workers: int) -> Iterator[None]:
-    if workers == 1:
-        yield from map(write, shots)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(write, shots, chunksize=4)
 
 
 def _write_shot(folder: Path, shot: Shot) -> None:
@@ -147,9 +138,3 @@ def _write_truth(path: Path, shots: list[Shot]) -> None:
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)

@@ -6,10 +6,8 @@ It knows drawn scenes only. It shows that the whole way works, and nothing about
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +17,15 @@ from numpy.typing import NDArray
 from demo.archive import FORMAT_VERSION
 from demo.frames import rendering_of
 from demo.places import DEMO_CLASSIFIER
+from demo.processes import mapped
 from demo.scenes import Scene, sample_scenes
 from model.backbone import Backbone, build, extract_features, restore
 from model.chain import ChainSettings
 from model.checkpoint import Header, read_header, save
 from model.classes import CODES
 from model.errors import CheckpointError
-from model.training.fit import fit_chain, fit_platt
+from model.training.calibrate import fit_platt
+from model.training.fit import HeadFit
 
 BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
 FITTED, CALIBRATED = 600, 250
@@ -51,7 +51,7 @@ def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None)
     labels = np.array([[code in scene.labels for code in CODES] for scene in scenes])
     digest = hashlib.sha256(labels.tobytes())
     features = _features(backbone, scenes, digest, progress)
-    chain = fit_chain(features[:FITTED], labels[:FITTED], l2=WEIGHT_DECAY)
+    chain = HeadFit(features[:FITTED], l2=WEIGHT_DECAY).chain(labels[:FITTED])
     marginals = chain.marginals(features[FITTED:], ChainSettings())
     header = Header(
         name=DEMO_CLASSIFIER,
@@ -116,8 +116,6 @@ def _features(
 
 
 def _chunks(scenes: Sequence[Scene]) -> Iterator[list[NDArray[np.uint8]]]:
-    drawn = partial(rendering_of, size=DRAWN_SIZE)
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        renderings = pool.map(drawn, scenes, chunksize=CHUNK // 10)
-        while chunk := list(islice(renderings, CHUNK)):
-            yield chunk
+    renderings = mapped(partial(rendering_of, size=DRAWN_SIZE), scenes)
+    while chunk := list(islice(renderings, CHUNK)):
+        yield chunk

@@ -7,3 +7,7 @@ class DemoError(Exception):
 
 class ServiceError(DemoError):
     """An embedded server did not start or stop."""
+
+
+class OccupiedFolderError(DemoError):
+    """A folder holds something else than what is to be drawn into it."""

@@ -1,7 +1,9 @@
 """The convolutional network without its last layer: renderings in, features out."""
 
 import pickle
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +24,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How to construct a network (N, 3, S, S) -> (N, feature_count), weights yet to come."""
+    """How to construct a network (N, 3, S, S) -> (N, feature_count), weights yet to come.
+
+    last_layer: how the names of the tensors begin that a torchvision state dict has beyond those of
+    the network. input_size: the only S that the network takes, in pixels; None where any S will do.
+    """
 
     construct: Callable[[], nn.Module]
     feature_count: int
+    last_layer: str | None = None
+    input_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,45 +52,106 @@ def _vgg16() -> nn.Module:
     return network
 
 
-ARCHITECTURES: dict[str, Architecture] = {"vgg16": Architecture(_vgg16, feature_count=4096)}
+def _swin_v2_b() -> nn.Module:
+    swin: nn.Module = import_torchvision_models().swin_v2_b(weights=None)
+    swin.head = nn.Identity()
+    return swin
+
+
+def _convnext_base() -> nn.Module:
+    convnext = import_torchvision_models().convnext_base(weights=None)
+    convnext.classifier = convnext.classifier[:-1]  # keeps the norm before the last layer
+    network: nn.Module = convnext
+    return network
+
+
+def _vit_l_16() -> nn.Module:
+    vit: nn.Module = import_torchvision_models().vit_l_16(weights=None)
+    vit.heads = nn.Identity()
+    return vit
+
+
+# By torchvision's own names. Each network but the vision transformer takes any size.
+ARCHITECTURES: dict[str, Architecture] = {
+    "vgg16": Architecture(_vgg16, 4096, last_layer="classifier.6."),
+    "swin_v2_b": Architecture(_swin_v2_b, 1024, last_layer="head."),
+    "convnext_base": Architecture(_convnext_base, 1024, last_layer="classifier.2."),
+    "vit_l_16": Architecture(_vit_l_16, 1024, last_layer="heads.", input_size=224),
+}
 
 
 def build(
-    name: str = "vgg16", seed: int | None = None, weights_path: Path | None = None
+    name: str = "vgg16",
+    seed: int | None = None,
+    weights_path: Path | None = None,
+    imagenet: bool = False,
 ) -> Backbone:
-    """A backbone with random weights drawn from `seed`, or with those of a file.
+    """A backbone with random weights drawn from `seed`, those of a file, or ImageNet's.
 
     The file is a torchvision state dict (.pth, loaded without running any pickled code) or the
     same names in .safetensors; a last layer in it is left out. torch's random state on the CPU
     stays as it is. Random weights are torchvision's own initialisation: over real pictures the
-    features vary (a deviation a third of the mean), so that a head on them can learn.
+    features of VGG-16 vary (a deviation a third of the mean), so that a head on them can learn.
 
-    Raises BackboneError on an unknown name, on both or neither of seed and weights_path, and on a
-    file that cannot be read or does not fit.
+    Raises BackboneError on an unknown name, unless exactly one of the three is given, and on
+    weights that cannot be had, cannot be read or do not fit.
     """
-    if (seed is None) == (weights_path is None):
-        raise BackboneError("give either a seed for random weights or a file of weights")
-    if weights_path is not None:
-        return restore(name, _read_weights(weights_path))
+    if (seed is not None) + (weights_path is not None) + imagenet != 1:
+        raise BackboneError(
+            "give one of these: a seed for random weights, a file of weights, or ImageNet weights"
+        )
     architecture = _architecture(name)
+    if imagenet:
+        return restore(name, imagenet_weights(name))
+    if weights_path is not None:
+        return restore(name, _without_last_layer(architecture, _read_weights(weights_path)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = architecture.construct()
     return Backbone(name, _for_inference(network), architecture.feature_count)
 
 
+def imagenet_weights(name: str) -> dict[str, torch.Tensor]:
+    """torchvision's IMAGENET1K_V1 weights, downloaded once into torch's own cache folder.
+
+    Raises BackboneError where they cannot be downloaded or read.
+    """
+    architecture = _architecture(name)
+    weights = import_torchvision_models().get_model_weights(name).IMAGENET1K_V1
+    try:
+        with redirect_stdout(sys.stderr):  # torch tells of a download on standard output
+            tensors = weights.get_state_dict(
+                progress=True, check_hash=True, map_location="cpu", weights_only=True
+            )
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise BackboneError(
+            f"cannot get the ImageNet weights of {name} ({error}); download {weights.url} and give "
+            f"it with --weights PATH, or put it into {cache}"
+        ) from error
+    return _without_last_layer(architecture, tensors)
+
+
+def check_input_size(name: str, size: int) -> None:
+    """Raises BackboneError where the backbone is unknown or does not take pictures of this size."""
+    fixed = _architecture(name).input_size
+    if fixed not in (None, size):
+        raise BackboneError(f"{name} takes pictures of {fixed} pixels only, not {size}")
+
+
 def restore(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone:
-    """A backbone with the given weights, kept as float32.
+    """A backbone with the given weights, kept as float32 (and integers as they are).
 
     Raises BackboneError where a tensor is missing, unknown, of another shape or not finite.
     """
     architecture = _architecture(name)
     with torch.device("meta"):  # shapes without memory or random numbers
         network = architecture.construct()
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    expected = network.state_dict()
     for key in sorted(expected.keys() | tensors.keys()):
         _check_tensor(name, key, expected.get(key), tensors.get(key))
-    network.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
+    own_types = {key: value.to(expected[key].dtype) for key, value in tensors.items()}
+    network.load_state_dict(own_types, assign=True)
     return Backbone(name, _for_inference(network), architecture.feature_count)
 
 
@@ -92,9 +161,21 @@ def preprocess(renderings: Sequence[NDArray[np.uint8]], size: int) -> torch.Tens
     Each rendering is resized by itself (bilinear, antialiased), repeated to three channels and
     normalised with the ImageNet mean and standard deviation.
     """
-    grey = torch.cat([_resized(rendering, size) for rendering in renderings])
-    mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    return normalise(torch.cat([resize(rendering, size) for rendering in renderings]))
+
+
+def resize(rendering: NDArray[np.uint8], size: int) -> torch.Tensor:
+    """One 8-bit grey rendering as (1, 1, size, size) float32 in [0, 1], bilinear, antialiased."""
+    grey = torch.tensor(rendering, dtype=torch.float32)[None, None] / 255
+    return nn.functional.interpolate(
+        grey, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )
+
+
+def normalise(grey: torch.Tensor) -> torch.Tensor:
+    """Network input (N, 3, S, S) of grey pictures (N, 1, S, S) in [0, 1], on their device."""
+    mean = torch.tensor(IMAGENET_MEAN, device=grey.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=grey.device).view(3, 1, 1)
     return (grey.expand(-1, 3, -1, -1) - mean) / std
 
 
@@ -128,24 +209,17 @@ def _forward(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     return output
 
 
-def _resized(rendering: NDArray[np.uint8], size: int) -> torch.Tensor:
-    grey = torch.tensor(rendering, dtype=torch.float32)[None, None] / 255
-    return nn.functional.interpolate(
-        grey, size=(size, size), mode="bilinear", antialias=True, align_corners=False
-    )
-
-
 def _check_tensor(
-    name: str, key: str, expected: tuple[int, ...] | None, tensor: torch.Tensor | None
+    name: str, key: str, expected: torch.Tensor | None, tensor: torch.Tensor | None
 ) -> None:
     remedy = f"take weights of {name} as torchvision or this program wrote them"
     if tensor is None:
         raise BackboneError(f"the weights lack the tensor {key!r}; {remedy}")
     if expected is None:
         raise BackboneError(f"{name} has no tensor {key!r}; {remedy}")
-    if tuple(tensor.shape) != expected:
-        shape = tuple(tensor.shape)
-        raise BackboneError(f"tensor {key!r} has shape {shape}, not {expected}; {remedy}")
+    if tensor.shape != expected.shape:
+        shapes = f"{tuple(tensor.shape)}, not {tuple(expected.shape)}"
+        raise BackboneError(f"tensor {key!r} has shape {shapes}; {remedy}")
     if not torch.isfinite(tensor).all():
         raise BackboneError(f"tensor {key!r} holds NaN or infinite numbers; {remedy}")
 
@@ -164,7 +238,7 @@ def _for_inference(network: nn.Module) -> nn.Module:
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a state dict but those of the last layer, which a backbone does not have."""
+    """The tensors of a state dict in a file."""
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
@@ -174,4 +248,13 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise BackboneError(f"cannot read weights from {path}: {error}") from error
     if not isinstance(tensors, Mapping) or not all(map(torch.is_tensor, tensors.values())):
         raise BackboneError(f"{path} is not a state dict; save `network.state_dict()` alone")
-    return {key: value for key, value in tensors.items() if not key.startswith("classifier.6.")}
+    return dict(tensors)
+
+
+def _without_last_layer(
+    architecture: Architecture, tensors: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    prefix = architecture.last_layer
+    return {
+        key: value for key, value in tensors.items() if prefix is None or not key.startswith(prefix)
+    }

@@ -1,4 +1,4 @@
-"""A loaded classifier: renderings in, 25 calibrated marginal probabilities out."""
+"""A loaded classifier: renderings in, a calibrated marginal probability for each class out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from model import checkpoint
-from model.backbone import Backbone, extract_features, restore
+from model.backbone import Backbone, check_input_size, extract_features, restore
 from model.chain import ChainHead
-from model.checkpoint import Checkpoint, Header
+from model.checkpoint import Checkpoint, Head, Header
 from model.errors import (
     BackboneError,
     CheckpointError,
@@ -34,13 +34,20 @@ class Classifier:
     """
 
     def __init__(
-        self, header: Header, backbone: Backbone, chain: ChainHead, sha256: str, batch_size: int
+        self,
+        header: Header,
+        backbone: Backbone,
+        head: Head,
+        control: ChainHead | None,
+        sha256: str,
+        batch_size: int,
     ) -> None:
         self.header = header
+        self.head = head
+        self.control = control
         self.sha256 = sha256
         self.batch_size = batch_size
         self._backbone = backbone
-        self._chain = chain
 
     @classmethod
     def load(
@@ -61,7 +68,7 @@ class Classifier:
         Raises CheckpointError where the file does not load or its weights do not fit, ModelError
         where the device is not there or a number is not positive.
         """
-        target = _device(device)
+        target = device_named(device)
         for count in (batch_size, threads):
             if count is not None and count < 1:
                 raise ModelError(f"batch size and threads must be at least 1, not {count}")
@@ -71,7 +78,8 @@ class Classifier:
         backbone = _fitting_backbone(path, loaded)
         backbone.network.to(target, getattr(torch, precision))
         size = batch_size or BATCH_SIZES.get(target.type, BATCH_SIZES["cpu"])
-        return cls(loaded.header, backbone, loaded.chain, checkpoint.sha256_of(path), size)
+        sha256 = checkpoint.sha256_of(path)
+        return cls(loaded.header, backbone, loaded.head, loaded.control, sha256, size)
 
     @property
     def threshold(self) -> np.float32:
@@ -79,20 +87,23 @@ class Classifier:
         return np.float32(self.header.threshold)
 
     def probabilities(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Calibrated marginals (N, 25) float32, classes in chain order, of 8-bit grey renderings.
+        """Calibrated marginals (N, K) float32, classes in the header's order, of grey renderings.
 
         Renderings are 2-D uint8 arrays, at least 8 x 8, of any sizes.
 
         Raises RenderingError naming the index of one that is something else, and
         OutOfDeviceMemoryError where even one image does not fit the device.
         """
-        for index, rendering in enumerate(renderings):
-            _check(rendering, index)
-        marginals = self._chain.marginals(self._features(renderings), self.header.chain)
+        marginals = self.head.marginals(self.features(renderings), self.header.chain)
         return self.header.calibration.apply(marginals).astype(np.float32)
 
-    def _features(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """All features from one batch size: on out-of-memory all are computed again, in halves."""
+    def features(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Features (N, F) float32 that the head judges by; takes and raises what the above does.
+
+        All from one batch size: on out-of-memory all are computed again, in batches of half.
+        """
+        for index, rendering in enumerate(renderings):
+            _check(rendering, index)
         while True:
             try:
                 return extract_features(
@@ -108,7 +119,11 @@ class Classifier:
             torch.cuda.empty_cache()
 
 
-def _device(name: str | None) -> torch.device:
+def device_named(name: str | None) -> torch.device:
+    """The device of that name; by default CUDA where there is one, else the CPU.
+
+    Raises ModelError where the name is unknown or the device is not there.
+    """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
@@ -121,13 +136,14 @@ def _device(name: str | None) -> torch.device:
 def _fitting_backbone(path: Path, loaded: Checkpoint) -> Backbone:
     tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
     try:
+        check_input_size(loaded.header.backbone, loaded.header.input_size)
         backbone = restore(loaded.header.backbone, tensors)
     except BackboneError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    features = loaded.chain.weight.shape[1]
+    features = loaded.head.weight.shape[1]
     if features != backbone.feature_count:
         raise CheckpointError(
-            f"{path}: the chain expects {features} features, {backbone.name} gives "
+            f"{path}: the head expects {features} features, {backbone.name} gives "
             f"{backbone.feature_count}; write the checkpoint again"
         )
     return backbone

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from db import classifiers
-from model.checkpoint import sha256_of
+from model.checkpoint import Header, sha256_of
+from model.classes import CODES
 from model.errors import ModelError
 from worker.errors import CheckpointUnusable
 from worker.settings import Settings
@@ -28,6 +29,15 @@ def keep(path: Path, folder: Path) -> tuple[Path, str]:
         shutil.copyfile(path, partial)
         partial.replace(kept)
     return kept, sha256
+
+
+def check_publishable(path: Path, header: Header) -> None:
+    """Raises `CheckpointUnusable` where a checkpoint's classes are not MERNet's 25."""
+    if header.classes != CODES:
+        raise CheckpointUnusable(
+            f"{path} classifies {len(header.classes)} classes that are not MERNet's 25 in chain "
+            "order, so its results cannot be published; judge it with `mernet evaluate`."
+        )
 
 
 def load(path: Path, config: Settings, processes: int = 1) -> "Classifier":

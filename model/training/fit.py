@@ -1,132 +1,160 @@
-"""Fits a chain head and its calibration on features that a fixed backbone gave.
+"""Fits heads on features that a backbone gave: a chain, independent classes, a softmax.
 
-Labels are replaced by Platt's smoothed targets, (N+ + 1) / (N+ + 2) for a positive and 1 / (N- + 2)
-for a negative example (Platt 1999): a class that was never seen gets a low probability, not zero.
+The losses are convex, so that a fit ends at the one best head for its penalty, without a schedule.
+Labels of a chain and of independent classes are replaced by Platt's smoothed targets,
+(N+ + 1) / (N+ + 2) for a positive and 1 / (N- + 2) for a negative example (Platt 1999): a class
+that was never seen gets a low probability, not zero.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.nn import functional
 
-from model.calibration import Platt, logit
+from model.calibration import sigmoid
 from model.chain import ChainHead
 from model.errors import FitError
+from model.softmax import SoftmaxHead
 
-# Keeps a temperature finite where the marginals tell nothing of a class; else too weak to matter.
-TEMPERATURE_PRIOR = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class _Basis:
-    """Features in their principal directions, scaled so that a logistic loss is nearly round."""
-
-    inputs: Tensor  # (N, R)
-    shrink: Tensor  # (R,): a weight on an input, times this, has the length that is penalised
-    back: Tensor  # (R, F): weights on inputs, times this, are weights on features
-    mean: Tensor  # (F,): what was taken off the features
+LABEL_L2 = 1e-3
+"""Penalty on a chain's label weights; chosen by log-loss on 300 real pictures, fitted on 600."""
 
 
-def fit_chain(
-    features: NDArray[np.float32],
-    labels: NDArray[np.bool_],
-    l2: float = 0.1,
-    label_l2: float = 1e-3,
-) -> ChainHead:
-    """A chain head for features (N, F) and labels (N, K), fitted with the true earlier labels.
+class HeadFit:
+    """Features of N images, prepared once for several fits with the same penalty."""
 
-    Minimises, by L-BFGS in float64, the mean over images of the cross-entropy summed over classes,
-    plus l2/2 times the squared feature weights (features brought to mean 0 and deviation 1) and
-    label_l2/2 times the squared label weights. The defaults were chosen by log-loss on 300 real
-    pictures after a fit on 600 others, with random VGG-16 features.
+    def __init__(self, features: NDArray[np.float32], l2: float = 0.1) -> None:
+        """Features (N, F); l2/2 times the squared weights is added to the mean loss of an image.
 
-    Raises FitError where shapes or numbers do not fit.
-    """
-    _check(features, labels, "features")
-    if min(l2, label_l2) <= 0:
-        raise FitError("l2 and label_l2 must be positive: without them weights grow without end")
-    basis = _basis(_tensor(features), l2)
-    earlier, targets = _tensor(labels), smoothed_targets(labels)
-    classes = earlier.shape[1]
-    weight = torch.zeros(classes, len(basis.back), dtype=torch.float64)
-    label_weight = torch.zeros(classes, classes, dtype=torch.float64)
-    bias = torch.logit(targets.mean(dim=0))
+        The penalty is on weights of features brought to mean 0 and deviation 1. The default was
+        chosen by log-loss on 300 real pictures after a fit on 600 others, with random VGG-16
+        features.
 
-    def loss() -> Tensor:
-        strict = label_weight.tril(-1)
-        logits = basis.inputs @ weight.T + earlier @ strict.T + bias
-        fit = cross_entropy(logits, targets, reduction="sum") / len(earlier)
-        length = (weight * basis.shrink).square().sum()
-        return fit + l2 / 2 * length + label_l2 / 2 * strict.square().sum()
+        A weight outside the span of the images changes no logit and is zero at the optimum: the fit
+        is in the R <= N principal directions. A logistic loss curves by at most 1/4, so a direction
+        with singular value s by at most s^2 / 4N + l2: scaled by that, the loss is nearly round and
+        L-BFGS needs few steps. Raises FitError where numbers are not finite, or l2 not positive.
+        """
+        if features.ndim != 2 or len(features) == 0 or not np.isfinite(features).all():
+            raise FitError("features must be finite numbers (N, F); look at the images")
+        if l2 <= 0:
+            raise FitError("l2 must be positive: without it weights grow without end")
+        numbers = as_tensor(features)
+        self._mean, deviation = numbers.mean(dim=0), numbers.std(dim=0, correction=0)
+        # A feature that is constant but for float32 rounding gets no weight.
+        varies = deviation > 1e-6 * numbers.abs().amax(dim=0)
+        scale = torch.where(varies, deviation, torch.inf)
+        left, singular, directions = torch.linalg.svd(
+            (numbers - self._mean) / scale, full_matrices=False
+        )
+        shrink = (singular.square() / (4 * len(numbers)) + l2).rsqrt()
+        self._l2 = l2
+        self._inputs = left * (singular * shrink)  # (N, R)
+        self._shrink = shrink  # (R,): a weight on an input, times this, is penalised by length
+        self._back = shrink[:, None] * directions / scale  # (R, F): weights on inputs to features
 
-    _minimise(loss, [weight, label_weight, bias])
-    on_features = weight @ basis.back
-    return ChainHead(
-        on_features.numpy(),
-        label_weight.tril(-1).numpy(),
-        (bias - on_features @ basis.mean).numpy(),
-    )
+    def chain(
+        self,
+        labels: NDArray[np.bool_],
+        earlier: NDArray[np.bool_] | None = None,
+        label_l2: float = LABEL_L2,
+    ) -> ChainHead:
+        """A chain for labels (N, K), cross-entropy summed over classes.
+
+        `earlier` (N, K) are the labels that later classes depend on; by default the true ones
+        (teacher forcing). Raises FitError where shapes do not fit.
+        """
+        self._check(labels)
+        given, targets = as_tensor(labels if earlier is None else earlier), smoothed_targets(labels)
+        label_weight = torch.zeros(labels.shape[1], labels.shape[1], dtype=torch.float64)
+
+        def extra() -> tuple[Tensor, Tensor]:
+            strict = label_weight.tril(-1)
+            return given @ strict.T, label_l2 / 2 * strict.square().sum()
+
+        weight, bias = self._fit(targets, _binary_loss, extra, [label_weight])
+        return ChainHead(weight, label_weight.tril(-1).numpy(), bias)
+
+    def independent(self, labels: NDArray[np.bool_]) -> ChainHead:
+        """A head of independent classes (binary relevance): a chain without label weights.
+
+        Raises FitError where shapes do not fit.
+        """
+        self._check(labels)
+        weight, bias = self._fit(smoothed_targets(labels), _binary_loss)
+        return ChainHead(weight, np.zeros((len(bias), len(bias))), bias)
+
+    def softmax(self, labels: NDArray[np.bool_]) -> SoftmaxHead:
+        """A softmax head for labels (N, K) with exactly one class an image.
+
+        Raises FitError where shapes do not fit or an image shows another number of classes.
+        """
+        self._check(labels)
+        if (labels.sum(axis=1) != 1).any():
+            raise FitError("a softmax head needs exactly one class an image; fit a chain")
+        weight, bias = self._fit(as_tensor(labels), _softmax_loss)
+        return SoftmaxHead(weight, bias)
+
+    def _fit(
+        self,
+        targets: Tensor,
+        loss_of: Callable[[Tensor, Tensor], Tensor],
+        extra: "Callable[[], tuple[Tensor, Tensor]] | None" = None,
+        extra_parameters: list[Tensor] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weight (K, F) and bias (K,) on features; `extra` adds logits (N, K) and a penalty."""
+        shares = targets.mean(dim=0).clamp(1 / (len(targets) + 2), 1 - 1 / (len(targets) + 2))
+        weight = torch.zeros(targets.shape[1], len(self._back), dtype=torch.float64)
+        bias = torch.logit(shares)
+
+        def loss() -> Tensor:
+            logits = self._inputs @ weight.T + bias
+            penalty = self._l2 / 2 * (weight * self._shrink).square().sum()
+            if extra is not None:
+                more_logits, more_penalty = extra()
+                logits, penalty = logits + more_logits, penalty + more_penalty
+            return loss_of(logits, targets) / len(targets) + penalty
+
+        minimise(loss, [weight, bias, *(extra_parameters or [])])
+        on_features = weight @ self._back
+        offset: NDArray[np.float64] = (bias - on_features @ self._mean).numpy()
+        return on_features.numpy(), offset
+
+    def _check(self, labels: NDArray[np.bool_]) -> None:
+        if labels.dtype != np.bool_ or labels.ndim != 2:
+            raise FitError("labels must be booleans (N, K)")
+        if len(labels) != len(self._inputs):
+            raise FitError(
+                f"features of {len(self._inputs)} images, labels of {len(labels)}: give the same "
+                "images"
+            )
 
 
-def fit_platt(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> Platt:
-    """A calibration from marginals (N, K) and labels (N, K) of validation images.
-
-    Fits log T and b of each class by L-BFGS on the cross-entropy. A class with no positive or no
-    negative example says nothing about T, which then stays 1. Where the fit does not lower a
-    class's log-loss on these images, that class keeps T = 1, b = 0.
-
-    Raises FitError where shapes or numbers do not fit.
-    """
-    _check(marginals, labels, "marginals")
-    logits, truth, targets = _tensor(logit(marginals)), _tensor(labels), smoothed_targets(labels)
-    both_kinds = truth.any(dim=0) & ~truth.all(dim=0)
-    log_temperature = torch.zeros(truth.shape[1], dtype=torch.float64)
-    bias = torch.zeros_like(log_temperature)
-
-    def calibrated() -> Tensor:
-        return logits * torch.exp(-log_temperature * both_kinds) - bias
-
-    def loss() -> Tensor:
-        fit = cross_entropy(calibrated(), targets, reduction="sum") / len(logits)
-        return fit + TEMPERATURE_PRIOR / 2 * log_temperature.square().sum()
-
-    _minimise(loss, [log_temperature, bias])
-    before = cross_entropy(logits, truth, reduction="none").mean(dim=0)
-    after = cross_entropy(calibrated(), truth, reduction="none").mean(dim=0)
-    better = after < before
-    temperature = torch.exp(log_temperature * (both_kinds & better))
-    return Platt(temperature=tuple(temperature.tolist()), bias=tuple((bias * better).tolist()))
+def draw_labels(
+    chain: ChainHead, features: NDArray[np.float32], random: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Labels (N, K) that the chain itself draws for features (N, F), one path an image."""
+    logits = chain.base_logits(features)
+    drawn = np.zeros(logits.shape, dtype=bool)
+    for k in range(logits.shape[1]):
+        drawn[:, k] = random.random(len(drawn)) < sigmoid(logits[:, k])
+        logits += np.outer(drawn[:, k], chain.label_weight[:, k])
+    return drawn
 
 
 def smoothed_targets(labels: NDArray[np.bool_]) -> Tensor:
     """Platt's targets (N, K) float64 for labels (N, K): never 0 or 1, closer with more examples."""
-    truth = _tensor(labels)
+    truth = as_tensor(labels)
     positives = truth.sum(dim=0)
     negatives = len(truth) - positives
     return torch.where(truth > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
 
-def _basis(features: Tensor, l2: float) -> _Basis:
-    """The same fit in fewer and better scaled numbers, so that L-BFGS needs fewer steps.
-
-    A weight outside the span of the images changes no logit and is zero at the optimum. A logistic
-    loss curves by at most 1/4, so a direction with singular value s by at most s^2 / 4N + l2.
-    """
-    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
-    # A feature that is constant but for float32 rounding gets no weight.
-    varies = deviation > 1e-6 * features.abs().amax(dim=0)
-    scale = torch.where(varies, deviation, torch.inf)
-    left, singular, directions = torch.linalg.svd((features - mean) / scale, full_matrices=False)
-    shrink = (singular.square() / (4 * len(features)) + l2).rsqrt()
-    return _Basis(left * (singular * shrink), shrink, shrink[:, None] * directions / scale, mean)
-
-
-def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
-    """Move the parameters, in place, to the minimum of a smooth convex loss."""
+def minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
+    """Move the parameters, in place, to the minimum of a smooth convex loss, by L-BFGS."""
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimiser = torch.optim.LBFGS(
@@ -148,16 +176,15 @@ def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
         parameter.requires_grad_(False)
 
 
-def _tensor(array: NDArray[np.generic]) -> Tensor:
+def as_tensor(array: NDArray[np.generic]) -> Tensor:
+    """A float64 tensor of the same numbers."""
     return torch.from_numpy(np.asarray(array, dtype=np.float64))
 
 
-def _check(numbers: NDArray[np.floating], labels: NDArray[np.bool_], what: str) -> None:
-    if labels.dtype != np.bool_ or labels.ndim != 2 or numbers.ndim != 2:
-        raise FitError(f"{what} must be a 2-D array of numbers and labels one of booleans")
-    if len(numbers) != len(labels) or len(labels) == 0:
-        raise FitError(
-            f"{what} of {len(numbers)} images, labels of {len(labels)}: give the same images"
-        )
-    if not np.isfinite(numbers).all():
-        raise FitError(f"{what} hold NaN or infinite numbers; look at the images they came from")
+def _binary_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    loss: Tensor = functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    return loss
+
+
+def _softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, targets, reduction="sum")

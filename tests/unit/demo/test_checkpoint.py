@@ -85,7 +85,7 @@ def test_a_classifier_gives_the_probabilities_that_were_fitted(made: Path) -> No
     loaded = load(made)
     stored = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
     features = backbone.extract_features(backbone.restore("tiny", stored), renderings, 128)
-    marginals = loaded.chain.marginals(features, loaded.header.chain)
+    marginals = loaded.head.marginals(features, loaded.header.chain)
     expected = loaded.header.calibration.apply(marginals)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert probabilities[:, CODES.index("arh")].max() < 0.1

@@ -1,14 +1,26 @@
 """From renderings to features: one preprocessing, and weights that are checked."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.backbone import Backbone, build, extract_features, preprocess, restore
+from model.backbone import (
+    ARCHITECTURES,
+    Architecture,
+    Backbone,
+    build,
+    check_input_size,
+    extract_features,
+    imagenet_weights,
+    preprocess,
+    restore,
+)
 from model.errors import BackboneError
+from model.torchvision_guard import import_torchvision_models
 
 
 def test_vgg16_gives_4096_features_that_vary_from_picture_to_picture(vgg16: Backbone):
@@ -26,6 +38,70 @@ def test_vgg16_ends_before_the_last_layer_of_torchvisions(vgg16: Backbone):
     assert shapes["classifier.3.weight"] == (4096, 4096)
     assert not any(key.startswith("classifier.6") for key in shapes)
     assert len(shapes) == 2 * 15
+
+
+@pytest.mark.parametrize("name", ["swin_v2_b", "convnext_base"])
+def test_a_backbone_of_any_size_gives_the_same_features_after_its_weights_were_kept(
+    name: str, tmp_path: Path
+):
+    built = build(name, seed=2)
+    state = {key: value.contiguous() for key, value in built.network.state_dict().items()}
+    save_file(state, tmp_path / "kept.safetensors")
+    kept = build(name, weights_path=tmp_path / "kept.safetensors")
+    picture = [np.random.default_rng(1).integers(0, 256, (70, 90), dtype=np.uint8)]
+    features = extract_features(built, picture, size=64, batch_size=1)
+    assert features.shape == (1, built.feature_count)
+    assert features.std() > 0.1
+    assert np.array_equal(extract_features(kept, picture, size=64, batch_size=1), features)
+
+
+def test_the_vision_transformer_gives_1024_features():
+    with torch.device("meta"):
+        network = ARCHITECTURES["vit_l_16"].construct()
+        features = network(torch.zeros(2, 3, 224, 224))
+    assert features.shape == (2, ARCHITECTURES["vit_l_16"].feature_count) == (2, 1024)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "swin_v2_b", "convnext_base", "vit_l_16"])
+def test_torchvisions_own_weights_fit_but_for_the_last_layer(name: str):
+    architecture = ARCHITECTURES[name]
+    with torch.device("meta"):
+        whole = getattr(import_torchvision_models(), name)(weights=None).state_dict()
+        ours = architecture.construct().state_dict()
+    assert {key for key in whole if not key.startswith(architecture.last_layer)} == set(ours)
+    assert [key for key in whole if key.startswith(architecture.last_layer)] != []
+
+
+def test_only_the_vision_transformer_insists_on_a_size():
+    check_input_size("vit_l_16", 224)
+    check_input_size("vgg16", 96)
+    with pytest.raises(BackboneError, match="vit_l_16 takes pictures of 224 pixels only, not 256"):
+        check_input_size("vit_l_16", 256)
+
+
+def test_imagenet_weights_come_from_torchs_own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    cached.parent.mkdir(parents=True)
+    torch.save({"features.0.bias": torch.ones(64), "classifier.6.bias": torch.ones(1000)}, cached)
+    assert list(imagenet_weights("vgg16")) == ["features.0.bias"]
+
+
+def test_without_a_network_one_is_told_where_to_get_imagenet_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", unreachable)
+    with pytest.raises(
+        BackboneError, match=r"no network.*/swin_v2_b-\w+\.pth.*--weights"
+    ) as raised:
+        build("swin_v2_b", imagenet=True)
+    assert str(tmp_path / "hub" / "checkpoints") in str(raised.value)
 
 
 def test_a_backbone_is_in_evaluation_mode_and_takes_no_gradients(vgg16: Backbone):
@@ -46,20 +122,25 @@ def test_building_does_not_disturb_torchs_random_state(tiny: Backbone):
 
 
 def test_an_unknown_name_is_refused_naming_the_known_ones():
-    with pytest.raises(BackboneError, match="unknown backbone 'vgg17'; known are vgg16"):
+    with pytest.raises(BackboneError, match=r"unknown backbone 'vgg17'; known are .*vgg16"):
         build("vgg17", seed=1)
 
 
-def test_exactly_one_of_seed_and_weights_must_be_given(tiny: Backbone, tmp_path: Path):
-    for choice in ({}, {"seed": 1, "weights_path": tmp_path / "w.pth"}):
-        with pytest.raises(BackboneError, match=r"either a seed .* or a file"):
-            build("tiny", **choice)
+@pytest.mark.parametrize(
+    "choice",
+    [{}, {"seed": 0, "weights_path": Path("w.pth")}, {"seed": 0, "imagenet": True}],
+)
+def test_exactly_one_source_of_weights_must_be_given(tiny: Backbone, choice: dict[str, object]):
+    with pytest.raises(BackboneError, match="give one of these"):
+        build("tiny", **choice)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_come_from_a_file_without_its_last_layer(
-    tiny: Backbone, tmp_path: Path, suffix: str
+    tiny: Backbone, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ):
+    headed = Architecture(ARCHITECTURES["tiny"].construct, 12, last_layer="classifier.6.")
+    monkeypatch.setitem(ARCHITECTURES, "tiny", headed)
     state = {key: value.contiguous() for key, value in tiny.network.state_dict().items()}
     state["classifier.6.weight"] = torch.zeros(3)
     path = tmp_path / f"weights{suffix}"
@@ -97,6 +178,19 @@ def test_a_file_of_something_else_than_a_state_dict_is_refused(tiny: Backbone, t
         torch.save(content, tmp_path / "weights.pth")
         with pytest.raises(BackboneError, match="is not a state dict"):
             build("tiny", weights_path=tmp_path / "weights.pth")
+
+
+def test_whole_numbers_among_the_weights_stay_whole(monkeypatch: pytest.MonkeyPatch):
+    class Indexed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(2))
+            self.register_buffer("index", torch.tensor([1, 0]))
+
+    monkeypatch.setitem(ARCHITECTURES, "indexed", Architecture(Indexed, 2))
+    halves = {"scale": torch.ones(2).half(), "index": torch.tensor([1, 0])}
+    restored = restore("indexed", halves).network.state_dict()
+    assert (restored["scale"].dtype, restored["index"].dtype) == (torch.float32, torch.int64)
 
 
 def test_a_weight_that_is_not_finite_is_refused(tiny: Backbone):

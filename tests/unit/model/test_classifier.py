@@ -42,9 +42,9 @@ def test_a_checkpoint_loaded_twice_gives_the_same_bits(
 def test_probabilities_are_calibrated_marginals(
     classifier: Classifier, renderings: list[np.ndarray]
 ):
-    features = classifier._features(renderings)
+    features = classifier.features(renderings)
     header = classifier.header
-    marginals = classifier._chain.marginals(features, header.chain)
+    marginals = classifier.head.marginals(features, header.chain)
     expected = 1 / (1 + np.exp(-np.log(marginals / (1 - marginals)) / 2.0 + 0.5))
     assert classifier.probabilities(renderings) == pytest.approx(expected, rel=1e-5)
 
@@ -117,7 +117,7 @@ def on_small_device(saved: Path, tiny: Backbone, largest: int) -> tuple[Classifi
     loaded = checkpoint.load(saved)
     network = SmallDevice(tiny.network, largest)
     backbone = Backbone("tiny", network, tiny.feature_count)
-    return Classifier(loaded.header, backbone, loaded.chain, "sha", batch_size=8), network
+    return Classifier(loaded.header, backbone, loaded.head, None, "sha", batch_size=8), network
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(

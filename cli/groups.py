@@ -1,0 +1,51 @@
+"""Which images belong together: those of one rover, site and sequence, or of one pattern."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from pds.errors import BadNameError
+from pds.product import ProductName
+
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression whose first group, found in a file name, says which images stay "
+        "in one part; by default product names say it by rover, site and sequence.",
+        metavar="REGEX",
+    ),
+]
+
+
+def groups_of(names: Iterable[str], pattern: str | None) -> list[str]:
+    """The group of each file name, with `pattern` as `--group-pattern` gives it."""
+    compiled = _compiled(pattern) if pattern is not None else None
+    return [group_of(name, compiled) for name in names]
+
+
+def group_of(file_name: str, pattern: re.Pattern[str] | None) -> str:
+    """What images that must not be parted have in common.
+
+    That is the pattern's first group where it is found in the name, else rover, site and sequence
+    where the name is a product's, else the name itself.
+    """
+    found = pattern.search(file_name) if pattern else None
+    if found and found[1] is not None:
+        return found[1]
+    try:
+        name = ProductName.parse(file_name)
+    except BadNameError:
+        return file_name
+    return f"{name.rover} site {name.site} sequence {name.sequence}"
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise typer.BadParameter(f"{pattern!r} is no regular expression: {error}") from error
+    if not compiled.groups:
+        raise typer.BadParameter(f"{pattern!r} has no group; put what counts in parentheses")
+    return compiled

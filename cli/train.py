@@ -1,0 +1,185 @@
+"""`mernet train`: from a labelled data set to a calibrated checkpoint."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.backbones import IMAGENET, Architecture, BackboneName, Weights, chosen_backbone
+from cli.groups import GroupPattern, groups_of
+from cli.output import note
+from cli.stages import Stages
+
+if TYPE_CHECKING:
+    from model.training.data_set import DataSet
+    from model.training.learn import Plan
+    from model.training.recipes import Recipe
+    from model.training.split import Part
+
+SPLIT_FILE = "split.csv"
+
+
+class RecipeName(StrEnum):
+    """Names that `--recipe` takes."""
+
+    PAPER = "paper"
+    BEST = "best"
+
+
+class HeadName(StrEnum):
+    """Names that `--head` takes."""
+
+    CHAIN = "chain"
+    INDEPENDENT = "independent"
+    SOFTMAX = "softmax"
+
+
+Data = Annotated[
+    Path, typer.Option(exists=True, help="Folder of a labelled data set, or its label file.")
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Split file, as `mernet data split` writes it."),
+]
+Frozen = Annotated[
+    bool,
+    typer.Option(
+        "--frozen",
+        help="Leave the network as it is and fit heads on its features: minutes on a CPU.",
+    ),
+]
+InputSize = Annotated[
+    int, typer.Option(help="Side in pixels that images are resized to.", min=32, max=1024)
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda or cuda:N; by default CUDA where there is one.")
+]
+Iterations = Annotated[
+    int | None, typer.Option(help="Steps of fine-tuning, instead of the recipe's.", min=1)
+]
+Variants = Annotated[
+    int | None,
+    typer.Option(
+        help="Pictures made of each image, instead of the recipe's (with --frozen: 1).", min=1
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of all that is random.", min=0)]
+
+
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Checkpoint (.safetensors) to write.")],
+    recipe: Annotated[
+        RecipeName, typer.Option(help="The abstract's, or a better one.")
+    ] = RecipeName.PAPER,
+    backbone: BackboneName = Architecture.VGG16,
+    weights: Weights = IMAGENET,
+    head: Annotated[
+        HeadName, typer.Option(help="softmax is for data sets with one class an image.")
+    ] = HeadName.CHAIN,
+    frozen: Frozen = False,
+    input_size: InputSize = 224,
+    split: SplitFile = None,
+    group_pattern: GroupPattern = None,
+    iterations: Iterations = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step, instead of the recipe's.", min=1)
+    ] = None,
+    variants: Variants = None,
+    label_mixing: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of images whose earlier labels the chain draws itself.", min=0, max=1
+        ),
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None,
+        typer.Option(help="Classes in a smaller share of images come up more often.", min=0, max=1),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Validations without a gain before the end.", min=1)
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the classifier; by default the file's.")
+    ] = None,
+) -> None:
+    """Learn from labelled images, calibrate on others, and write a checkpoint.
+
+    Beside the checkpoint, a folder `.training` keeps the split, the loss curves and what a stopped
+    run goes on from: call the same command again. A control of independent classes learns along;
+    `mernet evaluate` compares the two.
+    """
+    from model.training.label_files import load_data_set
+
+    chosen = _recipe(
+        recipe,
+        iterations=iterations,
+        batch_size=batch_size,
+        variants=variants or (1 if frozen else None),
+        label_mixing=label_mixing,
+        repeat_threshold=repeat_threshold,
+        patience=patience,
+    )
+    plan = _plan(name or out.stem, head, chosen, weights, input_size, frozen, seed, device)
+    loaded = load_data_set(data)
+    parts = _parts(loaded, split, group_pattern, seed)
+    _write_checkpoint(loaded, parts, backbone, plan, out)
+
+
+def training_folder(checkpoint: Path) -> Path:
+    """Where the training of a checkpoint keeps its split, curves and state."""
+    return checkpoint.with_suffix(".training")
+
+
+def _write_checkpoint(
+    data: "DataSet", parts: "tuple[Part, ...]", backbone: str, plan: "Plan", out: Path
+) -> None:
+    from model.training.learn import learn
+    from model.training.split import write_split
+
+    folder = training_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_split(folder / SPLIT_FILE, data.names, parts)
+    network = chosen_backbone(backbone, plan.weights, plan.seed)
+    with Stages() as stages:
+        learn(data, parts, network, plan, out=out, folder=folder, report=stages.report)
+    note(f"The checkpoint is {out}; judge it with: mernet evaluate {out} --data ...")
+
+
+def _recipe(name: RecipeName, **changes: Any) -> "Recipe":
+    from model.training.recipes import RECIPES
+
+    return RECIPES[name].changed(**changes)
+
+
+def _plan(
+    name: str,
+    head: HeadName,
+    recipe: "Recipe",
+    weights: str,
+    input_size: int,
+    frozen: bool,
+    seed: int,
+    device: str | None,
+) -> "Plan":
+    from model.checkpoint import HeadKind
+    from model.classifier import device_named
+    from model.training.learn import Plan
+
+    found = str(device_named(device))
+    if not frozen and found == "cpu":
+        note("No GPU: fine-tuning runs on the CPU, which takes days; --frozen takes minutes.")
+    return Plan(name, HeadKind(head), recipe, weights, input_size, frozen, seed, found)
+
+
+def _parts(
+    data: "DataSet", split: Path | None, group_pattern: str | None, seed: int
+) -> "tuple[Part, ...]":
+    from model.training.split import parts_of, read_split
+
+    if split is not None:
+        return read_split(split, data.names)
+    return parts_of(data, groups_of(data.names, group_pattern), seed)

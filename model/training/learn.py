@@ -1,0 +1,203 @@
+"""From labelled images to a checkpoint: features, heads, calibration, and a record of it all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from model import checkpoint
+from model.backbone import Backbone, check_input_size
+from model.chain import ChainHead, ChainSettings
+from model.checkpoint import Head, Header, HeadKind
+from model.errors import TrainingError
+from model.training.batches import prepare_images
+from model.training.calibrate import fit_platt
+from model.training.data_set import DataSet, Picture, read_picture
+from model.training.features import FeatureCache, weights_hash, with_variants
+from model.training.finetune import fine_tune
+from model.training.fit import HeadFit, draw_labels
+from model.training.recipes import Recipe
+from model.training.split import Part
+
+FEATURES_FOLDER = "features"
+MIXED_SEED = 1
+"""Beside the run's seed, so that labels drawn from the chain share no randomness with others."""
+
+Report = Callable[[str, int, int, str], None]
+"""Gets (what is being done, steps done, steps in all, a remark such as the losses)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides what is learned, but the data.
+
+    `frozen`: the backbone stays as it is and only heads are fitted, on features that are kept.
+    `weights` says where the backbone's weights came from, for the record. `device`: cpu, cuda.
+    """
+
+    name: str
+    head: HeadKind
+    recipe: Recipe
+    weights: str
+    input_size: int
+    frozen: bool
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    backbone: Backbone
+    head: Head
+    control: ChainHead
+
+
+def learn(
+    data: DataSet,
+    parts: Sequence[Part],
+    backbone: Backbone,
+    plan: Plan,
+    *,
+    out: Path,
+    folder: Path,
+    report: Report,
+) -> Header:
+    """Learn from the train part, calibrate on the originals of the validation part, write `out`.
+
+    `folder` keeps what a stopped run goes on from. Raises TrainingError
+    where a part is empty or the head does not fit the labels, BackboneError where the backbone does
+    not take pictures of the plan's size, DataSetError where a picture cannot be read.
+    """
+    check_input_size(backbone.name, plan.input_size)
+    train, validation = (_part(data, parts, part) for part in (Part.TRAIN, Part.VALIDATION))
+    if plan.head is HeadKind.SOFTMAX and not data.is_single_label:
+        raise TrainingError("a softmax head needs exactly one class an image; take --head chain")
+    work = _Work(backbone, plan, folder, report)
+    learned = work.fit_heads(train) if plan.frozen else work.tune(train, validation)
+    features = work.features(learned.backbone, validation, "Features to calibrate on", variants=1)
+    report("Calibrating", 0, 1, "")
+    settings = ChainSettings()
+    calibration, control = (
+        fit_platt(head.marginals(features, settings), validation.labels)
+        for head in (learned.head, learned.control)
+    )
+    header = Header(
+        name=plan.name,
+        classes=data.classes,
+        backbone=backbone.name,
+        input_size=plan.input_size,
+        head=plan.head,
+        chain=settings,
+        calibration=calibration,
+        control=control,
+        training=_record(plan, backbone, parts),
+        data_set_hash=data.digest(),
+    )
+    checkpoint.save(out, header, learned.backbone, learned.head, learned.control)
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One run of learning: what all its steps share."""
+
+    backbone: Backbone
+    plan: Plan
+    folder: Path
+    report: Report
+
+    def fit_heads(self, train: DataSet) -> _Learned:
+        """Fit heads to features of the backbone as it is."""
+        variants, l2 = self.plan.recipe.variants, self.plan.recipe.frozen_l2
+        features = self.features(self.backbone, train, "Features to learn from", variants)
+        labels = np.repeat(train.labels, variants, axis=0)
+        self.report("Fitting the head", 0, 2, "")
+        fit = HeadFit(features, l2)
+        head = self._fitted(fit, features, labels)
+        self.report("Fitting the control", 1, 2, "")
+        return _Learned(self.backbone, head, fit.independent(labels))
+
+    def tune(self, train: DataSet, validation: DataSet) -> _Learned:
+        """Fine-tune the backbone together with its head."""
+        plan = self.plan
+        images, held_out = (
+            prepare_images(self._pictures(part, name), part.labels, plan.input_size)
+            for part, name in ((train, "Reading to learn"), (validation, "Reading to validate"))
+        )
+
+        def progress(step: int, steps: int, losses: tuple[float, float]) -> None:
+            self.report("Fine-tuning", step, steps, f"loss {losses[0]:.3f}")
+
+        tuned = fine_tune(
+            self.backbone,
+            images,
+            held_out,
+            plan.recipe,
+            head=plan.head,
+            folder=self.folder,
+            seed=plan.seed,
+            device=plan.device,
+            progress=progress,
+        )
+        return _Learned(tuned.backbone, tuned.head, tuned.control)
+
+    def features(
+        self, backbone: Backbone, data: DataSet, title: str, variants: int
+    ) -> NDArray[np.float32]:
+        """Features of every picture and its variants, in order."""
+        plan, total = self.plan, len(data) * variants
+        backbone.network.to(plan.device)
+        cache = FeatureCache(backbone, plan.input_size, self.folder / FEATURES_FOLDER)
+        originals = (read_picture(path) for path in data.paths)
+        pictures = with_variants(
+            originals, variants, plan.input_size, plan.seed, plan.recipe.ranges
+        )
+        self.report(title, 0, total, "")
+        found = cache.features(pictures, lambda done: self.report(title, done, total, ""))
+        backbone.network.cpu()
+        return found
+
+    def _fitted(
+        self, fit: HeadFit, features: NDArray[np.float32], labels: NDArray[np.bool_]
+    ) -> Head:
+        if self.plan.head is HeadKind.SOFTMAX:
+            return fit.softmax(labels)
+        if self.plan.head is HeadKind.INDEPENDENT:
+            return fit.independent(labels)
+        chain = fit.chain(labels)
+        if self.plan.recipe.label_mixing == 0:
+            return chain
+        random = np.random.default_rng((self.plan.seed, MIXED_SEED))
+        drawn = draw_labels(chain, features, random)
+        mixed = random.random((len(labels), 1)) < self.plan.recipe.label_mixing
+        return fit.chain(labels, earlier=np.where(mixed, drawn, labels))
+
+    def _pictures(self, data: DataSet, title: str) -> Iterator[Picture]:
+        for done, path in enumerate(data.paths, start=1):
+            yield read_picture(path)
+            self.report(title, done, len(data), "")
+
+
+def _part(data: DataSet, parts: Sequence[Part], part: Part) -> DataSet:
+    members = [place for place, its in enumerate(parts) if its is part]
+    if not members:
+        raise TrainingError(f"no image is for {part}; split the data set with `mernet data split`")
+    return data.subset(members)
+
+
+def _record(plan: Plan, backbone: Backbone, parts: Sequence[Part]) -> dict[str, JsonValue]:
+    """What the checkpoint says about how it was made."""
+    return {
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "frozen": plan.frozen,
+        "weights": plan.weights,
+        "weights_sha256": weights_hash(backbone),
+        "seed": plan.seed,
+        "device": plan.device,
+        "torch": torch.__version__,
+        "images": {str(part): sum(its is part for its in parts) for part in Part},
+    }

@@ -1,0 +1,68 @@
+"""What a fine-tuning is to do: everything that decides its result, checked and named."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from model.backbone import Backbone, check_input_size
+from model.errors import TrainingError
+from model.training.batches import Images
+from model.training.heads import HeadKind
+from model.training.recipes import Recipe
+
+Settings = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A network, a kind of head, the pictures to learn from and those to validate on, and how.
+
+    Raises TrainingError where these do not belong together, BackboneError where the network does
+    not take pictures of this size.
+    """
+
+    backbone: Backbone
+    images: Images
+    validation: Images
+    recipe: Recipe
+    head: HeadKind
+    seed: int
+    device: torch.device
+    mixed_precision: bool
+
+    def __post_init__(self) -> None:
+        check_input_size(self.backbone.name, self.images.size)
+        if self.seed < 0:
+            raise TrainingError(f"the seed must be 0 or more, not {self.seed}")
+        for name in ("size", "classes"):
+            ours, theirs = getattr(self.images, name), getattr(self.validation, name)
+            if ours != theirs:
+                raise TrainingError(
+                    f"training pictures have {name} {ours}, validation pictures {theirs}; prepare "
+                    "both alike"
+                )
+        if self.head is HeadKind.SOFTMAX:
+            for part in (self.images, self.validation):
+                if not (part.labels.sum(dim=1) == 1).all():
+                    raise TrainingError(
+                        "a softmax head needs exactly one class an image; use a chain for these "
+                        "labels"
+                    )
+
+    def settings(self) -> Settings:
+        """The whole task as text by name, big things by their SHA-256: equal tasks end equally."""
+        weights = hashlib.sha256()
+        for tensor in self.backbone.network.state_dict().values():
+            weights.update(tensor.cpu().contiguous().numpy().tobytes())
+        recipe = self.recipe.model_dump(mode="json")
+        return {name: str(value) for name, value in recipe.items()} | {
+            "backbone": self.backbone.name,
+            "weights": weights.hexdigest(),
+            "images": self.images.digest(),
+            "validation": self.validation.digest(),
+            "head": str(self.head),
+            "seed": str(self.seed),
+            "device": self.device.type,
+            "mixed_precision": str(self.mixed_precision),
+        }
