@@ -106,7 +106,7 @@ def random_classifier(precision: str, input_size: int, batch_size: int) -> Class
         calibration=Platt.identity(classes),
         data_set_hash="none",
     )
-    return Classifier(header, backbone, ChainHead(*map(np.zeros, shapes)), "none", batch_size)
+    return Classifier(header, backbone, ChainHead(*map(np.zeros, shapes)), None, "none", batch_size)
 
 
 def peak_memory() -> int:

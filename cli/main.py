@@ -31,6 +31,7 @@ from pds.errors import PdsError
 from worker.errors import WorkerError
 
 ROOM_ERRORS = (PdsError, ModelError, DbError, WorkerError, DemoError)
+LEARNING = "Learning: from labelled images to a judged checkpoint"
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT."""
 
@@ -48,15 +49,13 @@ app.command()(classify.classify)
 app.command()(search.search)
 app.command()(search.show)
 app.add_typer(classifier.app, name="classifier")
-app.add_typer(data.app, name="data")
-app.command()(discover.discover)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(reproduce.reproduce)
 app.add_typer(database.app, name="db")
 app.add_typer(services.app, name="services")
 app.command()(worker.worker)
 app.command()(demo.demo)
+app.add_typer(data.app, name="data", rich_help_panel=LEARNING)
+for command in (train.train, evaluate.evaluate, reproduce.reproduce, discover.discover):
+    app.command(rich_help_panel=LEARNING)(command)
 
 
 @app.callback()

@@ -116,7 +116,8 @@ class HeadFit:
             if extra is not None:
                 more_logits, more_penalty = extra()
                 logits, penalty = logits + more_logits, penalty + more_penalty
-            return loss_of(logits, targets) / len(targets) + penalty
+            total: Tensor = loss_of(logits, targets) / len(targets) + penalty
+            return total
 
         minimise(loss, [weight, bias, *(extra_parameters or [])])
         on_features = weight @ self._back

@@ -21,6 +21,7 @@ from model.training.features import FeatureCache, weights_hash, with_variants
 from model.training.finetune import fine_tune
 from model.training.fit import HeadFit, draw_labels
 from model.training.recipes import Recipe
+from model.training.resume import STATE_FILE
 from model.training.split import Part
 
 FEATURES_FOLDER = "features"
@@ -98,6 +99,7 @@ def learn(
         data_set_hash=data.digest(),
     )
     checkpoint.save(out, header, learned.backbone, learned.head, learned.control)
+    (folder / STATE_FILE).unlink(missing_ok=True)  # twice a network's size, and done with
     return header
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from model.backbone import Backbone, check_input_size
+from model.checkpoint import HeadKind
 from model.errors import TrainingError
 from model.training.batches import Images
-from model.training.heads import HeadKind
 from model.training.recipes import Recipe
 
 Settings = dict[str, str]

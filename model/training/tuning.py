@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.errors import TrainingError
-from model.training.batches import Picks, load_batch, training_picks, validation_picks
+from model.training.batches import Images, Picks, load_batch, training_picks, validation_picks
 from model.training.learner import Learner, make_optimiser, set_learning_rates
 from model.training.resume import interrupts_wait
 from model.training.task import Task
@@ -40,10 +40,8 @@ class Tuning:
     def __init__(self, task: Task, state: dict[str, Any] | None) -> None:
         """At the first step, or where `state_dict` of an equal task left off."""
         self._task, self._recipe = task, task.recipe
-        self._images, self._validation = (
-            task.images.to(task.device),
-            task.validation.to(task.device),
-        )
+        self._images = task.images.to(task.device)
+        self._validation = task.validation.to(task.device)
         labels = task.images.labels.cpu().numpy() > 0
         self._learner = Learner(task.backbone, task.head, labels).to(task.device)
         self._optimiser = make_optimiser(self._learner, task.recipe)
@@ -130,7 +128,7 @@ class Tuning:
     def _train_on(self, picks: Picks) -> tuple[float, float]:
         _seed_torch(self._task.device, self._task.seed, self.step)
         set_learning_rates(self._optimiser, self._recipe, self.step)
-        inputs, labels = load_batch(self._images, picks, self._task.seed, self._recipe.ranges)
+        inputs, labels = self._load(self._images, picks)
         mixing = self._recipe.label_mixing * self.step / self._recipe.iterations
         self._learner.train()
         losses = self._learner.losses(inputs, labels, mixing, self._task.mixed_precision)
@@ -146,14 +144,15 @@ class Tuning:
         self._optimiser.step()
         return main, control
 
+    def _load(self, images: Images, picks: Picks) -> tuple[Tensor, Tensor]:
+        return load_batch(images, picks, self._task.seed, self._recipe.ranges)
+
     def _validation_losses(self) -> tuple[float, float]:
         """Of head and control, given true earlier labels: means over all validation pictures."""
         self._learner.eval()
         total, pictures = np.zeros(2), 0
         for picks in validation_picks(len(self._validation), self._recipe):
-            inputs, labels = load_batch(
-                self._validation, picks, self._task.seed, self._recipe.ranges
-            )
+            inputs, labels = self._load(self._validation, picks)
             with torch.inference_mode():
                 losses = self._learner.losses(inputs, labels, 0.0, self._task.mixed_precision)
             total += np.array(losses.tolist()) * len(picks)

@@ -1,4 +1,4 @@
-"""The README: its commands and options exist, its files are there, its SQL runs."""
+"""README and docs: their commands and options exist, their files are there, the SQL runs."""
 
 import re
 import shlex
@@ -12,8 +12,13 @@ from cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"^\$ (mernet [^#\n>&]*)", README, re.MULTILINE)))
-INLINE = sorted(set(re.findall(r"`(mernet [^`]+)`", README)))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+COMMANDS = sorted(set(re.findall(r"^\$ (mernet [^#\n>&]*)", TEXT, re.MULTILINE)))
+INLINE = sorted(set(re.findall(r"`(mernet [^`]+)`", TEXT)))
+LINKS = [
+    (page, target) for page in PAGES for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+]
 
 
 @pytest.mark.parametrize("line", COMMANDS + INLINE)
@@ -23,9 +28,9 @@ def test_every_command_shown_exists_with_its_options(line):
     assert shown.exit_code == 0, shown.output
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
-def test_every_link_leads_to_a_file(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_every_link_leads_to_a_file(page, target):
+    assert (page.parent / target).exists()
 
 
 @pytest.mark.parametrize("target", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))

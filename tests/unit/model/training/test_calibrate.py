@@ -1,4 +1,4 @@
-"""A calibration undoes known errors, never harms its own images, and promises nothing of the rare."""
+"""A calibration undoes known errors, never harms its images, and promises nothing of the rare."""
 
 import numpy as np
 import pytest

@@ -283,8 +283,7 @@ def test_what_does_not_belong_together_is_refused(
 def test_pictures_of_a_size_that_the_network_does_not_take_are_refused(
     tune: Tune, monkeypatch: pytest.MonkeyPatch
 ):
-    fixed = Architecture(_tiny_network, FEATURES, input_size=32)
-    monkeypatch.setitem(ARCHITECTURES, "tiny", fixed)
+    monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture(_tiny_network, FEATURES, None, 32))
     with pytest.raises(BackboneError, match="32 pixels only, not 16"):
         tune()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from model.calibration import sigmoid
 from model.chain import ChainMode, ChainSettings
@@ -122,3 +123,24 @@ def test_a_chain_fitted_on_other_earlier_labels_depends_on_those():
     fit = HeadFit(features)
     assert fit.chain(labels).label_weight[1, 0] > 5
     assert abs(fit.chain(labels, earlier=unrelated).label_weight[1, 0]) < 0.5
+
+
+def test_a_class_visible_only_through_another_is_found_better_by_the_chain_than_by_the_control():
+    random = np.random.default_rng(11)
+    features = random.normal(size=(5400, 100))
+    seen = sigmoid(3 * features[:, 0])
+    first = random.random(5400) < seen
+    second = random.random(5400) < np.where(first, 0.95, 0.03)
+    labels = np.column_stack([first, second])
+    learned, judged = slice(0, 400), slice(400, None)
+
+    fit = HeadFit(features[learned])
+    chain, control = (
+        head.marginals(features[judged], ChainSettings())[:, 1]
+        for head in (fit.chain(labels[learned]), fit.independent(labels[learned]))
+    )
+    truth = 0.03 + (0.95 - 0.03) * seen[judged]
+    precision = [average_precision_score(second[judged], each) for each in (chain, control, truth)]
+    assert precision[1] + 0.01 < precision[0] < precision[2]
+    assert np.abs(chain - truth).mean() < np.abs(control - truth).mean()
+    assert chain.mean() == pytest.approx(truth.mean(), abs=0.03)

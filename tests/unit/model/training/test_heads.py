@@ -6,8 +6,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy, log_softmax
 
 from model.chain import ChainSettings
+from model.checkpoint import HeadKind
 from model.softmax import SoftmaxHead
-from model.training.heads import HeadKind, LearningChain, LearningHead, make_head
+from model.training.heads import LearningChain, LearningHead, make_head
 
 LABELS = np.array([[1, 0, 1], [1, 1, 0], [0, 0, 0], [1, 0, 1]], bool)
 FEATURES = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))

@@ -1,0 +1,163 @@
+"""From drawn images to a judged checkpoint with the commands alone, mistakes and Ctrl-C too."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.evaluate import JudgedPart
+from cli.main import ROOM_ERRORS, app
+from model.checkpoint import read_header
+from model.training.recipes import RECIPES
+
+SMALL = ("--weights", "random", "--input-size", "32")
+
+
+def mernet(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def succeed(*words: str | Path) -> str:
+    """What a command that must succeed prints on standard output."""
+    ran = mernet(*words)
+    assert ran.exit_code == 0, f"{ran.output}\n{ran.exception}"
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory):
+    """A folder with the drawn data set `scenes`; gone afterwards, since checkpoints are large."""
+    folder = tmp_path_factory.mktemp("learning")
+    succeed("data", "draw", "--out", folder / "scenes", "--images", 150, "--size", 64)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(place: Path) -> Path:
+    """A checkpoint with frozen features."""
+    path = place / "frozen.safetensors"
+    succeed("train", "--data", place / "scenes", "--out", path, "--frozen", *SMALL)
+    return path
+
+
+def test_the_checkpoint_says_what_it_learned_from(place: Path, checkpoint: Path):
+    described = json.loads(succeed("data", "describe", place / "scenes", "--json"))
+    header = read_header(checkpoint)
+    assert header.name == "frozen"
+    assert header.data_set_hash == described["digest"]
+    assert sum(header.training["images"].values()) == described["images"] == 150
+    assert header.training["recipe"] == RECIPES["paper"].changed(variants=1).model_dump(mode="json")
+
+
+def test_no_group_of_images_straddles_the_split(checkpoint: Path):
+    with (checkpoint.with_suffix(".training") / "split.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # Rover, site and sequence of a product name.
+    parts = {(row["file"][0], row["file"][14:16], row["file"][18:23]): set() for row in rows}
+    for row in rows:
+        parts[row["file"][0], row["file"][14:16], row["file"][18:23]].add(row["part"])
+    assert all(len(of_group) == 1 for of_group in parts.values())
+    assert 20 < len(parts) < 100
+
+
+def test_the_report_judges_the_test_part_chain_and_control(place: Path, checkpoint: Path):
+    shown = succeed("evaluate", checkpoint, "--data", place / "scenes")
+    report = json.loads((checkpoint.with_suffix(".report") / "evaluation.json").read_text())
+    assert report["images"] == read_header(checkpoint).training["images"]["test"]
+    assert report["main"]["name"] == "chain"
+    assert report["control"] is not None
+    assert "would be published" in shown
+    page = (checkpoint.with_suffix(".report") / "evaluation.html").read_text()
+    assert "Table 1" in page
+
+
+def test_a_data_set_the_checkpoint_has_not_seen_is_judged_by_as_a_whole(
+    place: Path, checkpoint: Path
+):
+    other = place / "others"
+    succeed("data", "draw", "--out", other, "--images", 20, "--size", 64, "--seed", 2)
+    shown = succeed("evaluate", checkpoint, "--data", other, "--out", place / "r", "--json")
+    assert json.loads(shown)["images"] == 20
+
+
+def test_fine_tuning_runs_and_keeps_its_curves(place: Path):
+    path = place / "tuned.safetensors"
+    quick = ("--iterations", "2", "--batch-size", "4", "--variants", "1", "--device", "cpu")
+    succeed("train", "--data", place / "scenes", "--out", path, *SMALL, *quick, "--recipe", "best")
+    curves = (path.with_suffix(".training") / "curves.csv").read_text().splitlines()
+    assert curves[0].startswith("step,train_loss")
+    assert len(curves) == 2
+    assert not read_header(path).training["frozen"]
+    assert not (path.with_suffix(".training") / "state.pt").exists()
+
+
+def test_reproduce_prints_table_1_theirs_and_ours(place: Path):
+    words = ("--data", place / "scenes", "--out", place / "again", "--frozen", *SMALL)
+    shown = succeed("reproduce", *words)
+    assert "Table 1 before calibration, theirs and ours" in shown
+    means = [line.split() for line in shown.splitlines() if line.startswith("mean")]
+    assert [row[3] for row in means] == ["0.029", "0.014"]
+
+
+def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
+    out = place / "stopped.safetensors"
+    words = ("train", "--data", place / "scenes", "--out", out, "--frozen", *SMALL)
+    command = [sys.executable, "-m", "cli.main", *map(str, words), "--variants", "40"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    kept = out.with_suffix(".training") / "features"
+    while not list(kept.glob("*.npy")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "Traceback" not in process.stderr.read()
+    before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npy")}
+    assert not out.exists()
+    succeed(*words, "--variants", "2")
+    succeed(*words, "--variants", "2")
+    assert out.exists()
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--weights", "no.pth"), "there is no such file"),
+        (("train", "--weights", "random", "--head", "softmax"), "exactly one class"),
+        (("train", "--weights", "random", "--device", "cuda:9"), "no CUDA device"),
+        (("train", "--weights", "random", "--backbone", "vit_l_16"), "224 pixels only"),
+        (("evaluate", "no.safetensors"), "no checkpoint at"),
+    ],
+)
+def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, ...], said: str):
+    out = ("--out", place / "wrong.safetensors", "--frozen", "--input-size", "32")
+    ran = mernet(*words, "--data", place / "scenes", *(out if words[0] == "train" else ()))
+    assert ran.exit_code != 0
+    answer = ran.output if ran.exit_code == 2 else str(ran.exception)
+    assert isinstance(ran.exception, (SystemExit, *ROOM_ERRORS))
+    assert said in " ".join(answer.replace("│", " ").split())
+
+
+def test_every_part_that_evaluate_takes_but_all_is_a_part_of_a_split():
+    from model.training.split import Part
+
+    assert {str(part) for part in JudgedPart} == {*map(str, Part), "all"}
+
+
+def test_names_in_help_are_those_of_the_model():
+    from cli.backbones import Architecture
+    from cli.train import HeadName, RecipeName
+    from model.backbone import ARCHITECTURES
+    from model.checkpoint import HeadKind
+
+    assert [*Architecture] == [*ARCHITECTURES]
+    assert [*HeadName] == [*HeadKind]
+    assert [*RecipeName] == [*RECIPES]
