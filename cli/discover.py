@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, track
 
+from cli.backbones import IMAGENET, Architecture, BackboneName, Weights, chosen_backbone
 from cli.output import err, note
 from cli.pictures import pictures_in, read_any
 from model.errors import DataSetError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model.backbone import Backbone
     from model.training.data_set import Picture
     from model.training.demud import Ranking
     from model.training.gallery import RankedPicture
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 READ_AT_ONCE = 32
 NETWORK_SIDE, PIXELS_SIDE = 224, 64
 """Sides that images are resized to: what ImageNet weights have seen, and what shows a rock."""
-IMAGENET, RANDOM = "imagenet", "random"
 RANDOM_SEED = 0
 
 
@@ -63,9 +62,6 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option(help="Take the network of this checkpoint, not --backbone and --weights."),
 ]
-Weights = Annotated[
-    str, typer.Option(help=f"Its weights: {IMAGENET}, {RANDOM}, or a file of a state dict.")
-]
 Size = Annotated[
     int | None,
     typer.Option(
@@ -86,7 +82,7 @@ def discover(
     seen: Seen = None,
     labels: Labels = None,
     checkpoint: Checkpoint = None,
-    backbone: Annotated[str, typer.Option(help="Architecture of the network.")] = "vgg16",
+    backbone: BackboneName = Architecture.VGG16,
     weights: Weights = IMAGENET,
     size: Size = None,
     table: Annotated[
@@ -138,47 +134,27 @@ def _extractor(
 
         side = size or PIXELS_SIDE
         return partial(pixel_features, size=side), f"grey levels, {side}x{side}"
-    from model.backbone import check_input_size, extract_features
-
     if checkpoint:
-        network, trained_side = _network_of(checkpoint)
-        source = f"the weights of {checkpoint}"
-    else:
-        network, trained_side = _network(backbone, weights), NETWORK_SIDE
-        source = f"{weights} weights"
-    side = size or trained_side
+        return _of_checkpoint(checkpoint, size)
+    from model.backbone import check_input_size, extract_features
+    from model.classifier import device_named
+
+    network, side = chosen_backbone(backbone, weights, RANDOM_SEED), size or NETWORK_SIDE
     check_input_size(network.name, side)
-    called = f"features of {network.name}, {source}, {side}x{side}"
+    network.network.to(device_named(None))
+    called = f"features of {network.name}, {weights} weights, {side}x{side}"
     return partial(extract_features, network, size=side), called
 
 
-def _network_of(checkpoint: Path) -> "tuple[Backbone, int]":
-    """The network of a checkpoint, and its input size."""
-    import torch
+def _of_checkpoint(path: Path, size: int | None) -> "tuple[Extract, str]":
+    from model.classifier import Classifier
 
-    from model.backbone import restore
-    from model.checkpoint import load
-
-    loaded = load(checkpoint)
-    tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
-    return _on_device(restore(loaded.header.backbone, tensors)), loaded.header.input_size
-
-
-def _network(name: str, weights: str) -> "Backbone":
-    from model.backbone import build
-
-    if weights == IMAGENET:
-        return _on_device(build(name, imagenet=True))
-    if weights == RANDOM:
-        return _on_device(build(name, seed=RANDOM_SEED))
-    return _on_device(build(name, weights_path=Path(weights)))
-
-
-def _on_device(network: "Backbone") -> "Backbone":
-    import torch
-
-    network.network.to("cuda" if torch.cuda.is_available() else "cpu")
-    return network
+    classifier = Classifier.load(path)
+    header = classifier.header
+    if size not in (None, header.input_size):
+        raise typer.BadParameter(f"{path} takes {header.input_size} pixels; leave --size out.")
+    side = header.input_size
+    return classifier.features, f"features of {header.backbone} in {path}, {side}x{side}"
 
 
 def _read(folder: Path, extract: "Extract") -> "tuple[list[Path], Features]":

@@ -25,14 +25,14 @@ from model.checkpoint import Header, read_header, save
 from model.classes import CODES
 from model.errors import CheckpointError
 from model.training.calibrate import fit_platt
-from model.training.fit import HeadFit
+from model.training.fit import HeadFit, relative_penalty
 
 BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
 FITTED, CALIBRATED = 600, 250
 DRAWN_SIZE = 256
 """Drawn at half the archive's size, for speed: the network sees 128 pixels of either."""
 CHUNK = 50
-WEIGHT_DECAY = 0.1
+PENALTY = 0.1
 
 Progress = Callable[[int, int], None]
 
@@ -51,7 +51,8 @@ def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None)
     labels = np.array([[code in scene.labels for code in CODES] for scene in scenes])
     digest = hashlib.sha256(labels.tobytes())
     features = _features(backbone, scenes, digest, progress)
-    chain = HeadFit(features[:FITTED], l2=WEIGHT_DECAY).chain(labels[:FITTED])
+    learned = features[:FITTED]
+    chain = HeadFit(learned, relative_penalty(learned, PENALTY)).chain(labels[:FITTED])
     marginals = chain.marginals(features[FITTED:], ChainSettings())
     header = Header(
         name=DEMO_CLASSIFIER,
@@ -80,7 +81,7 @@ def training_record(seed: int) -> dict[str, str | int | float]:
         "scenes_for_chain": FITTED,
         "scenes_for_calibration": CALIBRATED,
         "drawn_size": DRAWN_SIZE,
-        "weight_decay": WEIGHT_DECAY,
+        "penalty": PENALTY,
     }
 
 

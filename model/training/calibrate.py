@@ -10,6 +10,9 @@ from model.calibration import Platt, logit
 from model.errors import FitError
 from model.training.fit import as_tensor, minimise, smoothed_targets
 
+RARE = 10
+"""Classes with fewer images than this that show them, or that do not, get smoothed targets."""
+
 # Keeps a temperature finite where the marginals tell nothing of a class; else too weak to matter.
 TEMPERATURE_PRIOR = 1e-3
 
@@ -17,16 +20,18 @@ TEMPERATURE_PRIOR = 1e-3
 def fit_platt(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> Platt:
     """A calibration from marginals (N, K) and labels (N, K) of validation images.
 
-    Fits log T and b of each class by L-BFGS on the cross-entropy with Platt's smoothed targets,
-    which keep a rare class from probabilities that its few examples cannot bear out. A class with
-    no positive or no negative example says nothing about T, which then stays 1. Where the fit does
-    not lower a class's log-loss on these images, that class keeps T = 1, b = 0.
+    Fits log T and b of each class by L-BFGS on the cross-entropy. Of a rare class the targets are
+    Platt's smoothed ones, which keep it from probabilities that its few examples cannot bear out;
+    of others they would pull sure and right answers away from 0 and 1. A class with no positive or
+    no negative example says nothing about T, which then stays 1. Where the fit does not lower a
+    class's log-loss on these images, that class keeps T = 1, b = 0.
 
     Raises FitError where shapes or numbers do not fit.
     """
     _check(marginals, labels)
     logits, truth = as_tensor(logit(marginals)), as_tensor(labels)
-    targets = smoothed_targets(labels)
+    rare = truth.sum(dim=0).minimum((1 - truth).sum(dim=0)) < RARE
+    targets = torch.where(rare, smoothed_targets(labels), truth)
     both_kinds = truth.any(dim=0) & ~truth.all(dim=0)
     log_temperature = torch.zeros(truth.shape[1], dtype=torch.float64)
     bias = torch.zeros_like(log_temperature)

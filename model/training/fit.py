@@ -26,12 +26,8 @@ LABEL_L2 = 1e-3
 class HeadFit:
     """Features of N images, prepared once for several fits with the same penalty."""
 
-    def __init__(self, features: NDArray[np.float32], l2: float = 0.1) -> None:
+    def __init__(self, features: NDArray[np.float32], l2: float) -> None:
         """Features (N, F); l2/2 times the squared weights is added to the mean loss of an image.
-
-        The penalty is on weights of features brought to mean 0 and deviation 1. The default was
-        chosen by log-loss on 300 real pictures after a fit on 600 others, with random VGG-16
-        features.
 
         A weight outside the span of the images changes no logit and is zero at the optimum: the fit
         is in the R <= N principal directions. A logistic loss curves by at most 1/4, so a direction
@@ -43,18 +39,13 @@ class HeadFit:
         if l2 <= 0:
             raise FitError("l2 must be positive: without it weights grow without end")
         numbers = as_tensor(features)
-        self._mean, deviation = numbers.mean(dim=0), numbers.std(dim=0, correction=0)
-        # A feature that is constant but for float32 rounding gets no weight.
-        varies = deviation > 1e-6 * numbers.abs().amax(dim=0)
-        scale = torch.where(varies, deviation, torch.inf)
-        left, singular, directions = torch.linalg.svd(
-            (numbers - self._mean) / scale, full_matrices=False
-        )
+        self._mean = numbers.mean(dim=0)
+        left, singular, directions = torch.linalg.svd(numbers - self._mean, full_matrices=False)
         shrink = (singular.square() / (4 * len(numbers)) + l2).rsqrt()
         self._l2 = l2
         self._inputs = left * (singular * shrink)  # (N, R)
         self._shrink = shrink  # (R,): a weight on an input, times this, is penalised by length
-        self._back = shrink[:, None] * directions / scale  # (R, F): weights on inputs to features
+        self._back = shrink[:, None] * directions  # (R, F): weights on inputs to features
 
     def chain(
         self,
@@ -132,6 +123,15 @@ class HeadFit:
                 f"features of {len(self._inputs)} images, labels of {len(labels)}: give the same "
                 "images"
             )
+
+
+def relative_penalty(features: NDArray[np.float32], share: float) -> float:
+    """The l2 that is `share` of the mean variance of features (N, F): the same in any unit.
+
+    Never 0, even where all images are alike.
+    """
+    variance = float(features.var(axis=0, dtype=np.float64).mean())
+    return share * max(variance, float(np.finfo(np.float32).tiny))
 
 
 def draw_labels(

@@ -19,7 +19,7 @@ from model.training.calibrate import fit_platt
 from model.training.data_set import DataSet, Picture, read_picture
 from model.training.features import FeatureCache, weights_hash, with_variants
 from model.training.finetune import fine_tune
-from model.training.fit import HeadFit, draw_labels
+from model.training.fit import HeadFit, draw_labels, relative_penalty
 from model.training.recipes import Recipe
 from model.training.resume import STATE_FILE
 from model.training.split import Part
@@ -114,10 +114,12 @@ class _Work:
 
     def fit_heads(self, train: DataSet) -> _Learned:
         """Fit heads to features of the backbone as it is."""
-        variants, l2 = self.plan.recipe.variants, self.plan.recipe.frozen_l2
+        recipe, variants = self.plan.recipe, self.plan.recipe.variants
         features = self.features(self.backbone, train, "Features to learn from", variants)
         labels = np.repeat(train.labels, variants, axis=0)
         self.report("Fitting the head", 0, 2, "")
+        share = recipe.frozen_l2
+        l2 = recipe.weight_decay if share is None else relative_penalty(features, share)
         fit = HeadFit(features, l2)
         head = self._fitted(fit, features, labels)
         self.report("Fitting the control", 1, 2, "")

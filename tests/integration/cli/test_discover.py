@@ -74,12 +74,12 @@ def test_what_is_known_already_is_not_novel(folder: Path, tmp_path: Path):
 def test_by_features_of_a_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     layers = (nn.Conv2d(3, 16, 7, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
     tiny = backbone.Architecture(lambda: nn.Sequential(*layers), feature_count=64)
-    monkeypatch.setitem(backbone.ARCHITECTURES, "tiny", tiny)
+    monkeypatch.setitem(backbone.ARCHITECTURES, "vgg16", tiny)
     table = tmp_path / "ranks.csv"
-    ran = run(folder, "--backbone", "tiny", "--weights", "random", "--size", "64", "--csv", table)
+    ran = run(folder, "--weights", "random", "--size", "64", "--csv", table)
     assert ran.exit_code == 0, ran.output
     assert names_in(table)[0] == "chess.png"
-    assert "features of tiny, random weights, 64x64" in (tmp_path / "page.html").read_text()
+    assert "features of vgg16, random weights, 64x64" in (tmp_path / "page.html").read_text()
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(folder: Path, tmp_path: Path):

@@ -66,3 +66,16 @@ def test_marginals_and_labels_that_do_not_belong_together_are_refused(
 ):
     with pytest.raises(FitError, match=message):
         fit_platt(marginals, labels)
+
+
+def test_targets_of_a_rare_class_are_smoothed_and_those_of_others_are_not():
+    marginals = np.where(np.arange(400) < 200, 0.9, 0.1)[:, None]
+    common = np.arange(400)[:, None] < 200
+    sure = fit_platt(marginals, common).apply(marginals)
+    assert sure[0, 0] > 0.999
+
+    rare = np.arange(400)[:, None] < 3
+    marginals = np.where(rare, 0.5, 0.2)
+    unsure = fit_platt(marginals, rare).apply(marginals)
+    assert unsure[0, 0] == pytest.approx(4 / 5, abs=0.05)
+    assert unsure[-1, 0] < 0.01

@@ -7,7 +7,11 @@ from sklearn.metrics import average_precision_score
 from model.calibration import sigmoid
 from model.chain import ChainMode, ChainSettings
 from model.errors import FitError
-from model.training.fit import HeadFit, smoothed_targets
+from model.training.fit import HeadFit, relative_penalty, smoothed_targets
+
+
+def fit(features: np.ndarray) -> HeadFit:
+    return HeadFit(features, relative_penalty(features, 0.1))
 
 
 def test_a_class_that_shows_only_through_another_is_recovered():
@@ -27,19 +31,17 @@ def test_the_fit_does_not_depend_on_units_and_offsets_of_the_features():
     random = np.random.default_rng(1)
     features = random.normal(size=(300, 5))
     labels = features @ random.normal(size=(5, 3)) + random.normal(size=(300, 3)) > 0
-    scaled = features * np.array([1e-3, 1.0, 50.0, 7.0, 0.1]) + 3.0
+    scaled = 50 * features + np.array([1e-3, 1.0, -50.0, 7.0, 0.1])
     settings = ChainSettings(mode=ChainMode.EXPECTED)
-    plain = HeadFit(features).chain(labels).marginals(features, settings)
-    assert HeadFit(scaled).chain(labels).marginals(scaled, settings) == pytest.approx(
-        plain, abs=1e-4
-    )
+    plain = fit(features).chain(labels).marginals(features, settings)
+    assert fit(scaled).chain(labels).marginals(scaled, settings) == pytest.approx(plain, abs=1e-4)
 
 
 def test_more_features_than_images_and_constant_features_still_give_a_fit():
     random = np.random.default_rng(2)
     features = np.concatenate([random.normal(size=(80, 400)), np.full((80, 3), 0.1)], axis=1)
     labels = features[:, :1] > 0
-    chain = HeadFit(features.astype(np.float32)).chain(labels)
+    chain = fit(features.astype(np.float32)).chain(labels)
     assert (chain.weight[:, 400:] == 0).all()
     agreement = (chain.marginals(features, ChainSettings()) > 0.5) == labels
     assert agreement.mean() > 0.95
@@ -49,7 +51,7 @@ def test_a_class_never_or_always_seen_gets_a_low_or_high_probability_but_not_cer
     random = np.random.default_rng(3)
     features = random.normal(size=(600, 30)).astype(np.float32)
     labels = np.stack([np.zeros(600), np.ones(600), features[:, 0] > 0], axis=1).astype(bool)
-    marginals = HeadFit(features).chain(labels).marginals(features, ChainSettings())
+    marginals = fit(features).chain(labels).marginals(features, ChainSettings())
     assert marginals[:, 0] == pytest.approx(1 / 602, rel=0.05)
     assert marginals[:, 1] == pytest.approx(601 / 602, rel=0.05)
 
@@ -62,7 +64,7 @@ def test_smoothed_targets_are_platts():
 def test_fitting_twice_gives_the_same_numbers():
     random = np.random.default_rng(7)
     features, labels = random.normal(size=(100, 50)), random.random((100, 4)) < 0.3
-    first, second = (HeadFit(features).chain(labels) for _ in range(2))
+    first, second = (fit(features).chain(labels) for _ in range(2))
     assert (first.weight == second.weight).all()
     assert (first.label_weight == second.label_weight).all()
 
@@ -80,7 +82,7 @@ def test_features_and_labels_that_do_not_belong_together_are_refused(
     features: np.ndarray, labels: np.ndarray, message: str
 ):
     with pytest.raises(FitError, match=message):
-        HeadFit(features).chain(labels)
+        HeadFit(features, l2=1.0).chain(labels)
 
 
 def test_a_penalty_that_is_not_positive_is_refused():
@@ -91,9 +93,9 @@ def test_a_penalty_that_is_not_positive_is_refused():
 def test_a_control_has_no_label_weights_and_is_the_chain_where_there_is_one_class():
     random = np.random.default_rng(8)
     features, labels = random.normal(size=(200, 10)), random.random((200, 3)) < 0.4
-    control = HeadFit(features).independent(labels)
+    control = fit(features).independent(labels)
     assert not control.label_weight.any()
-    alone = HeadFit(features).chain(labels[:, :1])
+    alone = fit(features).chain(labels[:, :1])
     assert control.weight[0] == pytest.approx(alone.weight[0], abs=1e-5)
 
 
@@ -111,7 +113,7 @@ def test_a_softmax_head_recovers_the_probabilities_of_classes_that_exclude_each_
 
 def test_a_softmax_head_refuses_images_with_two_classes():
     with pytest.raises(FitError, match="exactly one class"):
-        HeadFit(np.ones((2, 2))).softmax(np.ones((2, 2), bool))
+        fit(np.ones((2, 2))).softmax(np.ones((2, 2), bool))
 
 
 def test_a_chain_fitted_on_other_earlier_labels_depends_on_those():
@@ -120,9 +122,9 @@ def test_a_chain_fitted_on_other_earlier_labels_depends_on_those():
     labels = random.random((2000, 2)) < 0.5
     labels[:, 1] = labels[:, 0]
     unrelated = random.random((2000, 2)) < 0.5
-    fit = HeadFit(features)
-    assert fit.chain(labels).label_weight[1, 0] > 5
-    assert abs(fit.chain(labels, earlier=unrelated).label_weight[1, 0]) < 0.5
+    heads = fit(features)
+    assert heads.chain(labels).label_weight[1, 0] > 5
+    assert abs(heads.chain(labels, earlier=unrelated).label_weight[1, 0]) < 0.5
 
 
 def test_a_class_visible_only_through_another_is_found_better_by_the_chain_than_by_the_control():
@@ -134,10 +136,10 @@ def test_a_class_visible_only_through_another_is_found_better_by_the_chain_than_
     labels = np.column_stack([first, second])
     learned, judged = slice(0, 400), slice(400, None)
 
-    fit = HeadFit(features[learned])
+    heads = fit(features[learned])
     chain, control = (
         head.marginals(features[judged], ChainSettings())[:, 1]
-        for head in (fit.chain(labels[learned]), fit.independent(labels[learned]))
+        for head in (heads.chain(labels[learned]), heads.independent(labels[learned]))
     )
     truth = 0.03 + (0.95 - 0.03) * seen[judged]
     precision = [average_precision_score(second[judged], each) for each in (chain, control, truth)]
