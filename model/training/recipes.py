@@ -105,6 +105,6 @@ RECIPES: dict[str, Recipe] = {
         repeat_cap=4.0,  # and yet are not learned by heart
         validate_every=250,
         patience=12,  # a quarter of the run without a gain
-        frozen_l2=0.03,  # TODO
+        frozen_l2=0.01,  # after calibration, near the lowest log-loss on drawn and on real pictures
     ),
 }
