@@ -39,6 +39,15 @@ class Products(StrEnum):
     ANY = "any"
 
 
+Mirror = Annotated[
+    str | None,
+    typer.Option(help="URL or path that replaces the base address of a named archive."),
+]
+ProductsWanted = Annotated[
+    Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
+]
+
+
 @app.command()
 def full(
     archive: Annotated[
@@ -48,13 +57,8 @@ def full(
             "opportunity and spirit.",
         ),
     ] = None,
-    mirror: Annotated[
-        str | None,
-        typer.Option(help="URL or path that replaces the base address of a named archive."),
-    ] = None,
-    products: Annotated[
-        Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
-    ] = Products.EDR,
+    mirror: Mirror = None,
+    products: ProductsWanted = Products.EDR,
     again: Annotated[
         bool, typer.Option("--again", help="Also classify what has an outcome already.")
     ] = False,

@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from cli.output import AsJson, err, note, print_json, print_table
-from cli.run import Products
+from cli.run import Mirror, Products, ProductsWanted
 from worker.settings import settings
 
 if TYPE_CHECKING:
@@ -29,13 +29,8 @@ def sample(
         float, typer.Option(help="Share of each site's images, rounded up.", min=0, max=1)
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
-    mirror: Annotated[
-        str | None,
-        typer.Option(help="URL or path that replaces the base address of a named archive."),
-    ] = None,
-    products: Annotated[
-        Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
-    ] = Products.EDR,
+    mirror: Mirror = None,
+    products: ProductsWanted = Products.EDR,
     as_json: AsJson = False,
 ) -> None:
     """Draw images to label: of the eligible ones, a share at each site of each rover."""

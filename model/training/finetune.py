@@ -6,10 +6,8 @@ it would have had: bit for bit on a CPU with the same number of threads, and on 
 torch has repeatable operators.
 """
 
-import csv
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -23,6 +21,7 @@ from model.training.batches import Images
 from model.training.recipes import Recipe
 from model.training.resume import load_state, save_state
 from model.training.task import Task
+from model.training.text_files import write_csv
 from model.training.tuning import CurveRow, Tuning, repeatable
 
 CURVES_FILE = "curves.csv"
@@ -105,10 +104,4 @@ def _run(task: Task, folder: Path, save_every: int, progress: Progress | None) -
 
 def write_curve(path: Path, rows: list[CurveRow]) -> None:
     """Write the curve as CSV, one row a validation; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(CurveRow)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    os.replace(unfinished, path)
+    write_csv(path, [field.name for field in fields(CurveRow)], map(astuple, rows))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from model.training.data_set import Picture
+from model.training.html import template
+from model.training.text_files import write_text
 
 THUMBNAIL = 256
 """Longest side of a picture on the page, in pixels."""
@@ -39,19 +40,8 @@ def write_gallery(
     `facts` say how the ranking was made. A picture links to its file, relative to the page, so
     that both can move together. Raises OSError where the page cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("model.training"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("gallery.html")
     cards = list(_cards(ranked, page.parent))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = page.with_name(f"{page.name}.part")
-    unfinished.write_text(template.render(title=title, facts=facts, cards=cards), encoding="utf-8")
-    os.replace(unfinished, page)
+    write_text(page, template("gallery.html").render(title=title, facts=facts, cards=cards))
 
 
 def _cards(ranked: Sequence[RankedPicture], folder: Path) -> Iterator[dict[str, Any]]:

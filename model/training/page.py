@@ -3,19 +3,18 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from model.training.evaluation import ClassTruth, Evaluation, Head
+from model.training.html import template
 from model.training.metrics import ENOUGH
 from model.training.plots import calibration_plot, comparison_plot, reliability_diagram
 from model.training.summary import headlines
 from model.training.table1 import Beside, Means, means, side_by_side
+from model.training.text_files import write_text
 
 NAME = "evaluation"
 
@@ -30,9 +29,9 @@ def write_report(folder: Path, evaluation: Evaluation, provenance: Mapping[str, 
     folder.mkdir(parents=True, exist_ok=True)
     content = {"provenance": dict(provenance), **asdict(evaluation)}
     page = folder / f"{NAME}.html"
-    _write(folder / f"{NAME}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    _write(folder / f"{NAME}.csv", as_csv(evaluation))
-    _write(page, as_html(evaluation, provenance))
+    write_text(folder / f"{NAME}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(folder / f"{NAME}.csv", as_csv(evaluation))
+    write_text(page, as_html(evaluation, provenance))
     return page
 
 
@@ -49,17 +48,9 @@ def as_csv(evaluation: Evaluation) -> str:
 
 def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
     """The page, with its plots inside."""
-    environment = Environment(
-        loader=PackageLoader("model.training"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
     comparison, beside = evaluation.comparison, side_by_side(evaluation)
     heads = [head for head in (evaluation.main, evaluation.control) if head is not None]
-    return environment.get_template("evaluation.html").render(
+    return template("evaluation.html").render(
         evaluation=evaluation,
         provenance=provenance,
         headlines=headlines(evaluation),
@@ -105,13 +96,3 @@ def _means(beside: Sequence[Beside]) -> dict[str, Means]:
         "theirs_after": means([each.theirs.after for each in beside]),
         "after": means([each.after for each in beside]),
     }
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

@@ -116,9 +116,9 @@ def _against_control(evaluation: Evaluation) -> list[str]:
         "log-loss": comparison.log_loss,
     }
     return [
-        f"By {measure}: {each.verdict} ({evaluation.main.name} {each.main.value:.3f}, control "
-        f"{each.control.value:.3f}, difference {each.difference.value:+.3f}, 95% interval "
-        f"{each.difference.low:+.3f} to {each.difference.high:+.3f})."
+        f"By {measure}: {each.verdict} ({evaluation.main.name} {each.main.value:.4f}, control "
+        f"{each.control.value:.4f}, difference {each.difference.value:+.4f}, 95% interval "
+        f"{each.difference.low:+.4f} to {each.difference.high:+.4f})."
         if each.verdict
         else f"By {measure}: too few groups of images to tell {evaluation.main.name} and control "
         "apart."

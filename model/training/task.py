@@ -1,6 +1,5 @@
 """What a fine-tuning is to do: everything that decides its result, checked and named."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ from model.backbone import Backbone, check_input_size
 from model.checkpoint import HeadKind
 from model.errors import TrainingError
 from model.training.batches import Images
+from model.training.features import weights_hash
 from model.training.recipes import Recipe
 
 Settings = dict[str, str]
@@ -52,13 +52,9 @@ class Task:
 
     def settings(self) -> Settings:
         """The whole task as text by name, big things by their SHA-256: equal tasks end equally."""
-        weights = hashlib.sha256()
-        for tensor in self.backbone.network.state_dict().values():
-            weights.update(tensor.cpu().contiguous().numpy().tobytes())
         recipe = self.recipe.model_dump(mode="json")
         return {name: str(value) for name, value in recipe.items()} | {
-            "backbone": self.backbone.name,
-            "weights": weights.hexdigest(),
+            "weights": weights_hash(self.backbone),
             "images": self.images.digest(),
             "validation": self.validation.digest(),
             "head": str(self.head),

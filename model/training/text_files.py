@@ -67,11 +67,17 @@ def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file beside its place and move it there; a file of that name is replaced."""
+    """Write a CSV file, whole or not at all; a file of that name is replaced."""
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file beside its place, in a folder made if need be, and move it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    unfinished.write_text(text, encoding="utf-8", newline="")
     os.replace(unfinished, path)
