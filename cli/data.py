@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Labelled data sets: describe, split; draw images to label; labels from volunteers.",
 )
 Folder = Annotated[Path, typer.Argument(help="Folder of a labelled data set, or a label file.")]
-Seed = Annotated[int, typer.Option(help="Seed of all that is random.")]
+Seed = Annotated[int, typer.Option(help="Seed of all that is random.", min=0)]
 
 
 @app.command()

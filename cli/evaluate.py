@@ -156,11 +156,11 @@ def _provenance(
     header = classifier.header
     learned = "the same" if digest == header.data_set_hash else header.data_set_hash
     return {
-        "Checkpoint": header.name,
-        "SHA-256": classifier.sha256,
-        "Backbone": f"{header.backbone}, {header.input_size}x{header.input_size} pixels",
-        "Judged by": f"{len(data)} images, {named}",
-        "Data set": digest,
-        "Learned from data set": learned,
+        "checkpoint": header.name,
+        "sha256": classifier.sha256,
+        "backbone": f"{header.backbone}, {header.input_size}x{header.input_size} pixels",
+        "judged by": f"{len(data)} images, {named}",
+        "data set": digest,
+        "learned from": learned,
         "torch": torch.__version__,
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,6 @@ from model.training.split import Part
 
 Picture = NDArray[np.uint8]
 """One image, (H, W) grey levels 0 to 255."""
-Reader = Callable[[Path], Picture]
-"""Reads the picture in a file."""
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 

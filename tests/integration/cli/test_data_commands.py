@@ -79,6 +79,11 @@ def test_shares_that_are_none_are_refused(folder: Path, tmp_path: Path, shares: 
     assert not (tmp_path / "split.csv").exists()
 
 
+def test_a_seed_below_zero_is_refused(folder: Path, tmp_path: Path):
+    words = ["split", str(folder), "--out", str(tmp_path / "split.csv"), "--seed", "-1"]
+    assert CliRunner().invoke(app, words).exit_code == 2
+
+
 def test_images_of_one_rover_site_and_sequence_are_one_group():
     same = ["2P295043688FFLB1DNP2380L2M1.IMG", "2p295043999effb1aap2380l2m2.img.jpg"]
     others = ["1" + same[0][1:], same[0].replace("P2380", "P2381"), same[0].replace("B1DN", "B2DN")]

@@ -14,7 +14,7 @@ from model.training.evaluation import Evaluation, Predictions, evaluate
 from model.training.page import write_report
 from model.training.summary import headlines, summary_rows
 
-PROVENANCE = {"checkpoint": "tiny <1>", "sha256": "ab" * 32, "part": "test"}
+PROVENANCE = {"Checkpoint": "tiny <1>", "SHA-256": "ab" * 32, "Judged by": "part test"}
 CLASSES = 3
 
 
@@ -83,7 +83,7 @@ def test_the_page_loads_nothing(report: Path):
 def test_the_page_says_the_headlines_and_where_it_comes_from(report: Path):
     text = (report / "evaluation.html").read_text()
     assert all(sentence in text for sentence in headlines(judged()))
-    assert "tiny &lt;1&gt;" in text
+    assert "<h1>Evaluation of tiny &lt;1&gt;</h1>" in text
     assert "tiny <1>" not in text
 
 
