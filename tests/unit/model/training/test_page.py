@@ -14,7 +14,7 @@ from model.training.evaluation import Evaluation, Predictions, evaluate
 from model.training.page import write_report
 from model.training.summary import headlines, summary_rows
 
-PROVENANCE = {"Checkpoint": "tiny <1>", "SHA-256": "ab" * 32, "Judged by": "part test"}
+PROVENANCE = {"checkpoint": "tiny <1>", "sha256": "ab" * 32, "judged by": "part test"}
 CLASSES = 3
 
 
