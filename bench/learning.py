@@ -12,8 +12,10 @@ others. Its columns tell how the heads' calibrated probabilities compare with th
 
 import csv
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from model.training.split import Part, read_split
 RESULTS = Path(__file__).parent / "results" / "learning.csv"
 IMAGES = 4000
 FEATURES = ("--frozen", "--weights", "random", "--seed", "7", "--input-size", "128")
+INTERVAL = ("value", "low", "high")
 BY_SOL = ("--group-pattern", r"^(\d{4})")
 
 
@@ -60,18 +63,26 @@ def mernet(*words: object) -> None:
 def experiment(stem: Path, data: Path, *options: str) -> dict[str, Any]:
     """Train and evaluate where that is not done yet; the report's figures."""
     checkpoint, report = stem.with_suffix(".safetensors"), stem.with_suffix(".report")
-    if not checkpoint.is_file():
-        mernet("train", "--data", data, "--out", checkpoint, *FEATURES, *options)
+    seconds = stem.with_suffix(".seconds")
     if not report.is_dir():
+        start = time.monotonic()
+        mernet("train", "--data", data, "--out", checkpoint, *FEATURES, *options)
         groups = BY_SOL if BY_SOL[0] in options else ()
         mernet("evaluate", checkpoint, "--data", data, *groups)
+        seconds.write_text(f"{time.monotonic() - start:.0f}")
     found = json.loads((report / "evaluation.json").read_text())
-    row = {"experiment": stem.name, "options": " ".join(options), "images": found["images"]}
+    row = {
+        "experiment": stem.name,
+        "options": " ".join(options),
+        "cores": os.cpu_count(),
+        "seconds": seconds.read_text(),
+        "images": found["images"],
+    }
     for head in ("main", "control"):
         for stage in ("before", "after"):
             row |= figures(f"{head}_{stage}", found[head][stage]["overall"])
     difference = found["comparison"]["mean_average_precision"]["difference"]
-    return row | {f"map_difference_{key}": rounded(difference[key]) for key in difference}
+    return row | {f"map_difference_{key}": rounded(difference[key]) for key in INTERVAL}
 
 
 def figures(name: str, overall: dict[str, Any]) -> dict[str, float | None]:
@@ -97,12 +108,23 @@ def against_truth(stem: Path) -> dict[str, float]:
     heads = predict(
         Classifier.load(stem.with_suffix(".safetensors")), map(read_picture, tested.paths)
     )
-    found = {"truth_mean": rounded(truth.mean())}
+    found = {"truth_mean": rounded(truth.mean())} | dependent_precision(stem, place)
     for name, head in zip(("main", "control"), heads, strict=True):
         probability = head.after[:, place]
         found[f"{name}_mean"] = rounded(probability.mean())
         found[f"{name}_distance"] = rounded(np.abs(probability - truth).mean())
     return found
+
+
+def dependent_precision(stem: Path, place: int) -> dict[str, float]:
+    """Average precision of the dependent class: head, control, and the difference's interval."""
+    report = json.loads((stem.with_suffix(".report") / "evaluation.json").read_text())
+    found = report["comparison"]["average_precision"][place]
+    return {
+        "dependent_main_ap": rounded(found["main"]["value"]),
+        "dependent_control_ap": rounded(found["control"]["value"]),
+        **{f"dependent_difference_{key}": rounded(found["difference"][key]) for key in INTERVAL},
+    }
 
 
 def chances(data: DataSet) -> np.ndarray:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 READ_AT_ONCE = 32
 NETWORK_SIDE, PIXELS_SIDE = 224, 64
 """Sides that images are resized to: what ImageNet weights have seen, and what shows a rock."""
+SMALLEST = 8
+"""Shorter sides show nothing."""
 RANDOM_SEED = 0
 
 
@@ -186,7 +188,10 @@ def _readable(files: Sequence[Path]) -> "dict[Path, Picture]":
     pictures = {}
     for file in files:
         try:
-            pictures[file] = read_any(file)
+            picture = read_any(file)
+            if min(picture.shape) < SMALLEST:
+                raise DataSetError(f"{file}: is smaller than {SMALLEST} pixels")
+            pictures[file] = picture
         except (DataSetError, PdsError) as error:
             note(f"Left out: {error}")
     return pictures

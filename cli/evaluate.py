@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ from cli.stages import Stages
 from cli.train import SPLIT_FILE, Data, Device, SplitFile, training_folder
 
 if TYPE_CHECKING:
+    from model.checkpoint import Header
     from model.classifier import Classifier
     from model.training.data_set import DataSet
     from model.training.evaluation import Evaluation
+    from model.training.split import Part
 
 
 class JudgedPart(StrEnum):
@@ -96,29 +99,68 @@ def _judged(
     part: JudgedPart | None,
 ) -> "tuple[DataSet, str]":
     """The images to judge by, and what they are called."""
-    from model.training.split import read_split
-
-    if data.classes != classifier.header.classes:
+    header = classifier.header
+    if data.classes != header.classes:
+        pairs = zip_longest(header.classes, data.classes)
+        theirs, ours = next(pair for pair in pairs if pair[0] != pair[1])
         raise typer.BadParameter(
-            f"The checkpoint knows {len(classifier.header.classes)} classes, the data set has "
-            f"{len(data.classes)} or others; give the data set it was made for."
+            f"The checkpoint's classes are not the data set's: {theirs or 'none'} there, "
+            f"{ours or 'none'} here; give the data set it was made for."
         )
-    seen = digest == classifier.header.data_set_hash
-    kept = training_folder(checkpoint) / SPLIT_FILE
-    wanted = part or (JudgedPart.TEST if seen or split else JudgedPart.ALL)
-    if wanted is JudgedPart.ALL:
+    seen = digest == header.data_set_hash
+    if part is JudgedPart.ALL:
         return data, "all images" + (", those it learned from too" if seen else "")
-    if split is None and seen and not kept.is_file():
+    kept = training_folder(checkpoint) / SPLIT_FILE
+    if split or seen:
+        parts = _parts_it_learned_by(data, header, split or kept, seen)
+        return _in_part(data, parts, part or JudgedPart.TEST)
+    if part is not None:
+        return _in_part(data, data.parts, part)
+    return _not_learned_from(data, kept)
+
+
+def _parts_it_learned_by(
+    data: "DataSet", header: "Header", file: Path, seen: bool
+) -> "tuple[Part, ...]":
+    from model.training.split import read_split, split_digest
+
+    if not file.is_file():
         raise typer.BadParameter(
-            f"The checkpoint learned from part of these images and {kept} is missing: give "
+            f"The checkpoint learned from part of these images and {file} is missing: give "
             "--split FILE, or --part all."
         )
-    file = split or (kept if seen else None)
-    parts: Sequence[str | None] = read_split(file, data.names) if file else data.parts
-    members = [place for place, its in enumerate(parts) if its == wanted]
+    parts = read_split(file, data.names)
+    if seen and split_digest(data.names, parts) != header.training.get("split"):
+        raise typer.BadParameter(
+            f"{file} is not the split that the checkpoint learned by: by this one it would be "
+            "judged on images it has seen; give the right --split FILE, or --part all."
+        )
+    return parts
+
+
+def _in_part(
+    data: "DataSet", parts: "Sequence[Part | None]", part: JudgedPart
+) -> "tuple[DataSet, str]":
+    members = [place for place, its in enumerate(parts) if its and its.value == part.value]
     if not members:
-        raise typer.BadParameter(f"No image is in the part {wanted}; give another --part.")
-    return data.subset(members), f"part {wanted}"
+        raise typer.BadParameter(f"No image is in the part {part}; give another --part.")
+    return data.subset(members), f"part {part}"
+
+
+def _not_learned_from(data: "DataSet", kept: Path) -> "tuple[DataSet, str]":
+    """All images of another data set but those that the checkpoint knows by their names."""
+    from model.training.split import Part, read_parts
+
+    known = read_parts(kept) if kept.is_file() else {}
+    members = [
+        place for place, name in enumerate(data.names) if known.get(name, Part.TEST) is Part.TEST
+    ]
+    left_out = len(data) - len(members)
+    if left_out:
+        note(f"{left_out} images that the checkpoint learned from are left out.")
+    if not members:
+        raise typer.BadParameter("The checkpoint learned from all of these images; give others.")
+    return data.subset(members), "all images it did not learn from"
 
 
 def _evaluation(

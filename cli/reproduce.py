@@ -1,7 +1,7 @@
 """`mernet reproduce`: the abstract's experiment, from the data set to its Table 1."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,21 @@ from cli.data import describe
 from cli.evaluate import judge
 from cli.groups import GroupPattern
 from cli.output import note, out, print_table
-from cli.train import Data, Device, Frozen, InputSize, Iterations, Seed, SplitFile, train
+from cli.train import (
+    SPLIT_FILE,
+    Data,
+    Device,
+    Frozen,
+    InputSize,
+    Iterations,
+    Seed,
+    SplitFile,
+    train,
+    training_folder,
+)
+
+if TYPE_CHECKING:
+    from model.training.evaluation import Evaluation
 
 CHECKPOINT = "mernet.safetensors"
 
@@ -29,17 +43,13 @@ def reproduce(
     seed: Seed = 0,
     device: Device = None,
 ) -> None:
-    """Run the abstract's experiment: describe, split, train, calibrate, judge, print its Table 1.
+    """Run the abstract's experiment: split, train, calibrate, describe, judge, print its Table 1.
 
     VGG-16, a chain, the recipe `paper`. The options make it smaller where there is no GPU. The
     published figures stand beside ours for orientation: data or split are others.
     """
-    from model.training.summary import headlines, table_1_rows
-
     checkpoint = folder / CHECKPOINT
-    note("1. The data set")
-    describe(data, split=split)
-    note("2. Training and calibration")
+    note("1. Training and calibration")
     train(
         data,
         checkpoint,
@@ -52,13 +62,22 @@ def reproduce(
         seed=seed,
         device=device,
     )
+    note("2. The data set and its parts")
+    describe(data, split=training_folder(checkpoint) / SPLIT_FILE)
     note("3. Judgement")
     report = checkpoint.with_suffix(".report")
-    found = judge(checkpoint, data, report, None, None, group_pattern, seed, device)
+    _print(judge(checkpoint, data, report, None, None, group_pattern, seed, device))
+
+
+def _print(found: "Evaluation") -> None:
+    from model.training.summary import headlines, table_1_rows
+
     for calibrated, title in ((False, "before"), (True, "after")):
         headers, rows = table_1_rows(found, calibrated)
         if rows:
             out.print(f"\nTable 1 {title} calibration, theirs and ours", style="bold")
             print_table(headers, rows)
+    if not rows:
+        note("No Table 1: it is of MERNet's classes above 0.9.")
     for sentence in headlines(found):
         out.print(f"- {sentence}", markup=False, soft_wrap=True)

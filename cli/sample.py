@@ -37,6 +37,8 @@ def sample(
     from model.training.sampling import draw
     from model.training.text_files import write_csv
 
+    if fraction == 0:
+        raise typer.BadParameter("--fraction must be above 0.")
     eligible, left_out = _listed(listing, mirror, products)
     strata = {each.product_id: (each.name.rover, each.site) for each in eligible}
     names = draw(strata, fraction, seed)

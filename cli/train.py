@@ -35,12 +35,22 @@ class HeadName(StrEnum):
     SOFTMAX = "softmax"
 
 
+def _safetensors(path: Path) -> Path:
+    if path.suffix != ".safetensors":
+        raise typer.BadParameter(f"{path} must end in .safetensors.")
+    return path
+
+
 Data = Annotated[
     Path, typer.Option(exists=True, help="Folder of a labelled data set, or its label file.")
 ]
 SplitFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="Split file, as `mernet data split` writes it."),
+]
+Out = Annotated[
+    Path,
+    typer.Option(dir_okay=False, callback=_safetensors, help="Checkpoint (.safetensors) to write."),
 ]
 Frozen = Annotated[
     bool,
@@ -64,12 +74,20 @@ Variants = Annotated[
         help="Pictures made of each image, instead of the recipe's (with --frozen: 1).", min=1
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any other field of the recipe, as docs/learning.md lists them; may be repeated.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random.", min=0)]
 
 
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Checkpoint (.safetensors) to write.")],
+    out: Out,
     recipe: Annotated[
         RecipeName, typer.Option(help="The abstract's, or a better one.")
     ] = RecipeName.PAPER,
@@ -100,6 +118,7 @@ def train(
     patience: Annotated[
         int | None, typer.Option(help="Validations without a gain before the end.", min=1)
     ] = None,
+    other: Settings = None,
     seed: Seed = 0,
     device: Device = None,
     name: Annotated[
@@ -122,11 +141,11 @@ def train(
         label_mixing=label_mixing,
         repeat_threshold=repeat_threshold,
         patience=patience,
+        **_settings(other or []),
     )
     plan = _plan(name or out.stem, head, chosen, weights, input_size, frozen, seed, device)
     loaded = load_data_set(data)
-    parts = _parts(loaded, split, group_pattern, seed)
-    _write_checkpoint(loaded, parts, backbone, plan, out)
+    _write_checkpoint(loaded, parts_for(loaded, split, group_pattern, seed), backbone, plan, out)
 
 
 def training_folder(checkpoint: Path) -> Path:
@@ -140,10 +159,9 @@ def _write_checkpoint(
     from model.training.learn import learn
     from model.training.split import write_split
 
-    folder = training_folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_split(folder / SPLIT_FILE, data.names, parts)
     network = chosen_backbone(backbone, plan.weights, plan.seed)
+    folder = training_folder(out)
+    write_split(folder / SPLIT_FILE, data.names, parts)
     with Stages() as stages:
         learn(data, parts, network, plan, out=out, folder=folder, report=stages.report)
     note(f"The checkpoint is {out}; judge it with: mernet evaluate {out} --data ...")
@@ -175,11 +193,30 @@ def _plan(
     return Plan(name, HeadKind(head), recipe, weights, input_size, frozen, seed, found)
 
 
-def _parts(
+def parts_for(
     data: "DataSet", split: Path | None, group_pattern: str | None, seed: int
 ) -> "tuple[Part, ...]":
+    """The parts of a split file, else the data set's own, else new ones."""
     from model.training.split import parts_of, read_split
 
     if split is not None:
         return read_split(split, data.names)
-    return parts_of(data, groups_of(data.names, group_pattern), seed)
+    groups = groups_of(data.names, group_pattern)
+    found = len(set(groups))
+    if found == len(groups):
+        note("No file name tells which images belong together; --group-pattern can.")
+    else:
+        note(f"{len(groups)} images in {found} groups that stay in one part.")
+    return parts_of(data, groups, seed)
+
+
+def _settings(words: list[str]) -> dict[str, Any]:
+    """Fields of a recipe from NAME=VALUE; a name like ranges.rotation reaches into a field."""
+    settings: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set {word}: write NAME=VALUE.")
+        field, _, inner = name.partition(".")
+        settings[field] = {**settings.get(field, {}), inner: value} if inner else value
+    return settings

@@ -1,9 +1,8 @@
 """Draws a labelled data set with known truth: pictures named as products, and their labels."""
 
-import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from demo.plan import LARGEST_COUNTER
 from demo.processes import mapped
 from demo.scenes import Scene, sample_scenes
 from model.classes import CODES
+from model.training.text_files import write_csv
 from pds.product import ProductName, Rover
 
 FORMAT_VERSION = 1
@@ -87,9 +87,9 @@ def draw_data_set(
     _draw_missing(folder / IMAGES, plan, size, progress, workers)
     if dependent:
         rows = ([each.name, chance_of_dependent(each.scene.labels)] for each in plan)
-        _write_table(folder / TRUTH, ["file", DEPENDENT], rows)
+        write_csv(folder / TRUTH, ["file", DEPENDENT], rows)
     shown = ([each.name, *(int(code in each.labels) for code in CODES)] for each in plan)
-    _write_table(folder / LABELS, ["file", *CODES], shown)
+    write_csv(folder / LABELS, ["file", *CODES], shown)
 
 
 def plan_data_set(images: int, seed: int, dependent: bool) -> list[LabelledScene]:
@@ -172,11 +172,3 @@ def _draw_one(folder: Path, size: int, labelled: LabelledScene) -> None:
     data = io.BytesIO()
     Image.fromarray(rendering_of(labelled.scene, size)).save(data, "JPEG", quality=JPEG_QUALITY)
     write_whole(folder / labelled.name, data.getvalue())
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())

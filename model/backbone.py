@@ -14,12 +14,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from model.errors import BackboneError
+from model.errors import BackboneError, OutOfDeviceMemoryError
 from model.torchvision_guard import import_torchvision_models
 
 # Of the ImageNet images that the pretrained weights have seen, per colour channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+BATCH_SIZES = {"cuda": 64, "cpu": 8}
+"""Images a pass that suit a kind of device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,27 @@ def extract_features(
         output = _forward(backbone.network, batch)
         features[start : start + len(images)] = output[: len(images)].float().cpu().numpy()
     return features
+
+
+def extract_what_fits(
+    backbone: Backbone, renderings: Sequence[NDArray[np.uint8]], size: int, batch_size: int
+) -> tuple[NDArray[np.float32], int]:
+    """Features as `extract_features` gives them, and the batch size they come from.
+
+    On out-of-memory all are computed again, in batches of half, so that all come from one size.
+    Raises OutOfDeviceMemoryError where even one image does not fit the device.
+    """
+    while True:
+        try:
+            return extract_features(backbone, renderings, size, batch_size), batch_size
+        except torch.cuda.OutOfMemoryError as error:
+            if batch_size == 1:
+                raise OutOfDeviceMemoryError(
+                    "one image does not fit the device's memory; stop other programs on it, or "
+                    "take the CPU"
+                ) from error
+            batch_size //= 2
+        torch.cuda.empty_cache()
 
 
 def _forward(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:

@@ -122,7 +122,8 @@ def save(
     `storage` is the type of the backbone's numbers in the file: float16 halves it (VGG-16: 0.54 to
     0.27 GB) at a relative rounding of 5e-4. The heads' stay float64, integers stay integers.
 
-    Raises CheckpointError where the header names another backbone, or other heads.
+    Raises CheckpointError where the header names another backbone or other heads, and where the
+    disk is full.
     """
     if header.backbone != backbone.name:
         raise CheckpointError(
@@ -145,7 +146,10 @@ def save(
         unfinished = Path(folder) / path.name
         unfinished.touch()
         ordinary_mode = unfinished.stat().st_mode
-        save_file(tensors, unfinished, metadata={HEADER_KEY: header.model_dump_json()})
+        try:
+            save_file(tensors, unfinished, metadata={HEADER_KEY: header.model_dump_json()})
+        except SafetensorError as error:  # what safetensors raises where the disk is full
+            raise CheckpointError(f"cannot write {path} ({error}); make space") from error
         unfinished.chmod(ordinary_mode)  # safetensors leaves it readable by its owner only
         os.replace(unfinished, path)
 

@@ -9,20 +9,24 @@ import torch
 from numpy.typing import NDArray
 
 from model import checkpoint
-from model.backbone import Backbone, check_input_size, extract_features, restore
+from model.backbone import (
+    BATCH_SIZES,
+    Backbone,
+    check_input_size,
+    extract_what_fits,
+    restore,
+)
 from model.chain import ChainHead
 from model.checkpoint import Checkpoint, Head, Header
 from model.errors import (
     BackboneError,
     CheckpointError,
     ModelError,
-    OutOfDeviceMemoryError,
     RenderingError,
 )
 
 Precision = Literal["float32", "bfloat16"]
 
-BATCH_SIZES = {"cuda": 64, "cpu": 8}
 SMALLEST_SIDE = 8
 
 
@@ -104,19 +108,10 @@ class Classifier:
         """
         for index, rendering in enumerate(renderings):
             _check(rendering, index)
-        while True:
-            try:
-                return extract_features(
-                    self._backbone, renderings, self.header.input_size, self.batch_size
-                )
-            except torch.cuda.OutOfMemoryError as error:
-                if self.batch_size == 1:
-                    raise OutOfDeviceMemoryError(
-                        "one image does not fit the device's memory; stop other programs on it, "
-                        "or classify on the CPU"
-                    ) from error
-                self.batch_size //= 2
-            torch.cuda.empty_cache()
+        features, self.batch_size = extract_what_fits(
+            self._backbone, renderings, self.header.input_size, self.batch_size
+        )
+        return features
 
 
 def device_named(name: str | None) -> torch.device:

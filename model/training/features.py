@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.backbone import Backbone, extract_features, resize
+from model.backbone import BATCH_SIZES, Backbone, extract_what_fits, resize
 from model.training.augment import Ranges, variant_homographies, warp
 from model.training.data_set import Picture
 
 PIECE = 64
 """Pictures computed and kept together: on a CPU, some seconds' work."""
-BATCH_SIZES = {"cuda": 64, "cpu": 8}
 
 Progress = Callable[[int], None]
 """Gets the number of pictures done so far."""
@@ -39,7 +38,10 @@ class FeatureCache:
     def features(
         self, pictures: Iterable[Picture], progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Features (N, F) float32 of 8-bit grey pictures, in their order."""
+        """Features (N, F) float32 of 8-bit grey pictures, in their order.
+
+        Raises OutOfDeviceMemoryError where even one does not fit the device.
+        """
         parts = [np.empty((0, self._backbone.feature_count), dtype=np.float32)]
         done = 0
         for piece in _pieces(pictures):
@@ -54,7 +56,9 @@ class FeatureCache:
         if path.is_file():
             kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
             return kept
-        computed = extract_features(self._backbone, pictures, self._size, self._batch_size)
+        computed, self._batch_size = extract_what_fits(
+            self._backbone, pictures, self._size, self._batch_size
+        )
         self._folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:

@@ -98,6 +98,7 @@ def _run(task: Task, folder: Path, save_every: int, progress: Progress | None) -
     except KeyboardInterrupt:
         save_state(folder, settings, tuning.state_dict())
         raise
+    write_curve(folder / CURVES_FILE, tuning.rows)
     save_state(folder, settings, tuning.state_dict())
     return tuning
 

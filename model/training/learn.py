@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from model import checkpoint
 from model.backbone import Backbone, check_input_size
-from model.chain import ChainHead, ChainSettings
+from model.calibration import Platt
+from model.chain import ChainHead
 from model.checkpoint import Head, Header, HeadKind
-from model.errors import TrainingError
+from model.errors import CheckpointError, TrainingError
 from model.training.batches import prepare_images
 from model.training.calibrate import fit_platt
 from model.training.data_set import DataSet, Picture, read_picture
@@ -22,7 +23,7 @@ from model.training.finetune import fine_tune
 from model.training.fit import HeadFit, draw_labels, relative_penalty
 from model.training.recipes import Recipe
 from model.training.resume import STATE_FILE
-from model.training.split import Part
+from model.training.split import Part, split_digest
 
 FEATURES_FOLDER = "features"
 MIXED_SEED = 1
@@ -69,35 +70,25 @@ def learn(
 ) -> Header:
     """Learn from the train part, calibrate on the originals of the validation part, write `out`.
 
-    `folder` keeps what a stopped run goes on from. Raises TrainingError
-    where a part is empty or the head does not fit the labels, BackboneError where the backbone does
-    not take pictures of the plan's size, DataSetError where a picture cannot be read.
+    `parts` holds one part for each of the N images. `folder` keeps what a stopped run goes on from.
+    Where `out` is the checkpoint of the same data, parts and plan, nothing is done.
+
+    Raises TrainingError where a part is empty or head, names or labels do not go together,
+    BackboneError where the backbone does not take pictures of the plan's size, DataSetError where a
+    picture cannot be read, FitError where its features are no numbers, CheckpointError where the
+    checkpoint cannot be written.
     """
     check_input_size(backbone.name, plan.input_size)
     train, validation = (_part(data, parts, part) for part in (Part.TRAIN, Part.VALIDATION))
     if plan.head is HeadKind.SOFTMAX and not data.is_single_label:
         raise TrainingError("a softmax head needs exactly one class an image; take --head chain")
+    header = _header(data, parts, backbone, plan)
+    made = _header_of(out)
+    if made is not None and _without_calibration(made) == _without_calibration(header):
+        return made
     work = _Work(backbone, plan, folder, report)
     learned = work.fit_heads(train) if plan.frozen else work.tune(train, validation)
-    features = work.features(learned.backbone, validation, "Features to calibrate on", variants=1)
-    report("Calibrating", 0, 1, "")
-    settings = ChainSettings()
-    calibration, control = (
-        fit_platt(head.marginals(features, settings), validation.labels)
-        for head in (learned.head, learned.control)
-    )
-    header = Header(
-        name=plan.name,
-        classes=data.classes,
-        backbone=backbone.name,
-        input_size=plan.input_size,
-        head=plan.head,
-        chain=settings,
-        calibration=calibration,
-        control=control,
-        training=_record(plan, backbone, parts),
-        data_set_hash=data.digest(),
-    )
+    header = work.calibrated(header, learned, validation)
     checkpoint.save(out, header, learned.backbone, learned.head, learned.control)
     (folder / STATE_FILE).unlink(missing_ok=True)  # twice a network's size, and done with
     return header
@@ -115,7 +106,7 @@ class _Work:
     def fit_heads(self, train: DataSet) -> _Learned:
         """Fit heads to features of the backbone as it is."""
         recipe, variants = self.plan.recipe, self.plan.recipe.variants
-        features = self.features(self.backbone, train, "Features to learn from", variants)
+        features = self._features(self.backbone, train, "Features to learn from", variants)
         labels = np.repeat(train.labels, variants, axis=0)
         self.report("Fitting the head", 0, 2, "")
         share = recipe.frozen_l2
@@ -149,7 +140,18 @@ class _Work:
         )
         return _Learned(tuned.backbone, tuned.head, tuned.control)
 
-    def features(
+    def calibrated(self, header: Header, learned: _Learned, validation: DataSet) -> Header:
+        """The header with the calibrations of head and control."""
+        title = "Features to calibrate on"
+        features = self._features(learned.backbone, validation, title, variants=1)
+        self.report("Calibrating", 0, 1, "")
+        main, control = (
+            fit_platt(head.marginals(features, header.chain), validation.labels)
+            for head in (learned.head, learned.control)
+        )
+        return header.model_copy(update={"calibration": main, "control": control})
+
+    def _features(
         self, backbone: Backbone, data: DataSet, title: str, variants: int
     ) -> NDArray[np.float32]:
         """Features of every picture and its variants, in order."""
@@ -193,7 +195,30 @@ def _part(data: DataSet, parts: Sequence[Part], part: Part) -> DataSet:
     return data.subset(members)
 
 
-def _record(plan: Plan, backbone: Backbone, parts: Sequence[Part]) -> dict[str, JsonValue]:
+def _header(data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: Plan) -> Header:
+    """The header but for its calibrations; made first, so that nothing is learned in vain."""
+    nothing = Platt.identity(len(data.classes))
+    try:
+        return Header(
+            name=plan.name,
+            classes=data.classes,
+            backbone=backbone.name,
+            input_size=plan.input_size,
+            head=plan.head,
+            calibration=nothing,
+            control=nothing,
+            training=_record(data, parts, backbone, plan),
+            data_set_hash=data.digest(),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "header"
+        raise TrainingError(f"no checkpoint can say so: {field}: {first['msg']}") from error
+
+
+def _record(
+    data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: Plan
+) -> dict[str, JsonValue]:
     """What the checkpoint says about how it was made."""
     return {
         "recipe": plan.recipe.model_dump(mode="json"),
@@ -204,4 +229,18 @@ def _record(plan: Plan, backbone: Backbone, parts: Sequence[Part]) -> dict[str, 
         "device": plan.device,
         "torch": torch.__version__,
         "images": {str(part): sum(its is part for its in parts) for part in Part},
+        "split": split_digest(data.names, parts),
     }
+
+
+def _header_of(path: Path) -> Header | None:
+    """The header of the checkpoint that is there; None where there is none."""
+    try:
+        return checkpoint.read_header(path)
+    except CheckpointError:
+        return None
+
+
+def _without_calibration(header: Header) -> Header:
+    nothing = Platt.identity(len(header.classes))
+    return header.model_copy(update={"calibration": nothing, "control": nothing})

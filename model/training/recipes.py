@@ -60,11 +60,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     def changed(self, **changes: Any) -> "Recipe":
         """This recipe with some fields changed; a change to None leaves a field as it is.
 
+        A dict changes the named parts of a field. Text is read as the field's type.
+
         Raises TrainingError naming a field that does not exist or whose value is out of bounds.
         """
-        given = {name: value for name, value in changes.items() if value is not None}
+        fields = self.model_dump()
+        for name, value in changes.items():
+            if isinstance(value, dict) and isinstance(fields.get(name), dict):
+                fields[name] |= value
+            elif value is not None:
+                fields[name] = value
         try:
-            return Recipe(**(self.model_dump() | given))
+            return Recipe(**fields)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])

@@ -20,11 +20,17 @@ STATE_FILE = "state.pt"
 
 
 def save_state(folder: Path, settings: Settings, state: Mapping[str, Any]) -> None:
-    """Write tensors, numbers, lists and dicts of these; the file appears whole or not at all."""
+    """Write tensors, numbers, lists and dicts of these; the file appears whole or not at all.
+
+    Raises TrainingError where it cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         unfinished = Path(beside) / STATE_FILE
-        torch.save({"settings": settings, "state": dict(state)}, unfinished)
+        try:
+            torch.save({"settings": settings, "state": dict(state)}, unfinished)
+        except RuntimeError as error:  # what torch raises where the disk is full
+            raise TrainingError(f"cannot write into {folder} ({error}); make space") from error
         os.replace(unfinished, folder / STATE_FILE)
 
 

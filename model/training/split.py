@@ -7,6 +7,8 @@ still wants most of a class is found by share, not by count, so that each part g
 rare class before any gets its second.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -124,8 +126,22 @@ def write_split(path: Path, names: Sequence[str], parts: Sequence[Part]) -> None
 def read_split(path: Path, names: Sequence[str]) -> tuple[Part, ...]:
     """The part that a split file gives each of `names`, in their order.
 
+    Raises DataSetError as `read_parts` does, and for names without a part.
+    """
+    parts = read_parts(path)
+    missing = [name for name in names if name not in parts]
+    if missing:
+        raise DataSetError(
+            f"{path}: {len(missing)} images have no part, {missing[0]} is the first; split anew"
+        )
+    return tuple(parts[name] for name in names)
+
+
+def read_parts(path: Path) -> dict[str, Part]:
+    """The part of each file name in a split file.
+
     Raises DataSetError, with file and line where there is one, for a file that write_split did not
-    write, a name that comes twice, and names without a part.
+    write, and a name that comes twice.
     """
     header, *rows = read_csv(path)
     problems = Problems()
@@ -138,12 +154,13 @@ def read_split(path: Path, names: Sequence[str]) -> tuple[Part, ...]:
         else:
             parts[cells[0]] = Part(cells[1])
     problems.raise_any()
-    missing = [name for name in names if name not in parts]
-    if missing:
-        raise DataSetError(
-            f"{path}: {len(missing)} images have no part, {missing[0]} is the first; split anew"
-        )
-    return tuple(parts[name] for name in names)
+    return parts
+
+
+def split_digest(names: Sequence[str], parts: Sequence[Part]) -> str:
+    """Hex SHA-256 of which name is in which part, whatever their order."""
+    pairs = sorted((name, str(part)) for name, part in zip(names, parts, strict=True))
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
 def _members(groups: Sequence[str], images: int) -> NDArray[np.int64]:

@@ -88,6 +88,39 @@ def test_a_data_set_the_checkpoint_has_not_seen_is_judged_by_as_a_whole(
     assert json.loads(shown)["images"] == 20
 
 
+def test_another_split_than_the_one_learned_by_is_refused(place: Path, checkpoint: Path):
+    other = place / "other.csv"
+    succeed("data", "split", place / "scenes", "--out", other, "--seed", 9)
+    ran = mernet("evaluate", checkpoint, "--data", place / "scenes", "--split", other)
+    assert ran.exit_code == 2
+    assert "not the split that the checkpoint learned by" in " ".join(
+        ran.output.replace("│", " ").split()
+    )
+
+
+def test_images_learned_from_are_left_out_of_a_corrected_data_set(place: Path, checkpoint: Path):
+    corrected = place / "corrected"
+    shutil.copytree(place / "scenes", corrected)
+    labels = (corrected / "labels.csv").read_text()
+    flipped = labels.splitlines()
+    flipped[1] = flipped[1][:-1] + str(1 - int(flipped[1][-1]))
+    (corrected / "labels.csv").write_text("\n".join(flipped))
+    words = ("evaluate", checkpoint, "--data", corrected, "--out", place / "c", "--json")
+    shown = json.loads(succeed(*words))
+    assert shown["images"] == read_header(checkpoint).training["images"]["test"]
+
+
+def test_a_finished_training_is_not_done_again(place: Path, checkpoint: Path):
+    before = checkpoint.stat().st_mtime_ns
+    words = ("train", "--data", place / "scenes", "--out", checkpoint, "--frozen", *SMALL)
+    succeed(*words)
+    assert checkpoint.stat().st_mtime_ns == before
+    succeed(*words, "--set", "weight_decay=0.1", "--set", "ranges.rotation=5")
+    recipe = read_header(checkpoint).training["recipe"]
+    assert (recipe["weight_decay"], recipe["ranges"]["rotation"]) == (0.1, 5)
+    succeed(*words)
+
+
 def test_fine_tuning_runs_and_keeps_its_curves(place: Path):
     path = place / "tuned.safetensors"
     quick = ("--iterations", "2", "--batch-size", "4", "--variants", "1", "--device", "cpu")
@@ -105,12 +138,16 @@ def test_reproduce_prints_table_1_theirs_and_ours(place: Path):
     assert "Table 1 before calibration, theirs and ours" in shown
     means = [line.split() for line in shown.splitlines() if line.startswith("mean")]
     assert [row[3] for row in means] == ["0.029", "0.014"]
+    report = json.loads((place / "again" / "mernet.report" / "evaluation.json").read_text())
+    ours = [report["main"][stage]["overall"]["ece"]["bins_15"] for stage in ("before", "after")]
+    assert [float(row[4]) for row in means] == pytest.approx(ours, abs=5e-4)
 
 
 def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
     out = place / "stopped.safetensors"
     words = ("train", "--data", place / "scenes", "--out", out, "--frozen", *SMALL)
-    command = [sys.executable, "-m", "cli.main", *map(str, words), "--variants", "40"]
+    words = (*words, "--variants", "12")
+    command = [sys.executable, "-m", "cli.main", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     kept = out.with_suffix(".training") / "features"
     while not list(kept.glob("*.npy")):
@@ -121,9 +158,9 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
     assert "Traceback" not in process.stderr.read()
     before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npy")}
     assert not out.exists()
-    succeed(*words, "--variants", "2")
-    succeed(*words, "--variants", "2")
+    succeed(*words)
     assert out.exists()
+    assert len(list(kept.glob("*.npy"))) > len(before) > 0
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
 
 
@@ -134,6 +171,8 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
         (("train", "--weights", "random", "--head", "softmax"), "exactly one class"),
         (("train", "--weights", "random", "--device", "cuda:9"), "no CUDA device"),
         (("train", "--weights", "random", "--backbone", "vit_l_16"), "224 pixels only"),
+        (("train", "--weights", "random", "--set", "warmth=3"), "warmth of the recipe"),
+        (("train", "--weights", "random", "--set", "warm_up"), "write NAME=VALUE"),
         (("evaluate", "no.safetensors"), "no checkpoint at"),
     ],
 )

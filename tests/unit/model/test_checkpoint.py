@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from model import checkpoint
@@ -89,10 +89,10 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(
 
     def disk_full(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
-        raise OSError("no space left on device")
+        raise SafetensorError("I/O error: No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", disk_full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(CheckpointError, match="No space left on device"):
         checkpoint.save(saved, make_header(), tiny, chain)
     assert [(path, path.read_bytes()) for path in saved.parent.iterdir()] == [(saved, before)]
 

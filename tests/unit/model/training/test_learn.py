@@ -119,23 +119,23 @@ def test_a_second_run_computes_no_features_again(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     first = run()
-    monkeypatch.setattr(features, "extract_features", None)
+    monkeypatch.setattr(features, "extract_what_fits", None)
     assert run() == first
 
 
 def test_a_stopped_run_goes_on_with_the_features_it_has(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
-    extract, pieces = features.extract_features, []
+    extract, pieces = features.extract_what_fits, []
 
-    def stopped(*arguments: object) -> np.ndarray:
+    def stopped(*arguments: object) -> tuple[np.ndarray, int]:
         pieces.append(arguments)
         if len(pieces) == 3:
             raise KeyboardInterrupt
         return extract(*arguments)
 
     monkeypatch.setattr(features, "PIECE", 10)
-    monkeypatch.setattr(features, "extract_features", stopped)
+    monkeypatch.setattr(features, "extract_what_fits", stopped)
     with pytest.raises(KeyboardInterrupt):
         run()
     run()
@@ -146,7 +146,7 @@ def test_other_weights_or_sizes_share_no_features(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     run()
-    monkeypatch.setattr(features, "extract_features", None)
+    monkeypatch.setattr(features, "extract_what_fits", None)
     with pytest.raises(TypeError):
         run(input_size=48)
 
