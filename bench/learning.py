@@ -2,9 +2,10 @@
 
 `python bench/learning.py FOLDER [MSL]` from the project's folder draws two data sets of 4,000
 scenes into FOLDER, learns heads on frozen, random VGG-16 features at 128 x 128 and judges them with
-the `mernet` command, and writes bench/results/learning.csv; about 25 minutes on 2 cores. MSL is the
+the `mernet` command, and writes bench/results/learning.csv; about 30 minutes on 2 cores. MSL is the
 folder of labelled pictures of Curiosity (../shared/real/msl), left out where it is not given. What
-lies in FOLDER is not made again.
+lies in FOLDER is not made again. `seconds` are those of training and judging; `best` and `soft`
+take the features that `paper` and `msl` have computed.
 
 `dependent` has a class that no picture shows: 0.95 of the images with outcrop have it, 0.03 of the
 others. Its columns tell how the heads' calibrated probabilities compare with those.
@@ -13,6 +14,7 @@ others. Its columns tell how the heads' calibrated probabilities compare with th
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -42,13 +44,14 @@ def main(folder: Path, msl: Path | None) -> None:
     mernet("data", "draw", "--out", dependent, "--images", IMAGES, "--seed", 5, "--dependent")
     rows = [
         experiment(folder / "paper", scenes),
-        experiment(folder / "best", scenes, "--recipe", "best"),
+        experiment(folder / "best", scenes, "--recipe", "best", like=folder / "paper"),
         experiment(folder / "dep", dependent, "--recipe", "best") | against_truth(folder / "dep"),
     ]
     if msl is not None:
         best = ("--recipe", "best", *BY_SOL)
         rows.append(experiment(folder / "msl", msl, *best))
-        rows.append(experiment(folder / "soft", msl, *best, "--head", "softmax"))
+        softmax = (*best, "--head", "softmax")
+        rows.append(experiment(folder / "soft", msl, *softmax, like=folder / "msl"))
     with RESULTS.open("w", newline="") as file:
         table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         table.writeheader()
@@ -60,11 +63,16 @@ def mernet(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "cli.main", *map(str, words)], check=True)
 
 
-def experiment(stem: Path, data: Path, *options: str) -> dict[str, Any]:
-    """Train and evaluate where that is not done yet; the report's figures."""
+def experiment(stem: Path, data: Path, *options: str, like: Path | None = None) -> dict[str, Any]:
+    """Train and evaluate where that is not done yet, with the features of another experiment.
+
+    Returns the report's figures.
+    """
     checkpoint, report = stem.with_suffix(".safetensors"), stem.with_suffix(".report")
     seconds = stem.with_suffix(".seconds")
     if not report.is_dir():
+        if like is not None:
+            shutil.copytree(features(like), features(stem), dirs_exist_ok=True)
         start = time.monotonic()
         mernet("train", "--data", data, "--out", checkpoint, *FEATURES, *options)
         groups = BY_SOL if BY_SOL[0] in options else ()
@@ -83,6 +91,11 @@ def experiment(stem: Path, data: Path, *options: str) -> dict[str, Any]:
             row |= figures(f"{head}_{stage}", found[head][stage]["overall"])
     difference = found["comparison"]["mean_average_precision"]["difference"]
     return row | {f"map_difference_{key}": rounded(difference[key]) for key in INTERVAL}
+
+
+def features(stem: Path) -> Path:
+    """Where an experiment keeps its features."""
+    return stem.with_suffix(".training") / "features"
 
 
 def figures(name: str, overall: dict[str, Any]) -> dict[str, float | None]:

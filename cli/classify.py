@@ -7,6 +7,8 @@ import typer
 from rich.progress import track
 
 from cli.output import AsJson, err, note, out, print_json, print_table
+from cli.pictures import read_any
+from model.errors import DataSetError
 from pds.errors import PdsError
 from worker.settings import settings
 
@@ -20,7 +22,11 @@ SHOWN = 5
 
 def classify(
     files: Annotated[
-        list[Path], typer.Argument(help="PDS3 product files, or PDS4 labels (.xml) beside theirs.")
+        list[Path],
+        typer.Argument(
+            help="PDS3 product files, PDS4 labels (.xml) beside theirs, or browse pictures "
+            "(JPEG, PNG, TIFF)."
+        ),
     ],
     checkpoint: Annotated[
         Path | None,
@@ -60,7 +66,8 @@ def _checkpoint(given: Path | None) -> Path:
         path = demo_checkpoint(settings())
         if not path.is_file():
             raise typer.BadParameter(
-                "There is no checkpoint: give --checkpoint FILE, or make one with `mernet demo`."
+                "There is no checkpoint: give --checkpoint FILE, or make one with "
+                "`mernet train` or `mernet demo`."
             )
         note("Using the demo checkpoint: it knows drawn scenes only, not Mars.")
     return path
@@ -69,11 +76,11 @@ def _checkpoint(given: Path | None) -> Path:
 def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]]:
     """For each file its probabilities by class, or its error."""
     pictures = [_picture(file) for file in files]
-    readable = [picture for picture in pictures if not isinstance(picture, PdsError)]
+    readable = [picture for picture in pictures if not isinstance(picture, Exception)]
     scores = iter(classifier.probabilities(readable))
     return [
         {"file": str(file), "error": str(picture)}
-        if isinstance(picture, PdsError)
+        if isinstance(picture, Exception)
         else {
             "file": str(file),
             "probabilities": dict(
@@ -84,12 +91,10 @@ def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]
     ]
 
 
-def _picture(file: Path) -> "Rendering | PdsError":
-    from pds.image import read_file, render
-
+def _picture(file: Path) -> "Rendering | PdsError | DataSetError":
     try:
-        return render(read_file(file))
-    except PdsError as error:
+        return read_any(file)
+    except (PdsError, DataSetError) as error:
         return error
 
 

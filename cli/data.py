@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.draw import draw
-from cli.groups import GroupPattern, groups_of
+from cli.groups import GroupPattern, groups_to_keep
 from cli.output import AsJson, note, out, print_json, print_table
 from cli.sample import sample
 
@@ -78,10 +78,10 @@ def split_data(
     """
     from model.training.describe import class_counts
     from model.training.label_files import load_data_set
-    from model.training.split import parts_of, split, write_split
+    from model.training.split import Part, parts_of, split, write_split
 
     loaded = load_data_set(data)
-    groups = groups_of(loaded.names, group_pattern)
+    groups = groups_to_keep(loaded.names, group_pattern)
     wanted = _shares(shares)
     if keep:
         parts = parts_of(loaded, groups, seed, wanted)
@@ -89,8 +89,8 @@ def split_data(
         parts = split(loaded.labels, groups, wanted, seed)
     write_split(file, loaded.names, parts)
     _print_classes(class_counts(loaded, parts))
-    note(f"{_in_words(Counter(parts))}; {len(set(groups))} groups of images stay together.")
-    note(f"The split is in {file}.")
+    counts = Counter(parts)
+    note(f"{_in_words({part: counts[part] for part in Part})}. The split is in {file}.")
 
 
 app.command()(sample)
@@ -160,6 +160,10 @@ def _print_classes(classes: Sequence["ClassCount"]) -> None:
         for each in classes
     ]
     print_table(("class", "name", "images", "share", "group", *classes[0].by_part), rows)
+    for each in classes:
+        if sum(each.by_part.values()) > 0 and not all(each.by_part.values()):
+            none = " or ".join(part for part, count in each.by_part.items() if not count)
+            note(f"{each.code}: no image in {none}.")
 
 
 def _in_words(by_part: Mapping["Part", int]) -> str:

@@ -1,11 +1,12 @@
 """Which images belong together: those of one rover, site and sequence, or of one pattern."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from cli.output import note
 from pds.errors import BadNameError
 from pds.product import ProductName
 
@@ -19,9 +20,24 @@ GroupPattern = Annotated[
 ]
 
 
-def groups_of(names: Iterable[str], pattern: str | None) -> list[str]:
+def groups_to_keep(names: Sequence[str], pattern: str | None) -> list[str]:
+    """The group of each file name, for a split; says how many there are."""
+    groups = groups_of(names, pattern)
+    found = len(set(groups))
+    if found == len(groups):
+        note("No file name tells which images belong together; --group-pattern can.")
+    else:
+        note(f"{len(groups)} images in {found} groups, each of which stays in one part.")
+    return groups
+
+
+def groups_of(names: Sequence[str], pattern: str | None) -> list[str]:
     """The group of each file name, with `pattern` as `--group-pattern` gives it."""
-    compiled = _compiled(pattern) if pattern is not None else None
+    if pattern is None:
+        return [group_of(name, None) for name in names]
+    compiled = _compiled(pattern)
+    if not any(map(compiled.search, names)):
+        raise typer.BadParameter(f"{pattern!r} is found in no file name, such as {names[0]}.")
     return [group_of(name, compiled) for name in names]
 
 

@@ -10,6 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from cli.output import AsJson, err, note, print_json, print_table
 from cli.run import Mirror, Products, ProductsWanted
+from model.errors import DataSetError
 from worker.settings import settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def sample(
     if fraction == 0:
         raise typer.BadParameter("--fraction must be above 0.")
     eligible, left_out = _listed(listing, mirror, products)
+    if not eligible:
+        raise DataSetError(
+            f"{' '.join(listing)} lists no eligible product ({left_out.total()} left out); give an "
+            "index, an inventory, a folder of products, or other --products"
+        )
     strata = {each.product_id: (each.name.rover, each.site) for each in eligible}
     names = draw(strata, fraction, seed)
     drawn = sorted(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.backbones import IMAGENET, Architecture, BackboneName, Weights, chosen_backbone
-from cli.groups import GroupPattern, groups_of
+from cli.groups import GroupPattern, groups_to_keep
 from cli.output import note
 from cli.stages import Stages
 
@@ -146,6 +146,7 @@ def train(
     plan = _plan(name or out.stem, head, chosen, weights, input_size, frozen, seed, device)
     loaded = load_data_set(data)
     _write_checkpoint(loaded, parts_for(loaded, split, group_pattern, seed), backbone, plan, out)
+    note(f"The checkpoint is {out}; judge it with: mernet evaluate {out} --data {data}")
 
 
 def training_folder(checkpoint: Path) -> Path:
@@ -161,10 +162,14 @@ def _write_checkpoint(
 
     network = chosen_backbone(backbone, plan.weights, plan.seed)
     folder = training_folder(out)
+    try:
+        with Stages() as stages:
+            learn(data, parts, network, plan, out=out, folder=folder, report=stages.report)
+    except KeyboardInterrupt:
+        note("Stopped; the same command goes on from here.")
+        raise
+    # Last, so that a checkpoint that was there keeps its split until another one is there.
     write_split(folder / SPLIT_FILE, data.names, parts)
-    with Stages() as stages:
-        learn(data, parts, network, plan, out=out, folder=folder, report=stages.report)
-    note(f"The checkpoint is {out}; judge it with: mernet evaluate {out} --data ...")
 
 
 def _recipe(name: RecipeName, **changes: Any) -> "Recipe":
@@ -197,16 +202,13 @@ def parts_for(
     data: "DataSet", split: Path | None, group_pattern: str | None, seed: int
 ) -> "tuple[Part, ...]":
     """The parts of a split file, else the data set's own, else new ones."""
-    from model.training.split import parts_of, read_split
+    from model.training.split import Part, parts_of, read_split
 
     if split is not None:
         return read_split(split, data.names)
-    groups = groups_of(data.names, group_pattern)
-    found = len(set(groups))
-    if found == len(groups):
-        note("No file name tells which images belong together; --group-pattern can.")
-    else:
-        note(f"{len(groups)} images in {found} groups that stay in one part.")
+    groups = groups_to_keep(data.names, group_pattern)
+    if Part.TRAIN in data.parts and not {Part.VALIDATION, Part.TEST} <= set(data.parts):
+        note("The data set lacks a part of its own; it is made from another one.")
     return parts_of(data, groups, seed)
 
 

@@ -30,7 +30,9 @@ JPEG_QUALITY = 90
 SMALLEST_GROUP, LARGEST_GROUP = 2, 6
 """How many images share rover, site and sequence, as a rover takes several pictures of a place."""
 GROUPS_A_SITE = 20
-FIRST_CLOCK, SECONDS_APART = 130_000_000, 60
+FIRST_CLOCK, SECONDS_APART = 120_000_000, 60
+SEEDS, SECONDS_A_SEED = 87, 10_000_000
+"""Sets of different seeds lie at different times, so that no name is in two of them."""
 
 DEPENDENT = "clr"
 """Never drawn, and late in the chain: it is visible only through an earlier class."""
@@ -99,7 +101,7 @@ def plan_data_set(images: int, seed: int, dependent: bool) -> list[LabelledScene
     """
     scenes = sample_scenes("learning", seed, images)
     rng = np.random.default_rng([seed, *b"groups and dependence"])
-    names = _names(rng, images)
+    names = _names(rng, images, seed)
     draws = rng.random(images)
     plan = []
     for name, scene, number in zip(names, scenes, draws, strict=True):
@@ -128,19 +130,20 @@ def _take(folder: Path, settings: dict[str, int]) -> None:
     write_whole(path, wanted)
 
 
-def _names(rng: np.random.Generator, images: int) -> list[str]:
+def _names(rng: np.random.Generator, images: int, seed: int) -> list[str]:
     """File names in groups of random size; the last group is cut where the images end."""
     sizes = rng.integers(SMALLEST_GROUP, LARGEST_GROUP, images, endpoint=True)
     groups = np.repeat(np.arange(images), sizes)[:images].tolist()
-    return [_name(index, group) for index, group in enumerate(groups)]
+    first_clock = FIRST_CLOCK + seed % SEEDS * SECONDS_A_SEED
+    return [_name(first_clock + index * SECONDS_APART, group) for index, group in enumerate(groups)]
 
 
-def _name(index: int, group: int) -> str:
+def _name(clock: int, group: int) -> str:
     """The rovers take turns by group; a site lasts for GROUPS_A_SITE groups, a sequence for one."""
     name = ProductName(
         rover=(Rover.OPPORTUNITY, Rover.SPIRIT)[group % 2],
         camera="P",
-        clock=FIRST_CLOCK + index * SECONDS_APART,
+        clock=clock,
         product_type="EFF",
         site=group // GROUPS_A_SITE % (LARGEST_COUNTER + 1),
         drive=0,

@@ -131,7 +131,7 @@ def _warnings(evaluation: Evaluation) -> list[str]:
     useless = [
         each.code
         for each, scores in zip(evaluation.classes, evaluation.main.after.classes, strict=True)
-        if scores.ece.bins_15 > each.prevalence
+        if scores.ece.bins_15 > each.prevalence and not each.insufficient
     ]
     sentences = []
     if few:

@@ -171,3 +171,8 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path):
     with pytest.raises(OccupiedFolderError, match="other files"):
         draw(tmp_path)
     assert list(contents(tmp_path)) == ["thesis.txt"]
+
+
+def test_sets_of_different_seeds_share_no_names():
+    names = [{each.name for each in plan_data_set(50, seed, dependent=False)} for seed in (1, 2)]
+    assert not names[0] & names[1]
