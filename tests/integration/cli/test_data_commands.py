@@ -95,8 +95,13 @@ def test_other_names_are_groups_of_their_own_unless_a_pattern_says_more():
     names = ["0077ML0005.JPG", "0077MR0006.JPG", "0078ML0005.JPG"]
     assert groups_of(names, None) == names
     assert groups_of(names, r"^(\d{4})") == ["0077", "0077", "0078"]
-    assert groups_of(["none.jpg"], r"^(\d{4})") == ["none.jpg"]
+    assert groups_of([*names, "none.jpg"], r"^(\d{4})")[3] == "none.jpg"
     assert group_of("anything", None) == "anything"
+
+
+def test_a_pattern_that_is_in_no_name_is_refused():
+    with pytest.raises(typer.BadParameter, match="found in no file name"):
+        groups_of(["none.jpg"], r"^(\d{4})")
 
 
 @pytest.mark.parametrize("pattern", ["(", "^abc"])
