@@ -5,7 +5,8 @@ scenes into FOLDER, learns heads on frozen, random VGG-16 features at 128 x 128 
 the `mernet` command, and writes bench/results/learning.csv; about 30 minutes on 2 cores. MSL is the
 folder of labelled pictures of Curiosity (../shared/real/msl), left out where it is not given. What
 lies in FOLDER is not made again. `seconds` are those of training and judging; `best` and `soft`
-take the features that `paper` and `msl` have computed. Seconds mean little where other work runs.
+take the features that `paper` and `msl` have computed. Seconds mean little where other
+work runs, and are missing for what was not run by this script.
 
 `dependent` has a class that no picture shows: 0.95 of the images with outcrop have it, 0.03 of the
 others. Its columns tell how the heads' calibrated probabilities compare with those.
@@ -84,7 +85,7 @@ def experiment(stem: Path, data: Path, *options: str, like: Path | None = None) 
         "experiment": stem.name,
         "options": " ".join(options),
         "cores": os.cpu_count(),
-        "seconds": seconds.read_text(),
+        "seconds": seconds.read_text() if seconds.is_file() else None,
         "images": found["images"],
     }
     for head in ("main", "control"):
