@@ -85,8 +85,14 @@ class Crew:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C asks it to finish, rather than striking it too
+                env=_without_metrics(),
             )
         note(f"No worker answers; one was started for this run, its log is {self._log}")
+
+
+def _without_metrics() -> dict[str, str]:
+    """This environment, but for the port: another worker of this machine's may have it already."""
+    return {key: value for key, value in os.environ.items() if key != "MERNET_METRICS_PORT"}
 
 
 def _somebody_answers() -> bool:

@@ -15,6 +15,7 @@ from cli import (
     demo,
     discover,
     evaluate,
+    metrics,
     reproduce,
     run,
     search,
@@ -52,6 +53,7 @@ app.add_typer(classifier.app, name="classifier")
 app.add_typer(database.app, name="db")
 app.add_typer(services.app, name="services")
 app.command()(worker.worker)
+app.command()(metrics.metrics)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data", rich_help_panel=LEARNING)
 for command in (train.train, evaluate.evaluate, reproduce.reproduce, discover.discover):

@@ -1,6 +1,7 @@
 """Following a run: a progress bar on a terminal, a line now and then elsewhere."""
 
 import time
+from datetime import timedelta
 
 import sqlalchemy as sa
 from rich.progress import (
@@ -33,7 +34,7 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]}"),
+        TextColumn("{task.fields[facts]}"),
         TimeElapsedColumn(),
         TextColumn("gone,"),
         TimeRemainingColumn(),
@@ -41,7 +42,7 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
         console=err,
         disable=not err.is_terminal,
     ) as bar:
-        task = bar.add_task(f"Run {run_id}", total=None, failed="")
+        task = bar.add_task(f"Run {run_id}", total=None, facts="")
         said = time.monotonic()
         while True:
             now = ledger.progress(engine, run_id)
@@ -62,10 +63,17 @@ def describe(now: ledger.Progress) -> str:
         return f"Run {run.run_id} is listing: {run.rows_read:,} rows read"
     done = now.listed - now.waiting
     return (
-        f"Run {run.run_id} is {run.state}: {done:,} of {now.listed:,} products done "
+        f"Run {run.run_id} is {run.condition}: {done:,} of {now.listed:,} products done "
         f"({now.classified:,} classified, {now.failed:,} failed, "
-        f"{now.already:,} done by other runs, {now.already_failed:,} of them failed)"
+        f"{now.already:,} done by other runs, {now.already_failed:,} of them failed), "
+        f"{now.rate:.1f} a second{_left(now)}"
     )
+
+
+def _left(now: ledger.Progress) -> str:
+    if now.seconds_left is None or not now.run.state.is_open:
+        return ""
+    return f", about {timedelta(seconds=round(now.seconds_left))} left"
 
 
 def _draw(bar: Progress, task: TaskID, now: ledger.Progress) -> None:
@@ -76,8 +84,15 @@ def _draw(bar: Progress, task: TaskID, now: ledger.Progress) -> None:
     done = now.classified + now.failed
     bar.update(
         task,
-        description=f"Run {run.run_id}: {'classifying' if done else 'loading the classifier'}",
+        description=f"Run {run.run_id}: {_doing(now)}",
         completed=done,
         total=now.listed - now.already,
-        failed=f"{now.failed} failed" if now.failed else "",
+        facts=f"{now.failed} failed, {now.chunks.get('taken', 0)} chunks at hand, "
+        f"{now.chunks.get('ready', 0)} waiting, {now.rate:.1f}/s",
     )
+
+
+def _doing(now: ledger.Progress) -> str:
+    if now.run.paused:
+        return "paused"
+    return "classifying" if now.classified + now.failed else "loading the classifier"

@@ -1,4 +1,4 @@
-"""`mernet run`: queue a pass over an archive, retry what failed, cancel, list."""
+"""`mernet run`: queue a pass over an archive or what it has new, retry, pause, cancel, list."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.context import ledger, ledger_and_broker
+from cli.exits import end_as
 from cli.output import AsJson, note, print_json, print_table
 from demo.places import DEMO_CLASSIFIER
 from worker.settings import settings
@@ -39,6 +40,13 @@ class Products(StrEnum):
     ANY = "any"
 
 
+Archives = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Name, URL or path of an archive; may be given several times. By default opportunity "
+        "and spirit.",
+    ),
+]
 Mirror = Annotated[
     str | None,
     typer.Option(help="URL or path that replaces the base address of a named archive."),
@@ -50,38 +58,41 @@ ProductsWanted = Annotated[
 
 @app.command()
 def full(
-    archive: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Name, URL or path of an archive; may be given several times. By default "
-            "opportunity and spirit.",
-        ),
-    ] = None,
+    archive: Archives = None,
     mirror: Mirror = None,
     products: ProductsWanted = Products.EDR,
     again: Annotated[
         bool, typer.Option("--again", help="Also classify what has an outcome already.")
     ] = False,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a registered classifier, to see what it does before it is promoted; by "
+            "default the current one."
+        ),
+    ] = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run over all eligible products: left-eye Pancam images through filter 2, 512 or 1024.
 
-    What the current classifier has an outcome of is not done again.
+    What the classifier has an outcome of is not done again. The exit code with --follow:
+    0 when all is classified, 3 when products failed, 1 otherwise.
     """
     from db.ledger import NewRun, create_run
     from worker.messages import send_listing
 
-    archives = [_anywhere(name, mirror) for name in archive or ("opportunity", "spirit")]
+    archives = _anywhere(archive, mirror)
     engine = ledger_and_broker()
     run = create_run(
         engine,
         NewRun(
-            archives=tuple(archives),
+            archives=archives,
             mirror=_absolute(mirror),
             products=products,
             chunk_size=settings().chunk_size,
             again=again,
+            classifier=classifier,
         ),
     )
     send_listing(engine, run.run_id)
@@ -89,23 +100,69 @@ def full(
 
 
 @app.command()
+def new(
+    archive: Archives = None,
+    mirror: Mirror = None,
+    products: ProductsWanted = Products.EDR,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run over what an archive lists that no run under the current classifier took up.
+
+    A listing that has not changed since the last look is not read, and with nothing new there is no
+    run. Products that are listed no more are marked as withdrawn and leave the search. What a
+    cancelled run left undone is for `mernet run full`. The exit code with --follow: 0 when all is
+    classified or nothing is new, 3 when products failed, 1 otherwise.
+    """
+    from db.ledger import NewRun, unsent
+    from worker.fetching import make_fetcher
+    from worker.ingest import ingest
+    from worker.messages import send_chunks
+
+    wanted = NewRun(
+        archives=_anywhere(archive, mirror),
+        mirror=_absolute(mirror),
+        products=products,
+        chunk_size=settings().chunk_size,
+    )
+    engine = ledger_and_broker()
+    with make_fetcher(settings()) as fetcher:
+        report = ingest(engine, wanted, fetcher)
+    note(report.sentence)
+    if report.run is not None:
+        send_chunks(engine, report.run.run_id, unsent(engine, report.run.run_id))
+        _report(engine, report.run, follow, as_json)
+    elif as_json:
+        print_json({"run": None, "withdrawn": report.withdrawn})
+
+
+@app.command()
 def retry(
+    run_id: Annotated[
+        int | None, typer.Argument(help="Only what failed in this run and was not done since.")
+    ] = None,
     reason: Annotated[
-        str | None, typer.Option(help="Only what failed for this reason, as status shows it.")
+        str | None,
+        typer.Option(help="Only what failed for this reason, such as not-found; status shows it."),
     ] = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a run over the products that failed under the current classifier."""
+    """Queue a run over the products that failed under the current classifier.
+
+    The exit code with --follow: 0 when all is classified, 3 when products failed, 1 otherwise.
+    """
     from db.ledger import create_retry, unsent
     from worker.messages import send_chunks
 
     engine = ledger_and_broker()
-    run = create_retry(engine, settings().chunk_size, reason)
+    wanted = reason and reason.replace("-", " ")
+    run = create_retry(engine, settings().chunk_size, wanted, run_id)
     send_chunks(engine, run.run_id, unsent(engine, run.run_id))
     if not run.state.is_open:
-        what = f"for the reason {reason!r}" if reason else "at all"
-        note(f"Nothing failed {what}; `mernet status` shows what did and why.")
+        what = f" for the reason {wanted!r}" if wanted else ""
+        where = f" in run {run_id}" if run_id else ""
+        note(f"Nothing is left that failed{what}{where}; `mernet status` shows what did and why.")
     _report(engine, run, follow, as_json)
 
 
@@ -116,6 +173,27 @@ def cancel(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]
 
     cancel_run(ledger(), run_id)
     note(f"Run {run_id} is cancelled; what it has published stays.")
+
+
+@app.command()
+def pause(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
+    """Begin no more chunks of a run until it is resumed; those at hand finish and are published."""
+    from db.ledger import pause_run
+
+    pause_run(ledger(), run_id)
+    note(f"Run {run_id} is paused; go on with `mernet run resume {run_id}`.")
+
+
+@app.command()
+def resume(run_id: Annotated[int, typer.Argument(help="Number of a paused run.")]) -> None:
+    """Let a paused run go on where it stopped."""
+    from db.ledger import resume_run, unsent
+    from worker.messages import send_chunks
+
+    engine = ledger_and_broker()
+    resume_run(engine, run_id)
+    send_chunks(engine, run_id, unsent(engine, run_id))
+    note(f"Run {run_id} goes on; see `mernet status {run_id} --follow`.")
 
 
 @app.command("list")
@@ -139,15 +217,17 @@ def list_them(as_json: AsJson = False) -> None:
 def _row(now: "Progress") -> tuple[object, ...]:
     run = now.run
     counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
-    return run.run_id, run.kind, run.state, *counts, run.created_at, " ".join(run.archives)
+    return run.run_id, run.kind, run.condition, *counts, run.created_at, " ".join(run.archives)
 
 
-def _anywhere(name: str, mirror: str | None) -> str:
-    """`name` so that a worker with another working folder finds the same archive."""
+def _anywhere(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:
+    """The archives so that a worker with another working folder finds the same ones."""
     from pds.archive import named_archives, resolve
 
-    archive = resolve(name, mirror)
-    return name if name in named_archives() else archive.url
+    return tuple(
+        name if name in named_archives() else resolve(name, mirror).url
+        for name in names or ("opportunity", "spirit")
+    )
 
 
 def _absolute(mirror: str | None) -> str | None:
@@ -161,7 +241,6 @@ def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> Non
     from cli.crew import Crew
     from cli.status import as_dict, print_progress
     from db import classifiers
-    from db.ledger import RunState
     from db.ledger import progress as read_progress
 
     name = classifiers.get(engine, run.classifier).name
@@ -186,5 +265,4 @@ def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> Non
         print_progress(now)
     else:
         note(f"Start a worker with `mernet worker`; see `mernet status {run.run_id} --follow`.")
-    if now.run.state is RunState.FAILED:
-        raise typer.Exit(1)
+    end_as(now)

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from cli.context import ledger_and_broker
 from cli.output import note
+from worker.settings import settings
 
 DEFAULT_PROCESSES = 2
 """One process fetches while another computes (design: two children a GPU)."""
@@ -45,7 +47,9 @@ def worker(
     sweep: Annotated[
         bool, typer.Option(help="Also look, every MERNET_SWEEP_SECONDS, for work that is stuck.")
     ] = True,
-    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
+    log_level: Annotated[
+        LogLevel | None, typer.Option(help="How much to log; by default MERNET_LOG_LEVEL.")
+    ] = None,
     end_with_parent: Annotated[
         bool, typer.Option("--end-with-parent", hidden=True, help="End when the caller does.")
     ] = False,
@@ -55,24 +59,34 @@ def worker(
     from celery import platforms
     from celery.signals import worker_shutdown
 
-    from worker.app import SWEEP, app
+    from worker.app import app
+    from worker.scraping import metrics_served
 
+    config = settings()
     # Celery warns root of pickle, which is never accepted here.
     warnings.simplefilter("ignore", platforms.SecurityWarning)
     if end_with_parent:
         platforms.set_pdeathsig("SIGTERM")
     app.conf.worker_concurrency = processes
-    queues = [*(queue or Queue), *([SWEEP] if sweep else [])]
-    arguments = ["worker", f"--queues={','.join(queues)}", f"--loglevel={log_level}"]
-    arguments += ["--without-gossip", "--without-mingle"]  # workers need not know each other
-    if sweep:
-        # The timetable is kept in memory: a sweep too many is harmless.
-        arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
     codes: list[int | None] = []
     worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode), weak=False)
-    app.worker_main(arguments)
+    with metrics_served(config.metrics_host, config.metrics_port):
+        app.worker_main(_arguments(queue or list(Queue), sweep, log_level or config.log_level))
     if platforms.EX_FAILURE in codes:
         _start_again()
+
+
+def _arguments(queues: Sequence[str], sweep: bool, log_level: str) -> list[str]:
+    """Celery's own, for its command `worker`."""
+    from worker.app import SWEEP
+
+    arguments = ["worker", f"--loglevel={log_level}"]
+    arguments += ["--without-gossip", "--without-mingle"]  # workers need not know each other
+    if not sweep:
+        return [*arguments, f"--queues={','.join(queues)}"]
+    # The timetable is kept in memory: a sweep too many is harmless.
+    arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
+    return [*arguments, f"--queues={','.join([*queues, SWEEP])}"]
 
 
 def _start_again() -> None:

@@ -9,10 +9,20 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from db.engine import sqlstate, transaction
-from db.errors import ClassifierRefused, UnknownClassifier
-from db.tables import classifier
+from db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
+from db.image_classes import all_codes
+from db.republish import keep_publishers_away, republish
+from db.tables import classifier, promotion
 
 UNIQUE_VIOLATION = "23505"
+ONE_PROMOTION_AT_A_TIME = "LOCK TABLE classifier IN SHARE ROW EXCLUSIVE MODE"
+
+LATEST_PROMOTIONS = (
+    sa.select(promotion.c.promotion_id, promotion.c.classifier)
+    .where(promotion.c.undone_at.is_(None))
+    .order_by(promotion.c.promotion_id.desc())
+    .limit(2)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,10 @@ class NewClassifier:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A registered checkpoint."""
+    """A registered checkpoint.
+
+    Unless `is_published`, its classes were pruned: only its outcomes with their scores are left.
+    """
 
     sha256: str
     name: str
@@ -41,6 +54,7 @@ class Classifier:
     header: Mapping[str, Any]
     added_at: datetime
     is_current: bool
+    is_published: bool
 
 
 _COLUMNS = tuple(classifier.c[name] for name in Classifier.__dataclass_fields__)
@@ -67,19 +81,41 @@ def add(connection: sa.Connection, new: NewClassifier) -> Classifier:
 
 @transaction
 def promote(connection: sa.Connection, name: str) -> Classifier:
-    """Make the classifier called `name` the one that new runs use and searches see."""
-    connection.exec_driver_sql("LOCK TABLE classifier IN SHARE ROW EXCLUSIVE MODE")
-    chosen = _named(connection, name)
+    """Make the classifier called `name` the one that new runs use and searches see.
+
+    What was pruned of its published classes is published again from its scores. Raises
+    `UnknownClassifier`.
+    """
+    connection.exec_driver_sql(ONE_PROMOTION_AT_A_TIME)
+    chosen = named(connection, name)
+    if chosen.is_current:
+        return chosen
+    connection.execute(sa.insert(promotion).values(classifier=chosen.sha256))
+    return _make_current(connection, chosen.sha256)
+
+
+@transaction
+def rollback(connection: sa.Connection) -> Classifier:
+    """Undo the last promotion: the classifier that was current before it is current again.
+
+    Once more, and the promotion before that is undone. Raises `UnknownClassifier` when none is
+    current, `NothingToRollBack` when none was before it.
+    """
+    connection.exec_driver_sql(ONE_PROMOTION_AT_A_TIME)
+    now = current_in(connection)
+    latest = connection.execute(LATEST_PROMOTIONS).all()
+    if len(latest) < 2:
+        raise NothingToRollBack(
+            f"No classifier was current before {now.name}; choose one with `mernet classifier "
+            "promote NAME`."
+        )
+    undone, before = latest
     connection.execute(
-        sa.update(classifier).values(is_current=False).where(classifier.c.is_current)
+        sa.update(promotion)
+        .where(promotion.c.promotion_id == undone.promotion_id)
+        .values(undone_at=sa.func.now())
     )
-    row = connection.execute(
-        sa.update(classifier)
-        .where(classifier.c.sha256 == chosen.sha256)
-        .values(is_current=True)
-        .returning(*_COLUMNS)
-    ).one()
-    return Classifier(*row)
+    return _make_current(connection, before.classifier)
 
 
 @transaction
@@ -118,18 +154,49 @@ def current_in(connection: sa.Connection) -> Classifier:
     return Classifier(*row)
 
 
-def _all(connection: sa.Connection) -> list[Classifier]:
-    rows = connection.execute(sa.select(*_COLUMNS).order_by(classifier.c.added_at))
-    return [Classifier(*row) for row in rows]
-
-
-def _named(connection: sa.Connection, name: str) -> Classifier:
+def named(connection: sa.Connection, name: str) -> Classifier:
+    """The classifier called `name`, inside a transaction that is open; `UnknownClassifier`."""
     known = _all(connection)
     for candidate in known:
         if candidate.name == name:
             return candidate
     names = ", ".join(candidate.name for candidate in known) or "none"
     raise UnknownClassifier(f"No classifier is called {name!r}; registered: {names}.")
+
+
+def named_or_current(connection: sa.Connection, name: str | None) -> Classifier:
+    """`named`, or `current_in` where the name is None."""
+    return current_in(connection) if name is None else named(connection, name)
+
+
+def _make_current(connection: sa.Connection, sha256: str) -> Classifier:
+    connection.execute(
+        sa.update(classifier).values(is_current=False).where(classifier.c.is_current)
+    )
+    if not _read(connection, sha256).is_published:
+        _publish_again(connection, sha256)
+    connection.execute(
+        sa.update(classifier).where(classifier.c.sha256 == sha256).values(is_current=True)
+    )
+    return _read(connection, sha256)
+
+
+def _publish_again(connection: sa.Connection, sha256: str) -> None:
+    keep_publishers_away(connection)
+    connection.execute(
+        sa.update(classifier).where(classifier.c.sha256 == sha256).values(is_published=True)
+    )
+    republish(connection, sha256, all_codes(connection))
+
+
+def _read(connection: sa.Connection, sha256: str) -> Classifier:
+    row = connection.execute(sa.select(*_COLUMNS).where(classifier.c.sha256 == sha256)).one()
+    return Classifier(*row)
+
+
+def _all(connection: sa.Connection) -> list[Classifier]:
+    rows = connection.execute(sa.select(*_COLUMNS).order_by(classifier.c.added_at))
+    return [Classifier(*row) for row in rows]
 
 
 def _why_refused(error: sa.exc.IntegrityError, new: NewClassifier) -> str:

@@ -47,3 +47,15 @@ class QueryRefused(DbError):
 
 class UnknownProduct(DbError):
     """No such product, or no scores of it under the current classifier."""
+
+
+class NothingToRollBack(DbError):
+    """No other classifier was current before the current one."""
+
+
+class ThresholdRefused(DbError):
+    """A probability threshold is out of range."""
+
+
+class ClassifierInUse(DbError):
+    """A classifier is current or an open run uses it, so its outcomes have to stay."""

@@ -35,9 +35,10 @@ MERGE = f"""
 INSERT INTO product ({_NAMES})
 SELECT DISTINCT ON (product_id) {_NAMES} FROM listed ORDER BY product_id, position
 ON CONFLICT (product_id) DO UPDATE
-SET ({_NAMES}, listed_at) = ({", ".join(f"excluded.{name}" for name in COLUMNS)}, now())
-WHERE ({", ".join(f"product.{name}" for name in COLUMNS)})
-    IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in COLUMNS)})
+SET ({_NAMES}, listed_at, withdrawn_at) =
+    ({", ".join(f"excluded.{name}" for name in COLUMNS)}, now(), NULL)
+WHERE ({", ".join(f"product.{name}" for name in COLUMNS)}, product.withdrawn_at)
+    IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in COLUMNS)}, NULL)
 """
 
 
@@ -52,8 +53,9 @@ def spooled(products: Iterable[ProductRow]) -> Iterator[IO[str]]:
 def merge(connection: sa.Connection, listing: IO[str]) -> None:
     """Write the products of `listing`; a row that is there already is updated where it differs.
 
-    Leaves them in the temporary table `listed` too, with their `position`, until the transaction
-    ends. Products are written in the order of their names, so that two listings cannot deadlock.
+    One that was withdrawn is so no more. Leaves the products in the temporary table `listed` too,
+    with their `position`, until the transaction ends. They are written in the order of their names,
+    so that two listings cannot deadlock.
     Raises `ListingRefused`, naming the product, when one breaks a rule of its table.
     """
     connection.exec_driver_sql(STAGE)

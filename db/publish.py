@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from db.engine import transaction
 from db.errors import OutcomeRefused
+from db.republish import hold_thresholds
 from db.tables import chunk, classification, run, run_product
 from db.text import storable
 
@@ -56,15 +57,15 @@ SET (run_id, state, scores, reason, detail, attempts, finished_at) = (
 # boundary by accident.
 PUBLISH_CLASSES = sa.text("""
 INSERT INTO classification (product_id, classifier, class, probability)
-SELECT outcome.product_id, outcome.classifier, image_class.code, scored.probability
+SELECT outcome.product_id, outcome.classifier, effective.class, scored.probability
 FROM outcome
-JOIN classifier ON classifier.sha256 = outcome.classifier
 CROSS JOIN unnest(outcome.scores) WITH ORDINALITY AS scored (probability, position)
-JOIN image_class ON image_class.position = scored.position
+JOIN effective_threshold AS effective
+    ON effective.classifier = outcome.classifier AND effective.position = scored.position
 WHERE outcome.classifier = :classifier
   AND outcome.product_id = ANY (:product_ids)
-  AND scored.probability > classifier.threshold
-ORDER BY outcome.product_id, image_class.code
+  AND scored.probability > effective.threshold
+ORDER BY outcome.product_id, effective.class
 """)
 
 
@@ -135,7 +136,11 @@ def close_chunk(connection: sa.Connection, held: "sa.Row[Any]") -> None:
 
 
 def _replace(connection: sa.Connection, held: "sa.Row[Any]", ordered: list[Outcome]) -> None:
-    """Outcomes first: their row locks, taken in order of the names, keep other runs away."""
+    """Outcomes first: their row locks, taken in order of the names, keep other runs away.
+
+    Before them the thresholds, so that who changes one never waits for an outcome.
+    """
+    hold_thresholds(connection)
     columns = zip(*map(_row, ordered), strict=True)
     product_ids, states, scores, reasons, details = map(list, columns)
     connection.execute(

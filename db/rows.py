@@ -9,7 +9,8 @@ class ProductRow:
     """One image file in the archive, as the ledger keeps it.
 
     `product_id` is the 27-character name in upper case; `start_time` is aware; `lines` and
-    `line_samples` are pixels; `label_url` is None where the label is attached to the image.
+    `line_samples` are pixels; `label_url` is None where the label is attached to the image;
+    `source` is the URL of the archive that lists it, None where no listing says.
     """
 
     product_id: str
@@ -25,3 +26,4 @@ class ProductRow:
     image_url: str
     label_url: str | None
     browse_url: str | None
+    source: str | None = None

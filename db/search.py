@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 
 import sqlalchemy as sa
 
 from db import classifiers
 from db.engine import transaction
 from db.errors import QueryRefused, UnknownProduct
+from db.image_classes import codes
 from db.tables import product
 
 LARGEST_PAGE = 1000
@@ -161,7 +161,7 @@ def search(connection: sa.Connection, query: Query) -> Page:
     `UnknownClassifier` when no classifier is current.
     """
     classifiers.current_in(connection)
-    classes = _codes(connection, query.classes)
+    classes = codes(connection, query.classes)
     if not classes:
         raise QueryRefused("Name at least one class to search for, such as sky.")
     rows = connection.execute(
@@ -170,7 +170,7 @@ def search(connection: sa.Connection, query: Query) -> Page:
         | {
             "classes": classes,
             "first_class": classes[0],
-            "without": _codes(connection, query.without),
+            "without": codes(connection, query.without),
         },
     ).all()
     if not rows and query.rover is not None:
@@ -216,19 +216,6 @@ def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> str:
     if found.reason is None:
         return f"{product_id} is listed but not classified yet; see `mernet status`."
     return f"{product_id} failed ({found.reason}: {found.detail}); use `mernet run retry`."
-
-
-def _codes(connection: sa.Connection, wanted: tuple[str, ...]) -> list[str]:
-    """The codes of classes given as code or name, without doubles."""
-    rows = connection.execute(sa.text("SELECT code, name FROM image_class ORDER BY position"))
-    by_word = {word.lower(): row.code for row in rows for word in row}
-    codes = list(dict.fromkeys(by_word.values()))
-    for word in wanted:
-        if word.lower() not in by_word:
-            close = get_close_matches(word.lower(), by_word)
-            hint = f"did you mean {' or '.join(close)}? " if close else ""
-            raise QueryRefused(f"No class is called {word!r}; {hint}The codes: {', '.join(codes)}.")
-    return list(dict.fromkeys(by_word[word.lower()] for word in wanted))
 
 
 def _refuse_unknown_rover(connection: sa.Connection, wanted: str) -> None:

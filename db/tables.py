@@ -1,7 +1,7 @@
 """The tables as queries see them: columns, keys, indexes.
 
-The CHECKs, the threshold trigger, the view `atlas_search` and its role are in
-`migrations/versions/0001_ledger_and_published_table.py`; a test holds both files together.
+The CHECKs, the threshold trigger, the views and the role are in `migrations/versions`; a test holds
+both together.
 """
 
 import sqlalchemy as sa
@@ -32,6 +32,8 @@ product = sa.Table(
     sa.Column("label_url", sa.Text),
     sa.Column("browse_url", sa.Text),
     sa.Column("listed_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("source", sa.Text),
+    sa.Column("withdrawn_at", _TIME),
     sa.Index("product_name", "name_key", "version"),
 )
 
@@ -45,9 +47,19 @@ classifier = sa.Table(
     sa.Column("header", JSONB, nullable=False),
     sa.Column("added_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("is_current", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("is_published", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index(
         "classifier_current", "is_current", unique=True, postgresql_where=sa.text("is_current")
     ),
+)
+
+promotion = sa.Table(
+    "promotion",
+    METADATA,
+    sa.Column("promotion_id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("classifier", _ID, sa.ForeignKey("classifier.sha256"), nullable=False),
+    sa.Column("promoted_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("undone_at", _TIME),
 )
 
 run = sa.Table(
@@ -62,6 +74,7 @@ run = sa.Table(
     sa.Column("products", sa.Text, nullable=False),
     sa.Column("chunk_size", sa.Integer, nullable=False),
     sa.Column("again", sa.Boolean, nullable=False),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("left_out", JSONB, nullable=False, server_default=sa.text("'{}'")),
     sa.Column("rows_read", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
@@ -71,6 +84,19 @@ run = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("finished_at", _TIME),
+)
+
+listing_state = sa.Table(
+    "listing_state",
+    METADATA,
+    sa.Column("classifier", _ID, sa.ForeignKey("classifier.sha256"), primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("products", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, primary_key=True),
+    sa.Column("etag", sa.Text),
+    sa.Column("last_modified", sa.Text),
+    sa.Column("sha256", _ID, nullable=False),
+    sa.Column("checked_at", _TIME, nullable=False, server_default=_NOW),
 )
 
 chunk = sa.Table(
@@ -141,4 +167,12 @@ classification = sa.Table(
     sa.Index(
         "classification_search", "classifier", "class", sa.text("probability DESC"), "product_id"
     ),
+)
+
+class_threshold = sa.Table(
+    "class_threshold",
+    METADATA,
+    sa.Column("classifier", _ID, sa.ForeignKey("classifier.sha256"), primary_key=True),
+    sa.Column("class", sa.ForeignKey("image_class.code"), primary_key=True),
+    sa.Column("threshold", sa.REAL, nullable=False),
 )

@@ -2,15 +2,16 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from io import BytesIO
-from typing import IO, Self
+from types import MappingProxyType
+from typing import IO, Protocol, Self
 
 import requests
 import urllib3.exceptions
@@ -59,6 +60,26 @@ class Limits:
 
 
 TABLE_LIMITS = Limits(4 * 1024**3, 3600.0)  # the largest index table known has 772 MB
+UNCONDITIONAL: Mapping[str, str] = MappingProxyType({})
+
+
+class FileSource(Protocol):
+    """Where a listing gets its files from."""
+
+    connections_per_host: int
+
+    def fetch(self, url: str) -> bytes:
+        """The whole of a product's label. Raises FetchError or a subclass."""
+
+    def open(self, url: str) -> AbstractContextManager[IO[bytes]]:
+        """An index table, its label or an inventory, as a seekable stream; raises as `fetch`."""
+
+
+@contextmanager
+def table_spool() -> Iterator[IO[bytes]]:
+    """A temporary file for a table that comes over the net."""
+    with tempfile.TemporaryFile(prefix="mernet-table-") as spool:
+        yield spool
 
 
 class Fetcher:
@@ -127,21 +148,45 @@ class Fetcher:
             with open_file(path_of(url), TABLE_LIMITS.max_bytes) as file:
                 yield file
             return
-        with tempfile.TemporaryFile(prefix="mernet-table-") as spool:
+        with table_spool() as spool:
             self._retrying(self._download, url, spool, TABLE_LIMITS)
             spool.seek(0)
             yield spool
 
-    def _download(self, url: str, sink: IO[bytes], limits: Limits) -> None:
-        """One attempt over http(s)."""
+    def download_table(
+        self, url: str, sink: IO[bytes], condition: Mapping[str, str]
+    ) -> Mapping[str, str] | None:
+        """Write a large table that comes over http(s) into `sink`; the headers it came with.
+
+        `condition` are request headers such as If-None-Match; None where the server answers that
+        the table has not changed (304, RFC 9110). Raises as `fetch` does.
+        """
+        headers: Mapping[str, str] | None = self._retrying(
+            self._download, url, sink, TABLE_LIMITS, condition
+        )
+        return headers
+
+    def _download(
+        self,
+        url: str,
+        sink: IO[bytes],
+        limits: Limits,
+        condition: Mapping[str, str] = UNCONDITIONAL,
+    ) -> Mapping[str, str] | None:
+        """One attempt over http(s); the answer's headers, None if there is nothing new to send."""
         sink.seek(0)
         sink.truncate()
         try:
-            with self._session.get(url, stream=True, timeout=self._waits) as response:
+            with self._session.get(
+                url, stream=True, timeout=self._waits, headers=condition
+            ) as response:
+                if condition and response.status_code == requests.codes.not_modified:
+                    return None
                 _check_status(response, url)
                 length = response.headers.get("Content-Length", "")
                 _check_size(int(length) if length.isdecimal() else 0, limits, url)
                 _receive(response.raw, sink, limits, url)
+                return response.headers
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if isinstance(error, BROKEN_TRANSFER) and not isinstance(error, UNUSABLE_URL):
                 message = f"The transfer of {url} broke: {error}; try again later"

@@ -15,7 +15,7 @@ from pvl.exceptions import LexerError, ParseError, QuantityError
 
 from pds.archive import Archive, ArchiveKind
 from pds.errors import BadIndexError, BadNameError, NotFoundError
-from pds.fetch import Fetcher
+from pds.fetch import FileSource
 from pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
 from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason, Selection
@@ -51,7 +51,9 @@ def parse_label(data: bytes, name: str) -> TableShape:
     A column with ITEMS is that many fields and shifts all columns after it. Raises BadIndexError.
     """
     if len(data) > MAX_LABEL_BYTES:
-        raise BadIndexError(f"{name} has {len(data)} bytes, too many for the label of a table")
+        raise BadIndexError(
+            f"{name} has more than {MAX_LABEL_BYTES} bytes, too many for the label of a table"
+        )
     try:
         label = pvl.loads(data.decode("latin-1"))
         table_name = str(label["^INDEX_TABLE"])
@@ -68,7 +70,7 @@ def parse_label(data: bytes, name: str) -> TableShape:
 
 
 def read_index(
-    archive: Archive, selection: Selection, fetcher: Fetcher
+    archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
     """Every row of an archive's index tables, in order, as the product it lists or as left out.
 
@@ -85,10 +87,11 @@ def read_index(
 
 
 def _read_table(
-    label_url: str, table_url: str | None, selection: Selection, fetcher: Fetcher
+    label_url: str, table_url: str | None, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
     """The rows of one table; where its URL is not given, its label names it."""
-    shape = parse_label(fetcher.fetch(label_url), label_url)
+    with fetcher.open(label_url) as label:
+        shape = parse_label(label.read(MAX_LABEL_BYTES + 1), label_url)
     reader = RowReader(shape, _base_url(label_url), selection)
     missing = [column for column in REQUIRED if column not in shape.first_field]
     if missing:
@@ -197,7 +200,7 @@ def _table_urls(label_url: str, table_name: str) -> list[str]:
     return [urljoin(label_url, quote(name)) for name in names]
 
 
-def _first_existing(urls: list[str], fetcher: Fetcher, stack: ExitStack) -> IO[bytes]:
+def _first_existing(urls: list[str], fetcher: FileSource, stack: ExitStack) -> IO[bytes]:
     """The first of the tables that exists, open until the stack closes."""
     for url in urls:
         try:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin
 from pds import pds4
 from pds.archive import Archive
 from pds.errors import BadIndexError, BadNameError, DecodeError, NotFoundError
-from pds.fetch import Fetcher
+from pds.fetch import FileSource
 from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason, Selection
 
@@ -20,7 +20,7 @@ BATCH = 256  # rows taken together, so that their labels are fetched side by sid
 
 
 def read_inventory(
-    archive: Archive, selection: Selection, fetcher: Fetcher
+    archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
     """Every member of a collection, in order, as the product it lists or as left out.
 
@@ -44,7 +44,7 @@ def read_inventory(
 
 
 def _members(
-    archive: Archive, selection: Selection, fetcher: Fetcher
+    archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
     """The members, their labels fetched side by side."""
 
@@ -57,7 +57,7 @@ def _members(
             yield from pool.map(read, batch)
 
 
-def _rows(archive: Archive, fetcher: Fetcher) -> Iterator[list[str]]:
+def _rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
     """The inventory's rows, at least one, each (status, LIDVID)."""
     number = 0
     with fetcher.open(archive.url) as stream:
@@ -81,7 +81,7 @@ def _check_row(row: list[str], number: int, url: str) -> None:
 
 
 def _read_member(
-    row: list[str], archive: Archive, selection: Selection, fetcher: Fetcher
+    row: list[str], archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Product | LeftOut:
     """One member: `urn:nasa:pds:bundle:collection:product::version`."""
     status, identifier = (field.strip() for field in row)

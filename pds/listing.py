@@ -1,9 +1,10 @@
 """Listing: from archives to the stream of products that are wanted, one version of each."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from pds.archive import Archive, ArchiveKind
-from pds.fetch import Fetcher
+from pds.fetch import FileSource
 from pds.folder import read_folder
 from pds.index_table import read_index
 from pds.inventory import read_inventory
@@ -14,7 +15,7 @@ from pds.selection import LeftOut, LeftOutReason, Selection
 def list_products(
     archives: Sequence[Archive],
     selection: Selection,
-    fetcher: Fetcher,
+    fetcher: FileSource,
     on_left_out: Callable[[LeftOut], None],
     on_row: Callable[[int], None],
 ) -> Iterator[Product]:
@@ -31,14 +32,18 @@ def list_products(
         for entry in _entries(archive, selection, fetcher):
             rows += 1
             on_row(rows)
-            left_out = entry if isinstance(entry, LeftOut) else _keep_highest(entry, highest)
+            left_out = (
+                entry
+                if isinstance(entry, LeftOut)
+                else _keep_highest(replace(entry, source=archive.url), highest)
+            )
             if left_out is not None:
                 on_left_out(left_out)
     yield from highest.values()
 
 
 def _entries(
-    archive: Archive, selection: Selection, fetcher: Fetcher
+    archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
     """The rows of one archive."""
     match archive.kind:

@@ -113,7 +113,8 @@ class Product:
     URLs are http(s):// or file://. `label_url` is the detached PDS4 label; None means an attached
     PDS3 label. `lines` and `line_samples` are pixels, `start_time` is in UTC, `local_solar_time`
     is the label's text (hh:mm:ss). `site` and `drive` are the name's or, where its characters do
-    not suffice (`##`), those of the rover motion counter.
+    not suffice (`##`), those of the rover motion counter. `source` is the URL of the archive that
+    lists it; a listing sets it.
     """
 
     name: ProductName
@@ -127,6 +128,7 @@ class Product:
     drive: int | None
     start_time: datetime | None
     local_solar_time: str | None
+    source: str | None = None
 
     @property
     def product_id(self) -> str:

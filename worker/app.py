@@ -4,9 +4,12 @@ Redis only rings the bell: a message names a run and a chunk, and whatever is lo
 again by the sweep over the ledger.
 """
 
-from celery import Celery, platforms
-from celery.signals import beat_embedded_init
+from collections.abc import Sequence
 
+from celery import Celery, platforms
+from celery.signals import beat_embedded_init, setup_logging, task_postrun, task_prerun
+
+from worker import logs
 from worker.settings import Settings, settings
 
 LISTING = "listing"
@@ -14,6 +17,19 @@ CLASSIFY = "classify"
 SWEEP = "sweep"
 BROKER_TIMEOUT = 30.0
 """Seconds after which a broker that hangs counts as gone."""
+
+
+def timetable(config: Settings) -> dict[str, dict[str, object]]:
+    """What beat sends, and when: the sweep, and where the settings say so the ingest.
+
+    A message that nobody fetched before the next one is dropped.
+    """
+    every = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
+    return {
+        name: {"task": f"mernet.{name}", "schedule": seconds, "options": {"expires": seconds}}
+        for name, seconds in every.items()
+        if seconds is not None
+    }
 
 
 def make_app(config: Settings) -> Celery:
@@ -48,13 +64,7 @@ def make_app(config: Settings) -> Celery:
         task_track_started=True,
         worker_hijack_root_logger=False,
         timezone="UTC",
-        beat_schedule={
-            "sweep": {
-                "task": "mernet.sweep",
-                "schedule": config.sweep_seconds,
-                "options": {"expires": config.sweep_seconds},
-            }
-        },
+        beat_schedule=timetable(config),
     )
     return app
 
@@ -63,6 +73,23 @@ def make_app(config: Settings) -> Celery:
 def _end_with_the_worker(**_: object) -> None:
     """Let the timetable's process die when its worker is killed, as the pool's processes do."""
     platforms.set_pdeathsig("SIGKILL")
+
+
+@setup_logging.connect
+def _log_our_way(loglevel: int, **_: object) -> None:
+    """Where this signal is heard, Celery leaves the log alone."""
+    logs.configure(loglevel, settings().log_format)
+
+
+@task_prerun.connect
+def _log_about_the_task(args: Sequence[object], **_: object) -> None:
+    """So that Celery's own lines about a task's end say its run and chunk too."""
+    logs.now_about(**dict(zip(("run", "chunk"), args, strict=False)))
+
+
+@task_postrun.connect
+def _log_about_nothing(**_: object) -> None:
+    logs.now_about()
 
 
 app = make_app(settings())

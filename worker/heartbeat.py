@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,12 @@ class Heartbeat:
         self._beat = beat
         self._interval = interval
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run,  # what it logs is about the same work as the caller's
+            args=(self._run,),
+            name="heartbeat",
+            daemon=True,
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -102,4 +102,5 @@ def to_row(product: Product) -> ProductRow:
         image_url=product.image_url,
         label_url=product.label_url,
         browse_url=product.browse_url,
+        source=product.source,
     )

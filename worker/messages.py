@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from uuid import uuid4
 
 import sqlalchemy as sa
 from kombu.exceptions import ChannelError, OperationalError
@@ -18,7 +19,7 @@ def send_listing(engine: sa.Engine, run_id: int) -> None:
 
     Raises `BrokerError` when the broker does not answer; the run stays in the ledger.
     """
-    _send("mernet.list_run", run_id)
+    _send("mernet.list_run", f"run {run_id}", run_id)
     ledger.mark_listing_sent(engine, run_id)
 
 
@@ -28,7 +29,7 @@ def send_chunks(engine: sa.Engine, run_id: int, numbers: Sequence[int]) -> None:
     Raises `BrokerError` when the broker does not answer; the chunks stay in the ledger.
     """
     for number in numbers:
-        _send("mernet.classify_chunk", run_id, number)
+        _send("mernet.classify_chunk", f"run {run_id} chunk {number}", run_id, number)
     ledger.mark_sent(engine, run_id, numbers)
 
 
@@ -58,7 +59,7 @@ def check_broker() -> None:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_SECONDS)
         except OperationalError as error:
-            raise _no_answer(error) from error
+            raise no_answer(error) from error
 
 
 def workers_answer() -> bool:
@@ -66,7 +67,7 @@ def workers_answer() -> bool:
     try:
         return bool(app.control.ping(timeout=PING_SECONDS))
     except OperationalError as error:
-        raise _no_answer(error) from error
+        raise no_answer(error) from error
 
 
 def waiting_messages() -> int:
@@ -78,14 +79,26 @@ def waiting_messages() -> int:
             return 0
 
 
-def _send(task: str, *numbers: int) -> None:
+def _send(task: str, subject: str, *numbers: int) -> None:
+    """Send a task whose id and arguments, as Flower and the log show them, tell its `subject`.
+
+    Its name stays the task's: Flower keeps a dozen metrics of each name for ever.
+    """
     try:
-        app.send_task(task, args=numbers, retry=True, retry_policy={"max_retries": 3})
+        app.send_task(
+            task,
+            args=numbers,
+            task_id=f"{subject.replace(' ', '-')}-{uuid4().hex[:8]}",
+            argsrepr=subject,
+            retry=True,
+            retry_policy={"max_retries": 3},
+        )
     except OperationalError as error:
-        raise _no_answer(error) from error
+        raise no_answer(error) from error
 
 
-def _no_answer(error: OperationalError) -> BrokerError:
+def no_answer(error: Exception) -> BrokerError:
+    """What to raise when the broker fails with `error`."""
     return BrokerError(
         f"The broker does not answer ({error}); start it or correct MERNET_BROKER_URL. What is in "
         "the ledger is not lost: the sweep of any worker sends it again."

@@ -17,6 +17,8 @@ from pds.errors import PdsError
 from pds.image import Frame, decode, render
 from worker.errors import Abandoned
 from worker.heartbeat import Heartbeat
+from worker.logs import about
+from worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,9 @@ class ImageSource(Protocol):
 
 
 class ImageClassifier(Protocol):
-    """What gives renderings their probabilities."""
+    """What gives renderings their probabilities, in batches of one size."""
+
+    batch_size: int
 
     def probabilities(self, renderings: Sequence[Rendering]) -> npt.NDArray[np.float32]:
         """Calibrated probabilities, float32 of shape (images, 25)."""
@@ -80,7 +84,7 @@ class Pipeline:
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
                 outcomes = self._outcomes(chunk, lambda: heart.wanted)
-            publish_chunk(*where, outcomes)
+            _hand_in(*where, outcomes)
         except Abandoned:
             log.info("chunk %d of run %d is not wanted any more", chunk.number, chunk.run_id)
         except BaseException as error:
@@ -93,28 +97,56 @@ class Pipeline:
     def _outcomes(self, chunk: Chunk, wanted: Callable[[], bool]) -> list[Outcome]:
         """One outcome for each product of the chunk, in their order."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="fetch") as pool:
-            rendered = list(pool.map(lambda each: _render(each, self.source), chunk.products))
+            rendered = list(pool.map(lambda each: self._rendered(chunk, each), chunk.products))
         if not wanted():
             raise Abandoned
         pictures = [picture for picture in rendered if not isinstance(picture, Failed)]
-        scores = iter(self.classifier(chunk.classifier).probabilities(pictures) if pictures else ())
+        scores = iter(self._scores(chunk.classifier, pictures) if pictures else ())
         return [
             picture if isinstance(picture, Failed) else Classified(product.product_id, next(scores))
             for product, picture in zip(chunk.products, rendered, strict=True)
         ]
 
+    def _rendered(self, chunk: Chunk, product: ProductRow) -> Rendering | Failed:
+        with about(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
+            return _render(product, self.source)
+
+    def _scores(self, sha256: str, pictures: list[Rendering]) -> npt.NDArray[np.float32]:
+        classifier = self.classifier(sha256)
+        with STAGE_SECONDS.labels("classify").time():
+            scores = classifier.probabilities(pictures)
+        count_batches(len(pictures), classifier.batch_size)
+        return scores
+
+
+def _hand_in(engine: sa.Engine, run_id: int, number: int, outcomes: list[Outcome]) -> None:
+    with STAGE_SECONDS.labels("publish").time():
+        published = publish_chunk(engine, run_id, number, outcomes)
+    if published:
+        for outcome in outcomes:
+            count_outcome(outcome)
+
 
 def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
     """The product's rendering, or why there is none: what is wrong with one image stays here."""
     try:
-        label = source.fetch(product.label_url) if product.label_url else None
-        frame = decode(source.fetch(product.image_url), product.product_id, label)
-        return _wrong_size(product, frame) or render(frame)
+        label = _fetch(source, product.label_url) if product.label_url else None
+        image = _fetch(source, product.image_url)
+        with STAGE_SECONDS.labels("decode").time():
+            frame = decode(image, product.product_id, label)
+            return _wrong_size(product, frame) or render(frame)
     except PdsError as error:
         return Failed(product.product_id, error.reason, str(error))
     except Exception as error:  # a fault of ours with this image must not take the others down
         log.exception("product %s could not be rendered", product.product_id)
         return Failed(product.product_id, "internal error", f"{type(error).__name__}: {error}")
+
+
+def _fetch(source: ImageSource, url: str) -> bytes:
+    with STAGE_SECONDS.labels("fetch").time():
+        data = source.fetch(url)
+    FETCHED_BYTES.inc(len(data))
+    return data
 
 
 def _wrong_size(product: ProductRow, frame: Frame) -> Failed | None:

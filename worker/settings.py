@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import SettingsError
 
@@ -65,6 +65,23 @@ class Settings(BaseSettings):
         4 * 3600, description="Longest time for the listing of one run, in seconds."
     )
 
+    ingest_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Time between two looks for new products; without it, there is `mernet run "
+        "new` alone.",
+    )
+    ingest_archives: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("opportunity", "spirit"),
+        min_length=1,
+        description="Archives looked at then: names, URLs or paths, with blanks in between.",
+    )
+    ingest_mirror: str | None = Field(
+        None, description="URL or path that replaces the base of the archives named there."
+    )
+    ingest_products: Literal["edr", "rdr", "any"] = Field(
+        "edr", description="Products looked for then: raw ones (edr), derived ones (rdr), or any."
+    )
+
     fetch_threads: Positive = Field(
         8, description="Images fetched and decoded at once by a process."
     )
@@ -89,6 +106,24 @@ class Settings(BaseSettings):
     batch_size: Positive | None = Field(
         None, description="Images in one pass of the classifier; by default it suits the device."
     )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="From which level on a worker logs, on standard error."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines of a worker's log: text for people, json for programs."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address on which a worker serves its metrics."
+    )
+    metrics_port: Annotated[int, Field(gt=0, lt=65536)] | None = Field(
+        None, description="Port on which a worker serves its metrics; without it, it serves none."
+    )
+
+    @field_validator("ingest_archives", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
 
     @field_validator("data_dir")
     @classmethod

@@ -11,11 +11,16 @@ from celery import Task
 
 from db import ledger
 from db.engine import connect
+from db.errors import DbError
+from db.ledger import NewRun
 from model.errors import ModelError
-from pds.fetch import Fetcher, user_agent
+from pds.errors import PdsError
+from pds.fetch import Fetcher
 from worker.app import app
 from worker.checkpoints import load_classifier
 from worker.errors import CheckpointUnusable
+from worker.fetching import make_fetcher
+from worker.ingest import ingest
 from worker.listing import record_products
 from worker.messages import send_again, send_chunks
 from worker.pipeline import ImageClassifier, Pipeline
@@ -53,6 +58,23 @@ def sweep() -> None:
     send_again(_engine(), settings().lease_seconds)
 
 
+@app.task(
+    name="mernet.ingest", time_limit=settings().listing_time_limit, throws=(PdsError, DbError)
+)
+def ingest_new() -> None:
+    """Make a run of what the archives of the settings have new."""
+    config = settings()
+    wanted = NewRun(
+        archives=config.ingest_archives,
+        mirror=config.ingest_mirror,
+        products=config.ingest_products,
+        chunk_size=config.chunk_size,
+    )
+    run = ingest(_engine(), wanted, _fetcher()).run
+    if run is not None:
+        send_chunks(_engine(), run.run_id, ledger.unsent(_engine(), run.run_id))
+
+
 @cache
 def _engine() -> sa.Engine:
     return connect(settings().database)
@@ -60,14 +82,7 @@ def _engine() -> sa.Engine:
 
 @cache
 def _fetcher() -> Fetcher:
-    config = settings()
-    return Fetcher(
-        user_agent(config.contact),
-        connections_per_host=max(1, config.connections_per_host // _processes()),
-        total_seconds=config.fetch_timeout,
-        max_bytes=config.max_image_bytes,
-        attempts=config.fetch_attempts,
-    )
+    return make_fetcher(settings(), _processes())
 
 
 @cache

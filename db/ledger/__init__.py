@@ -1,13 +1,22 @@
 """The ledger of runs: what is to be done, who does it, what became of it.
 
 Every function takes an engine first, runs in a short transaction of its own and is safe to repeat,
-but for `create_run` and `create_retry`. All times are the database's.
+but for `create_run`, `create_retry` and `record_new`. All times are the database's.
 """
 
 from db.ledger.chunks import Chunk, Lost, Split, heartbeat, release, take_chunk
+from db.ledger.ingest import (
+    Found,
+    Ingested,
+    ListedFile,
+    known_files,
+    note_unchanged,
+    record_new,
+)
 from db.ledger.listing import record_listing, report_rows, take_listing
 from db.ledger.progress import Progress, progress
 from db.ledger.reconcile import Reconciliation, reconcile
+from db.ledger.retry import create_retry
 from db.ledger.runs import (
     EXAMPLES_KEPT,
     LeftOutCount,
@@ -16,11 +25,12 @@ from db.ledger.runs import (
     RunKind,
     RunState,
     cancel_run,
-    create_retry,
     create_run,
     fail_run,
     get_run,
     list_runs,
+    pause_run,
+    resume_run,
 )
 from db.ledger.sweep import exclusive, mark_listing_sent, mark_sent, stale, unsent
 from db.rows import ProductRow
@@ -28,7 +38,10 @@ from db.rows import ProductRow
 __all__ = [
     "EXAMPLES_KEPT",
     "Chunk",
+    "Found",
+    "Ingested",
     "LeftOutCount",
+    "ListedFile",
     "Lost",
     "NewRun",
     "ProductRow",
@@ -45,14 +58,19 @@ __all__ = [
     "fail_run",
     "get_run",
     "heartbeat",
+    "known_files",
     "list_runs",
     "mark_listing_sent",
     "mark_sent",
+    "note_unchanged",
+    "pause_run",
     "progress",
     "reconcile",
     "record_listing",
+    "record_new",
     "release",
     "report_rows",
+    "resume_run",
     "stale",
     "take_chunk",
     "take_listing",

@@ -56,10 +56,10 @@ def take_chunk(
 ) -> Chunk | Split | Lost | None:
     """Take a chunk, as `taker` (a name that a repeated message keeps, so it may take it again).
 
-    None when there is nothing to do: no such chunk, it is closed, its run has ended, or another
-    taker gave a sign of life within the lease. Nothing is left to do either when other runs came to
-    all of its products first: then it is closed. A chunk that was begun `max_attempts` times and
-    never closed is split in halves, down to the one product that is to blame.
+    None when there is nothing to do: no such chunk, it is closed, its run has ended or is paused,
+    or another taker gave a sign of life within the lease. Nothing is left to do either when other
+    runs came to all of its products first: then it is closed. A chunk that was begun `max_attempts`
+    times and never closed is split in halves, down to the one product that is to blame.
     """
     held = open_chunk(connection, run_id, number)
     if held is None:
@@ -67,6 +67,8 @@ def take_chunk(
     if connection.scalar(
         sa.select(held_by_another(chunk, taker, lease_seconds)).where(_this(run_id, number))
     ):
+        return None
+    if _wait_for_resume(connection, run_id, number):
         return None
     if held.attempts >= max_attempts:
         return _give_up(connection, held)
@@ -135,6 +137,16 @@ def _this(run_id: int, number: int) -> sa.ColumnElement[bool]:
 
 def _taken_by(taker: str) -> sa.ColumnElement[bool]:
     return sa.and_(chunk.c.state == "taken", chunk.c.taken_by == taker)
+
+
+def _wait_for_resume(connection: sa.Connection, run_id: int, number: int) -> bool:
+    """Whether the chunk's run is paused; then its message is used up, so it counts as unsent."""
+    waiting = connection.execute(
+        sa.update(chunk)
+        .where(_this(run_id, number), run.c.run_id == chunk.c.run_id, run.c.paused)
+        .values(sent_at=None)
+    )
+    return waiting.rowcount == 1
 
 
 def _left_to_do(connection: sa.Connection, held: "sa.Row[Any]") -> tuple[ProductRow, ...]:

@@ -88,12 +88,13 @@ def _record(
         product_table.merge(connection, listing)
         enrol(connection, run_id)
         connection.execute(
-            sa.update(run).where(run.c.run_id == run_id).values(left_out=_as_json(left_out))
+            sa.update(run).where(run.c.run_id == run_id).values(left_out=left_out_as_json(left_out))
         )
     return never_sent(connection, run_id)
 
 
-def _as_json(left_out: Mapping[str, LeftOutCount]) -> dict[str, dict[str, object]]:
+def left_out_as_json(left_out: Mapping[str, LeftOutCount]) -> dict[str, dict[str, object]]:
+    """The products left out, as the column `run.left_out` keeps them."""
     return {
         reason: {
             "count": entry.count,

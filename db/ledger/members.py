@@ -75,11 +75,13 @@ def leave_what_others_did(connection: sa.Connection, run_id: int, number: int) -
 
 
 def never_sent(connection: sa.Connection, run_id: int) -> list[int]:
-    """The numbers of the run's ready chunks for which no message was sent yet."""
+    """The numbers of the run's ready chunks that no message is on its way for; none if paused."""
     return list(
         connection.execute(
             sa.select(chunk.c.number)
+            .join(run)
             .where(chunk.c.run_id == run_id, chunk.c.state == "ready", chunk.c.sent_at.is_(None))
+            .where(~run.c.paused)
             .order_by(chunk.c.number)
         ).scalars()
     )

@@ -37,7 +37,28 @@ WHERE run.run_id = :run_id AND chunk.state = 'done' AND outcome.state = 'failed'
 GROUP BY outcome.reason ORDER BY count(*) DESC, outcome.reason
 """)
 
+# Of an open run, what it did of late; of one that has ended, all it did.
+RATE = sa.text("""
+WITH span AS (
+    SELECT run_id, coalesce(finished_at, now()) AS until,
+        CASE WHEN finished_at IS NULL
+            THEN greatest(created_at, now() - make_interval(secs => :recent_seconds))
+            ELSE created_at
+        END AS since
+    FROM run WHERE run_id = :run_id
+)
+SELECT count(run_product.product_id)
+    / nullif(extract(epoch FROM min(span.until) - min(span.since)), 0)::float
+FROM span
+JOIN chunk ON chunk.run_id = span.run_id AND chunk.state = 'done' AND chunk.closed_at >= span.since
+JOIN run_product
+    ON run_product.run_id = chunk.run_id AND run_product.chunk_number = chunk.number
+""")
+
 CHUNKS = sa.text("SELECT state, count(*) FROM chunk WHERE run_id = :run_id GROUP BY state")
+
+RECENT_SECONDS = 300
+"""An open run's rate is that of so many seconds, or of all since its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +67,8 @@ class Progress:
 
     `already` have an outcome that another run came to first, `already_failed` of them a failed
     one; `failures` counts this run's by reason, most frequent first; `chunks` counts chunks by
-    state (ready, taken, done, split).
+    state (ready, taken, done, split). `rate` is in products a second, of an open run over the last
+    five minutes; `seconds_left` at that rate, None where nothing moves or nothing is left.
     """
 
     run: Run
@@ -58,6 +80,8 @@ class Progress:
     waiting: int
     failures: Mapping[str, int]
     chunks: Mapping[str, int]
+    rate: float
+    seconds_left: float | None
 
 
 @transaction
@@ -65,9 +89,13 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> Progress:
     """How far a run, or the latest one, is; raises `UnknownRun`."""
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
+    counts = connection.execute(COUNTS, key).one()._asdict()
+    rate = connection.scalar(RATE, key | {"recent_seconds": RECENT_SECONDS}) or 0.0
     return Progress(
         run=run,
-        **connection.execute(COUNTS, key).one()._asdict(),
+        rate=rate,
+        seconds_left=counts["waiting"] / rate if rate and counts["waiting"] else None,
+        **counts,
         failures=dict(connection.execute(FAILURES, key).all()),
         chunks=dict(connection.execute(CHUNKS, key).all()),
     )

@@ -27,19 +27,20 @@ WHERE run.run_id = :run_id
 # Derived another way than publishing does: by subscript, class by class.
 WRONG_ROWS = sa.text("""
 WITH member AS (
-    SELECT run_product.product_id, classifier.sha256, classifier.threshold
+    SELECT run_product.product_id, run.classifier AS sha256
     FROM run_product
     JOIN run USING (run_id)
-    JOIN classifier ON classifier.sha256 = run.classifier
     WHERE run.run_id = :run_id
 ),
 implied AS (
-    SELECT outcome.product_id, image_class.code, outcome.scores[image_class.position] AS score
+    SELECT
+        outcome.product_id, effective.class AS code,
+        outcome.scores[effective.position] AS score
     FROM member
     JOIN outcome
         ON outcome.product_id = member.product_id AND outcome.classifier = member.sha256
-    CROSS JOIN image_class
-    WHERE outcome.scores[image_class.position] > member.threshold
+    JOIN effective_threshold AS effective ON effective.classifier = member.sha256
+    WHERE outcome.scores[effective.position] > effective.threshold
 ),
 published AS (
     SELECT classification.product_id, classification.class AS code, classification.probability

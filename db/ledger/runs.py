@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from db import classifiers
 from db.engine import first_line, transaction
 from db.errors import RunClosed, RunRefused, UnknownRun
-from db.ledger.members import enrol
 from db.tables import run
 from db.text import storable
 
@@ -20,10 +19,11 @@ EXAMPLES_KEPT = 20
 
 
 class RunKind(StrEnum):
-    """Where a run's products come from: a listing of archives, or the failures so far."""
+    """Where a run's products come from: a listing, the failures so far, what a listing has new."""
 
     FULL = "full"
     RETRY = "retry"
+    NEW = "new"
 
 
 class RunState(StrEnum):
@@ -51,10 +51,11 @@ class LeftOutCount:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A full run to be made.
+    """A run over archives to be made: over all of their products, or over those that are new.
 
     `archives` are names, URLs or paths as `pds.archive.resolve` reads them; `products` is 'edr',
-    'rdr' or 'any'; `again` also classifies what the current classifier has an outcome of.
+    'rdr' or 'any'; `again` also classifies what the classifier has an outcome of; `classifier` is a
+    name, by default the current one's.
     """
 
     archives: tuple[str, ...]
@@ -62,11 +63,15 @@ class NewRun:
     products: str = "edr"
     chunk_size: int = 32
     again: bool = False
+    classifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as the ledger has it; `classifier` is the sha256 of the one it uses throughout."""
+    """A run as the ledger has it; `classifier` is the sha256 of the one it uses throughout.
+
+    While an open run is `paused`, none of its chunks is begun.
+    """
 
     run_id: int
     kind: RunKind
@@ -77,6 +82,7 @@ class Run:
     products: str
     chunk_size: int
     again: bool
+    paused: bool
     left_out: Mapping[str, LeftOutCount]
     rows_read: int
     attempts: int
@@ -84,40 +90,23 @@ class Run:
     created_at: datetime
     finished_at: datetime | None
 
+    @property
+    def condition(self) -> str:
+        """The state as people see it: 'paused' in place of an open run's state."""
+        return "paused" if self.paused and self.state.is_open else str(self.state)
+
 
 RUN_COLUMNS = tuple(run.c[name] for name in Run.__dataclass_fields__)
 
 
 def create_run(engine: sa.Engine, new: NewRun) -> Run:
-    """A full run under the current classifier, waiting to be listed.
+    """A full run under the classifier asked for, waiting to be listed.
 
-    Raises `UnknownClassifier` when no classifier is current, `RunRefused` for a value that no run
-    can have.
+    Raises `UnknownClassifier` when there is none of that name or none is current, `RunRefused` for
+    a value that no run can have.
     """
     with engine.begin() as connection:
-        return _insert(connection, kind=RunKind.FULL, state=RunState.LISTING, **asdict(new))
-
-
-def create_retry(engine: sa.Engine, chunk_size: int = 32, reason: str | None = None) -> Run:
-    """A run over the products that failed under the current classifier, with `reason` if given.
-
-    A version of a product that a newer listed one supersedes is left as it is. The chunks are ready
-    at once; with no product to retry, the run is finished at once. Raises `UnknownClassifier` when
-    no classifier is current, `RunRefused` for a chunk size below 1.
-    """
-    with engine.begin() as connection:
-        made = _insert(
-            connection,
-            kind=RunKind.RETRY,
-            state=RunState.RUNNING,
-            archives=(),
-            products="any",
-            chunk_size=chunk_size,
-            again=True,
-        )
-        connection.execute(FAILED_PRODUCTS, {"classifier": made.classifier, "reason": reason})
-        enrol(connection, made.run_id)
-        return read_run(connection, made.run_id)
+        return insert_run(connection, kind=RunKind.FULL, state=RunState.LISTING, **asdict(new))
 
 
 @transaction
@@ -148,25 +137,31 @@ def cancel_run(connection: sa.Connection, run_id: int) -> Run:
 
 
 @transaction
+def pause_run(connection: sa.Connection, run_id: int) -> Run:
+    """Let no more chunks of an open run be begun; those that are taken finish and are published.
+
+    Pausing again changes nothing. A run that is being listed is listed to its end first. Raises
+    `RunClosed` when the run has ended, `UnknownRun` when there is none.
+    """
+    return _set_paused(connection, run_id, True)
+
+
+@transaction
+def resume_run(connection: sa.Connection, run_id: int) -> Run:
+    """Let a paused run go on; the chunks to send are then those of `unsent`.
+
+    A run that is not paused goes on as it does. Raises as `pause_run`.
+    """
+    return _set_paused(connection, run_id, False)
+
+
+@transaction
 def fail_run(connection: sa.Connection, run_id: int, error: str) -> Run:
     """End an open run that cannot go on, saying why in a sentence; an ended one stays as is."""
     found = read_run(connection, run_id, lock=True)
     if not found.state.is_open:
         return found
     return end_run(connection, run_id, RunState.FAILED, storable(error))
-
-
-FAILED_PRODUCTS = sa.text("""
-CREATE TEMPORARY TABLE listed ON COMMIT DROP AS
-SELECT product_id, row_number() OVER (ORDER BY product_id) AS position
-FROM outcome JOIN product USING (product_id)
-WHERE outcome.classifier = :classifier AND outcome.state = 'failed'
-  AND (CAST(:reason AS text) IS NULL OR outcome.reason = :reason)
-  AND NOT EXISTS (
-    SELECT FROM product AS newer
-    WHERE newer.name_key = product.name_key AND newer.version > product.version
-  )
-""")
 
 
 def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) -> Run:
@@ -217,9 +212,22 @@ def to_run(row: "sa.Row[Any]") -> Run:
     )
 
 
-def _insert(connection: sa.Connection, **values: Any) -> Run:
-    current = classifiers.current_in(connection)
-    values |= {"classifier": current.sha256, "archives": list(values["archives"])}
+def _set_paused(connection: sa.Connection, run_id: int, paused: bool) -> Run:
+    """With the run locked, as whoever takes a chunk has it: afterwards no chunk is being taken."""
+    found = read_run(connection, run_id, lock=True)
+    if not found.state.is_open:
+        raise RunClosed(f"Run {run_id} is {found.state} already; start a new run.")
+    connection.execute(sa.update(run).where(run.c.run_id == run_id).values(paused=paused))
+    return read_run(connection, run_id)
+
+
+def insert_run(connection: sa.Connection, **values: Any) -> Run:
+    """A run of the given columns, `classifier` a name or None for the current one.
+
+    Raises as `create_run` does.
+    """
+    chosen = classifiers.named_or_current(connection, values.pop("classifier", None))
+    values |= {"classifier": chosen.sha256, "archives": list(values["archives"])}
     try:
         row = connection.execute(sa.insert(run).values(values).returning(*RUN_COLUMNS)).one()
     except sa.exc.IntegrityError as error:

@@ -19,7 +19,7 @@ WITH work AS (
     UNION ALL
     SELECT chunk.run_id, chunk.number, chunk.taken_at, chunk.sent_at
     FROM chunk JOIN run USING (run_id)
-    WHERE run.state = 'running' AND chunk.state IN ('ready', 'taken')
+    WHERE run.state = 'running' AND NOT run.paused AND chunk.state IN ('ready', 'taken')
 )
 SELECT run_id, number FROM work
 WHERE (taken_at IS NULL OR taken_at <= now() - make_interval(secs => :lease_seconds))
@@ -44,7 +44,7 @@ def stale(
 
 @transaction
 def unsent(connection: sa.Connection, run_id: int) -> list[int]:
-    """The numbers of the run's ready chunks for which no message was sent yet."""
+    """The numbers of the run's ready chunks that no message is on its way for; none if paused."""
     return never_sent(connection, run_id)
 
 

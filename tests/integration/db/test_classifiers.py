@@ -4,7 +4,7 @@ import pytest
 
 from db import classifiers
 from db.classifiers import NewClassifier
-from db.errors import ClassifierRefused, UnknownClassifier
+from db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
 
 SECOND = NewClassifier("b" * 64, "second", "/models/second", 0.9, {"size": 224})
 
@@ -61,3 +61,49 @@ def test_without_a_current_classifier_the_error_says_how_to_get_one(engine):
 def test_an_unknown_hash_is_an_error(story):
     with pytest.raises(UnknownClassifier, match="mernet classifier add"):
         classifiers.get(story.engine, "c" * 64)
+
+
+@pytest.fixture
+def three(story):
+    """The classifiers 'first', 'second' and 'third' were promoted in this order."""
+    classifiers.add(story.engine, SECOND)
+    classifiers.add(story.engine, NewClassifier("c" * 64, "third", "/models/third", 0.9, {}))
+    classifiers.promote(story.engine, "second")
+    classifiers.promote(story.engine, "third")
+    return story
+
+
+def test_rolling_back_goes_to_the_classifier_before_and_once_more_to_the_one_before_that(three):
+    assert classifiers.rollback(three.engine).name == "second"
+    assert classifiers.current(three.engine).name == "second"
+    assert classifiers.rollback(three.engine).name == "first"
+
+
+def test_with_nothing_before_rolling_back_is_refused_and_changes_nothing(story):
+    with pytest.raises(NothingToRollBack, match="before first; choose one"):
+        classifiers.rollback(story.engine)
+    assert classifiers.current(story.engine).name == "first"
+
+
+def test_a_promotion_after_a_rollback_is_undone_to_where_the_rollback_went(three):
+    classifiers.rollback(three.engine)
+    classifiers.promote(three.engine, "first")
+    assert classifiers.rollback(three.engine).name == "second"
+
+
+def test_promoting_the_current_one_again_is_nothing_to_undo(three):
+    classifiers.promote(three.engine, "third")
+    assert classifiers.rollback(three.engine).name == "second"
+
+
+def test_every_promotion_is_kept_also_an_undone_one(three):
+    classifiers.rollback(three.engine)
+    assert three.rows(
+        "SELECT name, undone_at IS NOT NULL FROM promotion JOIN classifier ON sha256 = classifier"
+        " ORDER BY promotion_id"
+    ) == [("first", False), ("second", False), ("third", True)]
+
+
+def test_without_a_current_classifier_there_is_nothing_to_roll_back(engine):
+    with pytest.raises(UnknownClassifier, match="mernet classifier add"):
+        classifiers.rollback(engine)

@@ -7,10 +7,14 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from db import migrate
+from db import ledger, migrate
 from db.errors import SchemaError
 from db.tables import METADATA
+
+EARLIER = sorted(script.revision for script in ScriptDirectory(migrate.MIGRATIONS).walk_revisions())
+EARLIER.pop()
 
 
 @pytest.fixture
@@ -67,6 +71,30 @@ def test_downgrading_leaves_no_table_and_upgrading_again_works(engine):
     assert left == []
     migrate.upgrade(engine)
     migrate.check_current(engine)
+
+
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_a_database_of_any_earlier_version_is_brought_up_to_date(empty_engine, earlier):
+    with empty_engine.begin() as connection:
+        command.upgrade(migrate.configuration(connection), earlier)
+    migrate.upgrade(empty_engine)
+    migrate.check_current(empty_engine)
+    assert differences(empty_engine) == []
+
+
+def test_a_run_of_the_first_version_is_not_paused(empty_engine):
+    with empty_engine.begin() as connection:
+        command.upgrade(migrate.configuration(connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO classifier (sha256, name, path, threshold, header)"
+            " VALUES (repeat('a', 64), 'first', '/first', 0.9, '{}')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO run (kind, state, classifier, archives, products, chunk_size, again)"
+            " VALUES ('full', 'running', repeat('a', 64), '{sample}', 'edr', 32, false)"
+        )
+    migrate.upgrade(empty_engine)
+    assert not ledger.get_run(empty_engine).paused
 
 
 def test_a_database_of_a_newer_program_is_refused_by_both(engine):

@@ -211,7 +211,7 @@ def test_the_atlas_role_reads_the_view_and_nothing_else(mars):
         assert insufficient_privilege(connection, "DELETE FROM classification")
         assert insufficient_privilege(connection, "CREATE TABLE mine ()")
     atlas.dispose()
-    assert len(tables) == 9
+    assert len(tables) == 12
 
 
 MANY_PRODUCTS = """

@@ -1,5 +1,6 @@
 """The sweep: what has not moved is sent again, what waits its turn is not."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +52,12 @@ def test_of_two_sweeps_at_once_one_does_the_work(story, broker):
     with ledger.exclusive(story.engine, "sweep"):
         messages.send_again(story.engine, lease_seconds=600)
     assert messages.waiting_messages() == 0
+
+
+def test_a_message_s_id_and_arguments_tell_flower_its_run_and_chunk(story, broker):
+    run_id = story.listed(count=4, chunk_size=4)
+    messages.send_chunks(story.engine, run_id, [1])
+    with messages.app.connection_for_read() as connection, connection.channel() as channel:
+        headers = json.loads(channel.client.lindex("classify", 0))["headers"]
+    assert (headers["task"], headers["argsrepr"]) == ("mernet.classify_chunk", "run 1 chunk 1")
+    assert headers["id"].startswith("run-1-chunk-1-")

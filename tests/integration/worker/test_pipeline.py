@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from db import ledger
 from pds.errors import DecodeError, NotFoundError
 from pds.image import Frame
 from worker.pipeline import Pipeline
+
+STAGES = ("fetch", "decode", "classify", "publish")
 
 
 class Archive:
@@ -25,6 +28,8 @@ class Archive:
 
 class Brightness:
     """A classifier that gives every class the share of white in the image."""
+
+    batch_size = 8
 
     def __init__(self):
         self.renderings = []
@@ -156,3 +161,24 @@ def test_an_interrupted_worker_gives_its_attempt_back(story, pipeline, classifie
     with pytest.raises(KeyboardInterrupt):
         pipeline.work_on(run_id, 1, "worker")
     assert story.rows("SELECT state, attempts FROM chunk") == [("ready", 0)]
+
+
+def test_what_a_chunk_took_and_became_is_counted(story, pipeline, archive):
+    def value(name, **labels):
+        return REGISTRY.get_sample_value(name, labels) or 0
+
+    def counts():
+        return [
+            value("mernet_products_total", outcome="classified", reason=""),
+            value("mernet_products_total", outcome="failed", reason="not found"),
+            value("mernet_batch_images_total"),
+            value("mernet_batch_slots_total"),
+            *(value("mernet_stage_seconds_count", stage=stage) for stage in STAGES),
+        ]
+
+    run_id = story.listed(count=4)
+    archive.faults["https://example.org/2.img"] = NotFoundError("It is gone.")
+    before = counts()
+    pipeline.work_on(run_id, 1, "worker")
+    gained = [after - earlier for after, earlier in zip(counts(), before, strict=True)]
+    assert gained == [3, 1, 3, 8, 4, 3, 1, 1]

@@ -38,6 +38,9 @@ def test_a_set_url_replaces_the_embedded_server(monkeypatch: pytest.MonkeyPatch)
         ("MERNET_DATABASE_URL", "mysql://db/mernet"),
         ("MERNET_BROKER_URL", "amqp://queue"),
         ("MERNET_DEVICE", "tpu"),
+        ("MERNET_LOG_FORMAT", "xml"),
+        ("MERNET_LOG_LEVEL", "LOUD"),
+        ("MERNET_METRICS_PORT", "0"),
         ("MERNET_LEASE_SECONDS", "-1"),
     ],
 )

@@ -1,0 +1,35 @@
+"""`mernet metrics`: the service's metrics for Prometheus."""
+
+from typing import Annotated
+
+import typer
+
+from cli.context import ledger, start_embedded
+from cli.output import note
+
+
+def metrics(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 9808,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; 0.0.0.0 for all networks.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve metrics of runs, chunks, queues and workers to Prometheus until Ctrl-C.
+
+    A worker's own, such as the time of each stage, it serves at MERNET_METRICS_PORT.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from worker.exporter import ServiceCollector
+
+    registry = CollectorRegistry()
+    start_embedded()
+    registry.register(ServiceCollector(ledger()))
+    try:
+        _, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{host}:{port} cannot be had ({error}); choose another."
+        ) from error
+    note(f"Metrics are served at http://{host}:{port}/metrics until Ctrl-C.")
+    thread.join()

@@ -1,0 +1,189 @@
+"""Ingest: what a listing has new becomes a run, and what it has lost is marked as withdrawn."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import IO
+
+import sqlalchemy as sa
+
+from db import classifiers
+from db import products as product_table
+from db.engine import transaction
+from db.ledger.listing import left_out_as_json
+from db.ledger.members import enrol
+from db.ledger.runs import (
+    LeftOutCount,
+    NewRun,
+    Run,
+    RunKind,
+    RunState,
+    insert_run,
+    read_run,
+)
+from db.rows import ProductRow
+from db.tables import listing_state
+
+# A lower version than the one listed is superseded, not withdrawn. The twelfth character of a name
+# is E for raw products: a listing of those says nothing about derived ones.
+WITHDRAW = sa.text("""
+UPDATE product SET withdrawn_at = now()
+WHERE source = ANY (:sources) AND withdrawn_at IS NULL
+  AND (:products = 'any' OR (substr(product_id, 12, 1) = 'E') = (:products = 'edr'))
+  AND NOT EXISTS (
+    SELECT FROM listed
+    WHERE left(listed.product_id, 26) = product.name_key
+      AND right(listed.product_id, 1) >= product.version
+  )
+""")
+
+# What is settled, what another run has in hand, what a version from another archive supersedes.
+LEAVE_WHAT_IS_NOT_NEW = sa.text("""
+DELETE FROM listed WHERE product_id IN (
+    SELECT product_id FROM outcome WHERE classifier = :classifier
+    UNION ALL
+    SELECT run_product.product_id FROM run_product JOIN run USING (run_id)
+    WHERE run.classifier = :classifier AND run.finished_at IS NULL
+    UNION ALL
+    SELECT product.product_id FROM product JOIN product AS newer USING (name_key)
+    WHERE newer.version > product.version AND newer.withdrawn_at IS NULL
+)
+""")
+
+COUNT_NEW = sa.text("SELECT count(DISTINCT product_id) FROM listed")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A version of a file (table, label, inventory) that the listing of `source` was read from.
+
+    `etag` and `last_modified` are the server's headers, None without; `sha256` is hex.
+    """
+
+    source: str
+    url: str
+    etag: str | None
+    last_modified: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the listings of some archives that had changed hold.
+
+    `sources` are the archives' URLs, `files` what they were listed from, `rows_read` and `left_out`
+    as a run keeps them.
+    """
+
+    sources: tuple[str, ...]
+    files: tuple[ListedFile, ...]
+    rows_read: int
+    left_out: Mapping[str, LeftOutCount]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a listing: the run of what is new, None without; how many products that are,
+    and how many were marked as withdrawn."""
+
+    run: Run | None
+    new: int
+    withdrawn: int
+
+
+_COLUMNS = tuple(listing_state.c[name] for name in ListedFile.__dataclass_fields__)
+
+
+@transaction
+def known_files(
+    connection: sa.Connection, classifier_sha256: str, source: str, products: str
+) -> list[ListedFile]:
+    """The files whose products have all been taken up under a classifier; empty before the first.
+
+    `products` is 'edr', 'rdr' or 'any', as the source was listed.
+    """
+    state = listing_state.c
+    rows = connection.execute(
+        sa.select(*_COLUMNS).where(
+            state.classifier == classifier_sha256,
+            state.source == source,
+            state.products == products,
+        )
+    )
+    return [ListedFile(*row) for row in rows]
+
+
+@transaction
+def note_unchanged(
+    connection: sa.Connection, classifier_sha256: str, products: str, files: Iterable[ListedFile]
+) -> None:
+    """Keep when these known files were looked at, and what their server calls them now."""
+    state = listing_state.c
+    for file in files:
+        connection.execute(
+            sa.update(listing_state)
+            .where(
+                state.classifier == classifier_sha256,
+                state.products == products,
+                state.source == file.source,
+                state.url == file.url,
+            )
+            .values(etag=file.etag, last_modified=file.last_modified, checked_at=sa.func.now())
+        )
+
+
+def record_new(
+    engine: sa.Engine, wanted: NewRun, products: Iterable[ProductRow], found: Found
+) -> Ingested:
+    """Take up the listings of `found`, all in one transaction.
+
+    Products are written or brought up to date; those of `found.sources` that are listed no more are
+    marked as withdrawn. A run of kind 'new', its chunks ready, holds those without an outcome under
+    the current classifier that no open run under it has, and that no newer version supersedes;
+    without any there is no run. The files count as known. Repeated, it finds nothing new.
+    Raises `ListingRefused`, `RunRefused`, and `UnknownClassifier` when none is current.
+    """
+    with product_table.spooled(products) as listing:
+        return _record(engine, wanted, listing, found)
+
+
+@transaction
+def _record(connection: sa.Connection, wanted: NewRun, listing: IO[str], found: Found) -> Ingested:
+    current = classifiers.current_in(connection).sha256
+    product_table.merge(connection, listing)
+    withdrawn = connection.execute(
+        WITHDRAW, {"sources": list(found.sources), "products": wanted.products}
+    ).rowcount
+    connection.execute(LEAVE_WHAT_IS_NOT_NEW, {"classifier": current})
+    _replace_files(connection, current, wanted.products, found)
+    new = connection.execute(COUNT_NEW).scalar_one()
+    made = _make_run(connection, wanted, found) if new else None
+    return Ingested(made, new, withdrawn)
+
+
+def _make_run(connection: sa.Connection, wanted: NewRun, found: Found) -> Run:
+    made = insert_run(
+        connection,
+        kind=RunKind.NEW,
+        state=RunState.RUNNING,
+        rows_read=found.rows_read,
+        left_out=left_out_as_json(found.left_out),
+        **asdict(wanted),
+    )
+    enrol(connection, made.run_id)
+    return read_run(connection, made.run_id)
+
+
+def _replace_files(
+    connection: sa.Connection, classifier_sha256: str, products: str, found: Found
+) -> None:
+    key = {"classifier": classifier_sha256, "products": products}
+    state = listing_state.c
+    connection.execute(
+        sa.delete(listing_state).where(
+            state.classifier == classifier_sha256,
+            state.products == products,
+            state.source.in_(found.sources),
+        )
+    )
+    if found.files:
+        connection.execute(sa.insert(listing_state), [asdict(file) | key for file in found.files])

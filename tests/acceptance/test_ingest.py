@@ -1,0 +1,132 @@
+"""What an archive publishes later is taken up exactly, by hand and by the clock."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.server import serve
+
+NEW, VERSIONS, WITHDRAWN = 30, 5, 2
+CLOCK, VERSION = slice(2, 11), 26
+
+
+def as_version(name: str, version: str) -> str:
+    return name[:VERSION] + version
+
+
+def at_clock(name: str, clock: int) -> str:
+    return f"{name[:2]}{clock:09d}{name[11:]}"
+
+
+def file_stem(name: str) -> str:
+    return name.lower().replace("#", "_")
+
+
+class GrowingVolume:
+    """One volume of the sample archive, to which an archive's operators do what they do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table = folder / "index" / "edrindex.tab"
+        self.rows = self.table.read_bytes().splitlines(keepends=True)
+
+    def row(self, name: str) -> bytes:
+        (found,) = (row for row in self.rows if file_stem(name).encode() in row)
+        return found
+
+    def add(self, name: str, like: str) -> None:
+        """Publish a product with the pixels of another."""
+        (image,) = self.folder.glob(f"data/*/edr/{file_stem(like)}.img")
+        shutil.copy(image, image.with_name(f"{file_stem(name)}.img"))
+        row = self.row(like).replace(file_stem(like).encode(), file_stem(name).encode())
+        self.rows.append(row.replace(like.encode(), name.encode()))
+
+    def withdraw(self, name: str) -> None:
+        self.rows.remove(self.row(name))
+
+    def publish(self) -> None:
+        self.table.write_bytes(b"".join(self.rows))
+        later = time.time() + 60  # servers tell the time of a change in whole seconds
+        os.utime(self.table, (later, later))
+
+
+@pytest.fixture
+def volume(archive: Path, tmp_path: Path) -> GrowingVolume:
+    return GrowingVolume(shutil.copytree(archive / "mer1po_0xxx", tmp_path / "mer1po_0xxx"))
+
+
+@pytest.fixture
+def url(volume: GrowingVolume) -> Iterator[str]:
+    with serve(volume.folder.parent) as url:
+        yield f"{url}{volume.folder.name}/"
+
+
+def classified(service):
+    rows = service.rows("SELECT product_id FROM outcome WHERE state = 'classified'")
+    return sorted(name for (name,) in rows)
+
+
+def shown(service):
+    return {name for (name,) in service.rows("SELECT product_id FROM atlas_search")}
+
+
+def test_new_products_new_versions_and_withdrawals_are_told_apart(make_service, volume, url):
+    service = make_service()
+    service.json("run", "full", "--archive", url, "--follow")
+    before = classified(service)
+    superseded, gone = before[:VERSIONS], before[-WITHDRAWN:]
+    new = [at_clock(before[n % VERSIONS], 300_000_000 + n) for n in range(NEW)]
+    for number, name in enumerate(new):
+        volume.add(name, like=before[number % VERSIONS])
+    for name in superseded:
+        volume.add(as_version(name, "9"), like=name)
+    for name in gone:
+        volume.withdraw(name)
+    volume.publish()
+
+    run = service.json("run", "new", "--archive", url, "--follow")
+
+    assert run["run"]["kind"] == "new"
+    taken_up = {
+        name
+        for (name,) in service.rows(
+            f"SELECT product_id FROM run_product WHERE run_id = {run['run']['run_id']}"
+        )
+    }
+    assert taken_up == {*new, *(as_version(name, "9") for name in superseded)}
+    assert run["classified"] == NEW + VERSIONS
+    assert shown(service).isdisjoint({*superseded, *gone})
+    marked = service.rows("SELECT product_id FROM product WHERE withdrawn_at IS NOT NULL")
+    assert sorted(name for (name,) in marked) == gone
+    assert service.json("reconcile")["ok"]
+
+
+def test_with_nothing_new_there_is_no_run_and_one_sentence(make_service, url):
+    service = make_service()
+    service.json("run", "new", "--archive", url)
+    again = service.run("run", "new", "--archive", url, "--json")
+    assert again.returncode == 0
+    assert json.loads(again.stdout) == {"run": None, "withdrawn": 0}
+    assert "No listing has changed since the last look" in again.stderr
+    assert service.rows("SELECT count(*) FROM run") == [(1,)]
+
+
+def test_a_worker_told_to_looks_by_itself(make_service, volume, url):
+    service = make_service(MERNET_INGEST_SECONDS="1", MERNET_INGEST_ARCHIVES=url)
+
+    def finished_runs() -> int:
+        return len(service.rows("SELECT FROM run WHERE kind = 'new' AND state = 'finished'"))
+
+    with service.worker():
+        service.wait_for("the first run", lambda: finished_runs() == 1)
+        seen = classified(service)[0]
+        volume.add(as_version(seen, "9"), like=seen)
+        volume.publish()
+        service.wait_for("the run of the new version", lambda: finished_runs() == 2)
+    assert as_version(seen, "9") in classified(service)
+    assert service.rows("SELECT count(*) FROM run") == [(2,)]

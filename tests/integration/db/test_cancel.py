@@ -1,0 +1,62 @@
+"""Cancelling while a chunk is being published: the chunk is there as a whole, or not at all."""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from db import ledger
+from db.ledger import RunState
+from db.ledger.runs import end_run, read_run
+from db.publish import Classified, open_chunk, publish_chunk, settle_chunk
+
+BOTH_SEEN = [0.95, 0.95, *[0.1] * 23]
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+@pytest.fixture
+def thread():
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def chunk(story):
+    """A taken chunk: its run, number and outcomes."""
+    run_id = story.listed(count=8, chunk_size=4)
+    taken = story.take(run_id, 1)
+    return run_id, 1, [Classified(product.product_id, BOTH_SEEN) for product in taken.products]
+
+
+def wait_until_it_waits(story, other: Future) -> None:
+    while story.rows(WAITING) == [(0,)]:
+        assert not other.done()
+        time.sleep(0.01)
+
+
+def published(story):
+    [[outcomes]] = story.rows("SELECT count(*) FROM outcome")
+    [[rows]] = story.rows("SELECT count(*) FROM classification")
+    return outcomes, rows
+
+
+def test_a_publication_that_came_first_is_whole_before_the_run_is_cancelled(story, chunk, thread):
+    run_id, number, outcomes = chunk
+    with story.engine.begin() as connection:
+        settle_chunk(connection, open_chunk(connection, run_id, number), outcomes)
+        cancelling = thread.submit(ledger.cancel_run, story.engine, run_id)
+        wait_until_it_waits(story, cancelling)
+        assert published(story) == (0, 0)
+    assert cancelling.result().state is RunState.CANCELLED
+    assert published(story) == (4, 8)
+
+
+def test_a_publication_that_comes_second_writes_nothing(story, chunk, thread):
+    run_id, number, outcomes = chunk
+    with story.engine.begin() as connection:
+        read_run(connection, run_id, lock=True)
+        end_run(connection, run_id, RunState.CANCELLED)
+        publishing = thread.submit(publish_chunk, story.engine, run_id, number, outcomes)
+        wait_until_it_waits(story, publishing)
+    assert publishing.result() is False
+    assert published(story) == (0, 0)

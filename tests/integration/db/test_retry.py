@@ -1,0 +1,71 @@
+"""Retries by reason and by run: only what failed so, and there."""
+
+import pytest
+
+from db import classifiers, ledger
+from db.classifiers import NewClassifier
+from db.errors import RunRefused, UnknownRun
+from db.publish import Failed, publish_chunk
+
+
+def fail(story, products, reason):
+    run_id = story.listed_products(products)
+    gone = [Failed(each.product_id, reason, "It is so.") for each in products]
+    assert publish_chunk(story.engine, run_id, 1, gone)
+    return run_id
+
+
+def members(story, run):
+    rows = story.rows(
+        "SELECT product_id FROM run_product WHERE run_id = :run_id ORDER BY product_id",
+        run_id=run.run_id,
+    )
+    return [name for (name,) in rows]
+
+
+@pytest.fixture
+def two_runs(story, product):
+    one, two, three = product(1), product(2), product(3)
+    first = fail(story, [one, two], "not found")
+    second = fail(story, [three], "truncated")
+    return first, second, [each.product_id for each in (one, two, three)]
+
+
+def test_what_failed_in_one_run_is_retried_alone(story, two_runs):
+    first, second, names = two_runs
+    assert members(story, ledger.create_retry(story.engine, failed_in=second)) == names[2:]
+    assert members(story, ledger.create_retry(story.engine, failed_in=first)) == names[:2]
+
+
+def test_reason_and_run_have_to_fit_both(story, two_runs):
+    first, _, _ = two_runs
+    retry = ledger.create_retry(story.engine, reason="truncated", failed_in=first)
+    assert members(story, retry) == []
+    assert not retry.state.is_open
+
+
+def test_what_a_later_run_did_is_not_retried(story, two_runs):
+    first, _, names = two_runs
+    again = ledger.create_retry(story.engine, reason="not found")
+    story.publish(again.run_id, 1)
+    assert members(story, ledger.create_retry(story.engine, failed_in=first)) == []
+    assert members(story, ledger.create_retry(story.engine)) == names[2:]
+
+
+def test_a_run_under_another_classifier_than_the_current_is_refused(story, two_runs):
+    first, _, _ = two_runs
+    classifiers.add(story.engine, NewClassifier("b" * 64, "second", "/b", 0.9, {}))
+    classifiers.promote(story.engine, "second")
+    with pytest.raises(RunRefused, match="another classifier than second"):
+        ledger.create_retry(story.engine, failed_in=first)
+
+
+def test_what_was_withdrawn_is_not_retried(story, two_runs):
+    _, _, names = two_runs
+    story.execute("UPDATE product SET withdrawn_at = now() WHERE product_id = :name", name=names[0])
+    assert members(story, ledger.create_retry(story.engine)) == names[1:]
+
+
+def test_a_run_that_does_not_exist_is_refused(story):
+    with pytest.raises(UnknownRun, match="no run 99"):
+        ledger.create_retry(story.engine, failed_in=99)

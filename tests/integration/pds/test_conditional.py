@@ -1,0 +1,185 @@
+"""Another look at an archive: by ETag, by Last-Modified, or by the content without either."""
+
+import hashlib
+
+import pytest
+
+from pds.archive import resolve
+from pds.conditional import FileVersion, Revisit
+from pds.errors import FetchError, NotFoundError
+from pds.fetch import Fetcher
+from pds.listing import list_products
+from pds.selection import Selection
+
+TABLE = "/index/edrindex.tab"
+YESTERDAY = "Sat, 21 Nov 2026 08:00:00 GMT"
+
+
+@pytest.fixture
+def fetcher():
+    with Fetcher(attempts=1) as fetcher:
+        yield fetcher
+
+
+@pytest.fixture
+def look(fetcher):
+    """Opens and reads files; gives the versions that another look would know."""
+
+    def look(*urls, known=()):
+        with Revisit(fetcher, known) as visit:
+            for url in urls:
+                with visit.open(url) as file:
+                    file.read()
+        return tuple(visit.versions.values())
+
+    return look
+
+
+@pytest.fixture
+def is_unchanged(fetcher):
+    def is_unchanged(known):
+        with Revisit(fetcher, known) as visit:
+            return visit.is_unchanged()
+
+    return is_unchanged
+
+
+def conditional(answers, body, **headers):
+    """An answer of a server that says 304 when it is asked for what it has already sent."""
+
+    def answer(handler, asked):
+        given = {
+            "ETag": handler.headers.get("If-None-Match"),
+            "Last_Modified": handler.headers.get("If-Modified-Since"),
+        }
+        same = any(headers.get(name) == value for name, value in given.items() if value)
+        reply = answers(304) if same else answers(200, body, **headers)
+        reply(handler, asked)
+
+    return answer
+
+
+@pytest.mark.parametrize("headers", [{"ETag": '"v1"'}, {"Last_Modified": YESTERDAY}])
+def test_a_server_that_says_304_is_believed(server, answers, look, is_unchanged, headers):
+    url = server.on(TABLE, conditional(answers, b"rows", **headers))
+    assert is_unchanged(look(url))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"ETag": '"v1"'}, {"ETag": '"v2"'}),
+        ({"Last_Modified": YESTERDAY}, {"Last_Modified": "Sun, 22 Nov 2026 08:00:00 GMT"}),
+        ({}, {}),
+    ],
+)
+def test_another_content_is_a_change(server, answers, look, is_unchanged, before, after):
+    url = server.on(TABLE, conditional(answers, b"rows", **before))
+    known = look(url)
+    server.on(TABLE, conditional(answers, b"rows and more", **after))
+    assert not is_unchanged(known)
+
+
+def test_the_same_content_from_a_server_that_gives_neither_header_is_no_change(
+    server, answers, look, is_unchanged
+):
+    url = server.on(TABLE, answers(200, b"rows"))
+    known = look(url)
+    assert known == (FileVersion(url, None, None, hashlib.sha256(b"rows").hexdigest()),)
+    assert is_unchanged(known)
+
+
+def test_a_new_etag_for_the_same_content_is_no_change_and_is_kept(server, answers, look, fetcher):
+    url = server.on(TABLE, conditional(answers, b"rows", ETag='"v1"'))
+    known = look(url)
+    server.on(TABLE, conditional(answers, b"rows", ETag='"other mirror"'))
+    with Revisit(fetcher, known) as visit:
+        assert visit.is_unchanged()
+        assert visit.versions[url].etag == '"other mirror"'
+
+
+def test_what_was_fetched_to_see_a_change_is_not_fetched_again(server, answers, look, fetcher):
+    url = server.on(TABLE, answers(200, b"rows"))
+    known = look(url)
+    server.on(TABLE, answers(200, b"more rows"))
+    with Revisit(fetcher, known) as visit:
+        assert not visit.is_unchanged()
+        with visit.open(url) as file:
+            assert file.read() == b"more rows"
+    assert server.asked[TABLE] == 2
+
+
+def test_a_file_that_the_server_called_unchanged_is_fetched_when_it_is_read(
+    server, answers, look, fetcher
+):
+    url = server.on(TABLE, conditional(answers, b"rows", ETag='"v1"'))
+    with Revisit(fetcher, look(url)) as visit:
+        assert visit.is_unchanged()
+        with visit.open(url) as file:
+            assert file.read() == b"rows"
+
+
+def test_nothing_known_is_a_change(is_unchanged):
+    assert not is_unchanged(())
+
+
+def test_one_changed_file_of_two_is_a_change(server, answers, look, is_unchanged):
+    label = server.on("/index/edrindex.lbl", answers(200, b"label"))
+    table = server.on(TABLE, answers(200, b"rows"))
+    known = look(label, table)
+    server.on("/index/edrindex.lbl", answers(200, b"another label"))
+    assert not is_unchanged(known)
+
+
+def test_a_file_that_is_gone_is_a_change(server, answers, look, is_unchanged):
+    url = server.on(TABLE, answers(200, b"rows"))
+    known = look(url)
+    server.on(TABLE, answers(404))
+    assert not is_unchanged(known)
+
+
+def test_a_server_that_is_busy_is_no_change_but_an_error(server, answers, look, is_unchanged):
+    url = server.on(TABLE, answers(200, b"rows"))
+    known = look(url)
+    server.on(TABLE, answers(503))
+    with pytest.raises(FetchError, match="answered with 503"):
+        is_unchanged(known)
+
+
+def test_304_for_an_unconditional_request_is_an_error(server, answers, look):
+    url = server.on(TABLE, answers(304))
+    with pytest.raises(FetchError, match="answered with 304 instead of 200"):
+        look(url)
+
+
+def test_files_on_disk_are_compared_by_content(tmp_path, look, is_unchanged):
+    table = tmp_path / "edrindex.tab"
+    table.write_bytes(b"rows")
+    known = look(table.as_uri())
+    assert is_unchanged(known)
+    table.write_bytes(b"rows and more")
+    assert not is_unchanged(known)
+
+
+def test_the_listing_of_a_volume_is_judged_by_its_label_and_its_table(server, answers, fetcher):
+    label = b'PDS_VERSION_ID = PDS3\r\n^INDEX_TABLE = "EDRINDEX.TAB"\r\nOBJECT = INDEX_TABLE\r\n'
+    for column in ("PATH_NAME", "FILE_NAME", "LINES", "LINE_SAMPLES"):
+        label += f"OBJECT = COLUMN\r\nNAME = {column}\r\nEND_OBJECT = COLUMN\r\n".encode()
+    server.on("/v/index/edrindex.lbl", answers(200, label + b"END_OBJECT = INDEX_TABLE\r\nEND\r\n"))
+    row = b'"/v/data/"\t"1p128287181eff0000p2303l2m1.img"\t1024\t1024\r\n'
+    server.on("/v/index/edrindex.tab", answers(200, row))
+    archive = resolve(server.url("/v/"))
+    with Revisit(fetcher) as visit:
+        (product,) = list_products(
+            [archive], Selection(), visit, lambda left_out: None, lambda rows: None
+        )
+    assert product.source == server.url("/v/")
+    assert set(visit.versions) == {
+        server.url("/v/index/edrindex.lbl"),
+        server.url("/v/index/edrindex.tab"),
+    }
+
+
+def test_a_file_that_never_was_there_raises(server, look):
+    with pytest.raises(NotFoundError):
+        look(server.url(TABLE))

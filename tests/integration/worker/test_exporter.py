@@ -1,0 +1,176 @@
+"""The service's metrics: scraped over HTTP, parsed, and true; alerts ask for no others."""
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from db import ledger
+from db.publish import Classified, Failed, publish_chunk
+from demo.services import EmbeddedRedis
+from tests.conftest import ROOT
+from worker import broker, messages
+from worker.app import make_app
+from worker.exporter import ServiceCollector
+from worker.metrics import STAGE_SECONDS, count_batches, count_outcome
+from worker.settings import Settings
+
+ALERTS = ROOT / "ops" / "alerts.yml"
+DASHBOARD = ROOT / "ops" / "grafana" / "mernet.json"
+
+
+@pytest.fixture
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    for module in (messages, broker):
+        monkeypatch.setattr(module, "app", make_app(Settings(broker_url=server.url)))
+    yield server
+    server.stop()
+
+
+def scraped(engine: sa.Engine) -> list[Sample]:
+    registry = CollectorRegistry()
+    registry.register(ServiceCollector(engine))
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/metrics"
+        with urllib.request.urlopen(url) as answer:
+            text = answer.read().decode()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def values(samples: list[Sample]) -> dict[tuple[str, ...], float]:
+    """By name without its prefix, followed by the labels' values."""
+    return {
+        (each.name.removeprefix("mernet_"), *each.labels.values()): each.value for each in samples
+    }
+
+
+def a_run_under_way(story) -> int:
+    """Four chunks: one published, one taken, one sent, one not sent; another run paused."""
+    run_id = story.listed(count=8, chunk_size=2)
+    messages.send_chunks(story.engine, run_id, [1, 2, 3])
+    first, second = story.take(run_id, 1).products
+    outcomes = [
+        Classified(first.product_id, [0.5] * 25),
+        Failed(second.product_id, "not found", "It is gone."),
+    ]
+    publish_chunk(story.engine, run_id, 1, outcomes)
+    story.take(run_id, 2)
+    ledger.pause_run(story.engine, story.listed(count=8, again=True))
+    return run_id
+
+
+def test_a_scrape_tells_what_the_ledger_and_the_broker_say(story, redis):
+    run_id = a_run_under_way(story)
+    story.execute(
+        "UPDATE chunk SET taken_at = now() - interval '70 s', sent_at = now() - interval '90 s'"
+        " WHERE run_id = :run_id AND number = 2",
+        run_id=run_id,
+    )
+    found = values(scraped(story.engine))
+    expected = {
+        ("ledger_up",): 1,
+        ("broker_up",): 1,
+        ("runs", "running"): 1,
+        ("runs", "paused"): 1,
+        ("runs", "failed"): 0,
+        ("outcomes", "classified", ""): 1,
+        ("outcomes", "failed", "not found"): 1,
+        ("open_chunks", "unsent"): 1,
+        ("open_chunks", "untaken"): 1,
+        ("open_chunks", "taken"): 1,
+        ("queue_messages", "classify"): 3,
+        ("queue_messages", "listing"): 0,
+        ("messages_in_hand",): 0,
+        ("workers",): 0,
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert 70 <= found["silent_seconds",] < 90 <= found["oldest_message_seconds",] < 120
+    assert 0 <= found["idle_seconds",] < 30
+
+
+def test_where_nothing_is_to_be_done_nothing_is_old(story, redis):
+    found = values(scraped(story.engine))
+    ages = ("silent_seconds", "oldest_message_seconds", "idle_seconds")
+    assert [found[age,] for age in ages] == [0, 0, 0]
+
+
+def test_a_broker_that_is_gone_is_told_and_the_ledger_all_the_same(story, redis):
+    redis.stop()
+    found = values(scraped(story.engine))
+    assert (found["broker_up",], found["ledger_up",]) == (0, 1)
+    assert ("workers",) not in found
+
+
+def test_a_ledger_that_is_gone_is_told_and_the_broker_all_the_same(redis):
+    found = values(scraped(sa.create_engine("postgresql+psycopg2://nobody@/gone?host=/nowhere")))
+    assert (found["broker_up",], found["ledger_up",]) == (1, 0)
+    assert ("runs", "failed") not in found
+
+
+def selectors(expression: str) -> list[tuple[str, str]]:
+    """Each metric in a PromQL expression with its label matchers: ('up', 'job="mernet"')."""
+    return re.findall(r"\b(mernet_\w+|up)\b(?:\{([^}]*)\})?", expression)
+
+
+def missing(expression: str, existing: list[Sample]) -> list[str]:
+    """The selectors of an expression that no sample fits."""
+    asked = selectors(expression)
+    assert asked, expression
+    return [
+        f"{name}{{{matchers}}}"
+        for name, matchers in asked
+        if not any(
+            name == each.name
+            and dict(re.findall(r'(\w+)="([^"]*)"', matchers)).items() <= each.labels.items()
+            for each in existing
+        )
+    ]
+
+
+@pytest.fixture
+def existing(story, redis) -> list[Sample]:
+    """What Prometheus would hold of a service under way, worker and exporter."""
+    a_run_under_way(story)
+    count_batches(1, 8)
+    count_outcome(Failed("1P1", "not found", "It is gone."))
+    STAGE_SECONDS.labels("fetch").observe(1)
+    own = [sample for family in REGISTRY.collect() for sample in family.samples]
+    return [*scraped(story.engine), *own, Sample("up", {"job": "mernet"}, 1.0)]
+
+
+def test_every_alert_asks_for_metrics_that_exist_and_names_its_runbook(existing):
+    for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]:
+        assert missing(rule["expr"], existing) == [], rule["alert"]
+        assert rule["annotations"]["runbook"].endswith(f"#{rule['alert'].lower()}")
+
+
+def test_every_panel_of_the_dashboard_asks_for_metrics_that_exist(existing):
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel["targets"]:
+            assert missing(target["expr"], existing) == [], panel["title"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_alerts_fire_when_they_should_says_promtool():
+    subprocess.run(["promtool", "check", "rules", ALERTS], check=True)
+    subprocess.run(
+        ["promtool", "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True
+    )
+    subprocess.run(["promtool", "check", "config", ROOT / "ops" / "prometheus.yml"], check=True)

@@ -1,0 +1,85 @@
+"""The log's lines: what they are about stands on each, in both forms."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from worker import logs
+from worker.heartbeat import Heartbeat
+
+log = logging.getLogger("worker.pipeline")
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def said(as_before: None, capsys: pytest.CaptureFixture[str]):
+    """Configure the log in a form; afterwards gives its lines."""
+
+    def configure(form: logs.LogFormat, level: str = "INFO"):
+        logs.configure(level, form)
+        return lambda: capsys.readouterr().err.splitlines()
+
+    return configure
+
+
+def test_a_line_says_run_chunk_and_product_while_they_are_in_hand(said) -> None:
+    lines = said("json")
+    with logs.about(run=3, chunk=17):
+        with logs.about(product="1P1"):
+            log.info("fetched")
+        log.info("published")
+    log.info("idle")
+    fetched, published, idle = map(json.loads, lines())
+    assert (fetched["run"], fetched["chunk"], fetched["product"]) == (3, 17, "1P1")
+    assert (published["run"], published["chunk"]) == (3, 17)
+    assert "product" not in published
+    assert set(idle) == {"time", "level", "logger", "message"}
+
+
+def test_text_is_one_line_with_keys_and_values(said) -> None:
+    lines = said("text")
+    with logs.about(run=3, chunk=17):
+        log.warning("split in %s", "two")
+    [line] = lines()
+    assert line.endswith("WARNING worker.pipeline run=3 chunk=17: split in two")
+
+
+def test_a_traceback_stays_in_its_json_line(said) -> None:
+    lines = said("json")
+    try:
+        raise ValueError("bad\nnews")
+    except ValueError:
+        log.exception("it failed")
+    [line] = lines()
+    assert "ValueError: bad\nnews" in json.loads(line)["error"]
+
+
+def test_lines_below_the_level_are_left_out(said) -> None:
+    lines = said("text", "WARNING")
+    log.info("chatter")
+    assert lines() == []
+
+
+def test_what_the_heartbeat_logs_is_about_its_caller_s_work(said) -> None:
+    lines = said("json")
+    beaten = threading.Event()
+
+    def beat() -> bool:
+        log.info("beat")
+        beaten.set()
+        return False
+
+    with logs.about(run=3), Heartbeat(beat, 0.001):
+        assert beaten.wait(10)
+    assert json.loads(lines()[0])["run"] == 3

@@ -1,0 +1,63 @@
+"""What the clock of the service sends, and which settings say so."""
+
+import pytest
+
+from worker.app import timetable
+from worker.errors import SettingsError
+from worker.settings import Settings, settings
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch):
+    """The settings of an environment with these variables and no others of ours."""
+
+    def config(**variables: str) -> Settings:
+        for name in Settings.model_fields:
+            monkeypatch.delenv(f"MERNET_{name.upper()}", raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return settings.__wrapped__()
+
+    return config
+
+
+def test_without_a_setting_only_the_sweep_is_sent(config):
+    assert set(timetable(config())) == {"sweep"}
+
+
+def test_new_products_are_looked_for_as_often_as_is_set(config):
+    table = timetable(config(MERNET_INGEST_SECONDS="86400"))
+    assert table["ingest"] == {
+        "task": "mernet.ingest",
+        "schedule": 86400,
+        "options": {"expires": 86400},
+    }
+
+
+def test_every_task_of_the_timetable_exists(config):
+    from worker.tasks import app
+
+    table = timetable(config(MERNET_INGEST_SECONDS="60"))
+    assert {entry["task"] for entry in table.values()} <= set(app.tasks)
+
+
+def test_the_archives_looked_at_are_separated_by_blanks(config):
+    assert config().ingest_archives == ("opportunity", "spirit")
+    assert config(MERNET_INGEST_ARCHIVES="spirit  https://example.org/v/").ingest_archives == (
+        "spirit",
+        "https://example.org/v/",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MERNET_INGEST_SECONDS", "0"),
+        ("MERNET_INGEST_SECONDS", "daily"),
+        ("MERNET_INGEST_PRODUCTS", "all"),
+        ("MERNET_INGEST_ARCHIVES", " "),
+    ],
+)
+def test_an_ingest_setting_that_cannot_be_used_is_named(config, variable, value):
+    with pytest.raises(SettingsError, match=variable):
+        config(**{variable: value})

@@ -1,0 +1,37 @@
+"""What goes on at the broker: messages that wait, messages in hand, workers that answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from worker.app import CLASSIFY, LISTING, SWEEP, app
+from worker.messages import PING_SECONDS, check_broker, no_answer
+
+QUEUES = (LISTING, CLASSIFY, SWEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """Messages `waiting` in each queue, messages that workers hold unacknowledged, worker names."""
+
+    waiting: Mapping[str, int]
+    in_hand: int
+    workers: tuple[str, ...]
+
+
+def broker_state() -> BrokerState:
+    """What the broker and the workers answer within a second or two. Raises `BrokerError`.
+
+    Celery keeps a queue in a Redis list of its name, and what was taken in one hash for all queues.
+    """
+    check_broker()
+    try:
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            waiting = {queue: int(channel.client.llen(queue)) for queue in QUEUES}
+            in_hand = int(channel.client.hlen(channel.unacked_key))
+        answers = app.control.ping(timeout=PING_SECONDS)
+    except (OperationalError, RedisError) as error:
+        raise no_answer(error) from error
+    return BrokerState(waiting, in_hand, tuple(sorted(name for each in answers for name in each)))

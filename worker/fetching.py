@@ -1,0 +1,15 @@
+"""The fetcher that the settings ask for."""
+
+from pds.fetch import Fetcher, user_agent
+from worker.settings import Settings
+
+
+def make_fetcher(config: Settings, processes: int = 1) -> Fetcher:
+    """A fetcher for one of `processes` that share the connections to an archive host."""
+    return Fetcher(
+        user_agent(config.contact),
+        connections_per_host=max(1, config.connections_per_host // processes),
+        total_seconds=config.fetch_timeout,
+        max_bytes=config.max_image_bytes,
+        attempts=config.fetch_attempts,
+    )

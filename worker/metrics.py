@@ -1,0 +1,38 @@
+"""What a worker counts and times, for Prometheus; `worker.scraping` hands it out."""
+
+import math
+
+from prometheus_client import Counter, Histogram
+
+from db.publish import Failed, Outcome
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+STAGE_SECONDS = Histogram(
+    "mernet_stage_seconds",
+    "Seconds of a stage: fetch and decode of one image, classify and publish of one chunk.",
+    ["stage"],
+    buckets=SECONDS,
+)
+FETCHED_BYTES = Counter("mernet_fetched_bytes", "Bytes of images and labels fetched.")
+PRODUCTS = Counter(
+    "mernet_products",
+    "Products published, by outcome and reason of failure.",
+    ["outcome", "reason"],
+)
+BATCH_IMAGES = Counter("mernet_batch_images", "Images classified.")
+BATCH_SLOTS = Counter("mernet_batch_slots", "Places in the batches they were classified in.")
+
+
+def count_outcome(outcome: Outcome) -> None:
+    """Count a product whose outcome was published."""
+    if isinstance(outcome, Failed):
+        PRODUCTS.labels("failed", outcome.reason).inc()
+    else:
+        PRODUCTS.labels("classified", "").inc()
+
+
+def count_batches(images: int, batch_size: int) -> None:
+    """Count `images` classified in batches of constant size, of which the last is padded."""
+    BATCH_IMAGES.inc(images)
+    BATCH_SLOTS.inc(math.ceil(images / batch_size) * batch_size)
