@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from model.training.split import Part
 
 SPLIT_FILE = "split.csv"
+OF_FINE_TUNING = ("iterations", "batch_size", "repeat_threshold", "patience")
+"""Options that heads on frozen features, fitted all at once, have no use for."""
 
 
 class RecipeName(StrEnum):
@@ -84,46 +86,48 @@ Settings = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random.", min=0)]
 
+RecipeOption = Annotated[RecipeName, typer.Option(help="The abstract's, or a better one.")]
+HeadOption = Annotated[
+    HeadName, typer.Option(help="softmax is for data sets with one class an image.")
+]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images a step, instead of the recipe's.", min=1)
+]
+LabelMixing = Annotated[
+    float | None,
+    typer.Option(help="Share of images whose earlier labels the chain draws itself.", min=0, max=1),
+]
+RepeatThreshold = Annotated[
+    float | None,
+    typer.Option(help="Classes in a smaller share of images come up more often.", min=0, max=1),
+]
+Patience = Annotated[
+    int | None, typer.Option(help="Validations without a gain before the end.", min=1)
+]
+Name = Annotated[str | None, typer.Option(help="Name of the classifier; by default the file's.")]
+
 
 def train(
     data: Data,
     out: Out,
-    recipe: Annotated[
-        RecipeName, typer.Option(help="The abstract's, or a better one.")
-    ] = RecipeName.PAPER,
+    recipe: RecipeOption = RecipeName.PAPER,
     backbone: BackboneName = Architecture.VGG16,
     weights: Weights = IMAGENET,
-    head: Annotated[
-        HeadName, typer.Option(help="softmax is for data sets with one class an image.")
-    ] = HeadName.CHAIN,
+    head: HeadOption = HeadName.CHAIN,
     frozen: Frozen = False,
     input_size: InputSize = 224,
     split: SplitFile = None,
     group_pattern: GroupPattern = None,
     iterations: Iterations = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images a step, instead of the recipe's.", min=1)
-    ] = None,
+    batch_size: BatchSize = None,
     variants: Variants = None,
-    label_mixing: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of images whose earlier labels the chain draws itself.", min=0, max=1
-        ),
-    ] = None,
-    repeat_threshold: Annotated[
-        float | None,
-        typer.Option(help="Classes in a smaller share of images come up more often.", min=0, max=1),
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Validations without a gain before the end.", min=1)
-    ] = None,
+    label_mixing: LabelMixing = None,
+    repeat_threshold: RepeatThreshold = None,
+    patience: Patience = None,
     other: Settings = None,
     seed: Seed = 0,
     device: Device = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the classifier; by default the file's.")
-    ] = None,
+    name: Name = None,
 ) -> None:
     """Learn from labelled images, calibrate on others, and write a checkpoint.
 
@@ -135,9 +139,10 @@ def train(
 
     chosen = _recipe(
         recipe,
+        frozen,
         iterations=iterations,
         batch_size=batch_size,
-        variants=variants or (1 if frozen else None),
+        variants=variants,
         label_mixing=label_mixing,
         repeat_threshold=repeat_threshold,
         patience=patience,
@@ -172,9 +177,14 @@ def _write_checkpoint(
     write_split(folder / SPLIT_FILE, data.names, parts)
 
 
-def _recipe(name: RecipeName, **changes: Any) -> "Recipe":
+def _recipe(name: RecipeName, frozen: bool, **changes: Any) -> "Recipe":
     from model.training.recipes import RECIPES
 
+    if frozen:
+        unused = [option for option in OF_FINE_TUNING if changes[option] is not None]
+        if unused:
+            note(f"{', '.join(unused)}: of fine-tuning alone, and without effect with --frozen.")
+        changes["variants"] = changes["variants"] or 1
     return RECIPES[name].changed(**changes)
 
 
