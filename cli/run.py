@@ -110,9 +110,9 @@ def new(
     """Queue a run over what an archive lists that no run under the current classifier took up.
 
     A listing that has not changed since the last look is not read, and with nothing new there is no
-    run. Products that are listed no more are marked as withdrawn and leave the search. What a
-    cancelled run left undone is for `mernet run full`. The exit code with --follow: 0 when all is
-    classified or nothing is new, 3 when products failed, 1 otherwise.
+    run. Products that are listed no more are marked as withdrawn and leave the search; a registry
+    search tells of none. What a cancelled run left undone is for `mernet run full`. The exit code
+    with --follow: 0 when all is classified or nothing is new, 3 when products failed, 1 otherwise.
     """
     from db.ledger import NewRun, unsent
     from worker.fetching import make_fetcher

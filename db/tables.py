@@ -95,8 +95,9 @@ listing_state = sa.Table(
     sa.Column("url", sa.Text, primary_key=True),
     sa.Column("etag", sa.Text),
     sa.Column("last_modified", sa.Text),
-    sa.Column("sha256", _ID, nullable=False),
+    sa.Column("sha256", _ID),
     sa.Column("checked_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("harvested_to", _TIME),
 )
 
 chunk = sa.Table(

@@ -1,5 +1,6 @@
 """An archive: a place that products come from, found by name, URL or path."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pds.errors import BadArchiveError
 
 DEFAULT_LABEL = "{product}.xml"
 SCHEMES = ("http", "https", "file")
+MEMBERS = re.compile(r"/products/urn:[^/]+/members")
 
 
 class ArchiveKind(StrEnum):
@@ -23,14 +25,15 @@ class ArchiveKind(StrEnum):
     VOLUME = "volume"  # a PDS3 volume with its index tables in index/
     INDEX = "index"  # one PDS3 index table
     INVENTORY = "inventory"  # a PDS4 collection inventory
+    REGISTRY = "registry"  # a search of the PDS registry for the members of a PDS4 collection
     FOLDER = "folder"  # a folder of product files on disk
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
     """Where to list products: `url` is that of the volume's root, of the index label or table, of
-    the inventory, or of the folder. `label` is the place of a PDS4 label, relative to its
-    inventory, with {product} in it."""
+    the inventory, of the registry's search without its query, or of the folder. `label` is the
+    place of a PDS4 label, relative to its inventory, with {product} in it."""
 
     name: str
     kind: ArchiveKind
@@ -63,15 +66,14 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
     """Find an archive by its name in archives.toml, by URL or by path.
 
     A URL or path may be that of a PDS3 volume, an index label or table (.lbl, .tab, .tab.gz), a
-    PDS4 inventory (.csv); a path (or file:// URL) also that of a folder of product files or of a
-    folder that holds one collection*.csv. `mirror` (URL or path) replaces a named archive's base.
-    Raises BadArchiveError, which lists the known names.
+    PDS4 inventory (.csv); a URL also that of a registry search (.../products/LID/members); a path
+    (or file:// URL) also that of a folder of product files or of a folder that holds one
+    collection*.csv. `mirror` (URL or path) replaces a named archive's base. Raises BadArchiveError,
+    which lists the known names.
     """
     named = named_archives().get(spec)
     if named is not None:
-        base = _as_url(mirror or named.base)
-        url = urljoin(base if base.endswith("/") else f"{base}/", named.path)
-        return Archive(spec, named.kind, url, named.label)
+        return _named(spec, named, mirror)
     if mirror is not None:
         raise BadArchiveError(
             f"a mirror replaces the base of a named archive ({_names()}), "
@@ -81,10 +83,18 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
     if is_file_url(url):
         with _path_errors_named(spec):
             return _on_disk(spec, path_of(url))
-    kind = _kind_of_file(url)
-    if kind is not None:
-        return Archive(spec, kind, url)
-    return Archive(spec, ArchiveKind.VOLUME, url if url.endswith("/") else f"{url}/")
+    return _on_the_web(spec, url)
+
+
+def _named(name: str, named: NamedArchive, mirror: str | None) -> Archive:
+    """An archive of archives.toml, at its own base or at a mirror's."""
+    base = _as_url(mirror or named.base)
+    if named.kind is ArchiveKind.REGISTRY and is_file_url(base):
+        raise BadArchiveError(
+            f"{name!r} is a search, which a folder cannot answer; give a URL as its mirror"
+        )
+    url = urljoin(base if base.endswith("/") else f"{base}/", named.path)
+    return Archive(name, named.kind, url, named.label)
 
 
 def _as_url(spec: str) -> str:
@@ -118,6 +128,19 @@ def _path_errors_named(spec: str) -> Iterator[None]:
         raise BadArchiveError(
             f"{spec[:100]!r} cannot be looked up as a path ({reason}); known archives: {_names()}"
         ) from error
+
+
+def _on_the_web(spec: str, url: str) -> Archive:
+    """What a URL means, by its end."""
+    parts = urlsplit(url)
+    if MEMBERS.search(unquote(parts.path)):
+        if not parts.path.endswith("/members") or parts.query:
+            raise BadArchiveError(f"{spec!r} is a registry search; give it up to /members only")
+        return Archive(spec, ArchiveKind.REGISTRY, url)
+    kind = _kind_of_file(url)
+    if kind is not None:
+        return Archive(spec, kind, url)
+    return Archive(spec, ArchiveKind.VOLUME, url if url.endswith("/") else f"{url}/")
 
 
 def _on_disk(spec: str, path: Path) -> Archive:

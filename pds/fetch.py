@@ -69,7 +69,7 @@ class FileSource(Protocol):
     connections_per_host: int
 
     def fetch(self, url: str) -> bytes:
-        """The whole of a product's label. Raises FetchError or a subclass."""
+        """The whole of a label, or of a search's answer. Raises FetchError or a subclass."""
 
     def open(self, url: str) -> AbstractContextManager[IO[bytes]]:
         """An index table, its label or an inventory, as a seekable stream; raises as `fetch`."""

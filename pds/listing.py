@@ -9,6 +9,7 @@ from pds.folder import read_folder
 from pds.index_table import read_index
 from pds.inventory import read_inventory
 from pds.product import Product
+from pds.registry import Harvest, read_registry
 from pds.selection import LeftOut, LeftOutReason, Selection
 
 
@@ -18,18 +19,20 @@ def list_products(
     fetcher: FileSource,
     on_left_out: Callable[[LeftOut], None],
     on_row: Callable[[int], None],
+    harvest: Harvest | None = None,
 ) -> Iterator[Product]:
     """The wanted products of all archives together, of each image the highest version only.
 
     Every row ends either in one yielded product or in one call of `on_left_out`; `on_row` gets the
     number of rows read so far. Rows are streamed; only wanted products are kept (about 16,000 in
     the whole archive), and they are yielded once all rows are read, since the highest version of
-    an image may come last. Raises FetchError, BadIndexError or BadArchiveError.
+    an image may come last. `harvest` says from when on a registry search is listed, and is told how
+    far it was; without it, all is listed. Raises FetchError, BadIndexError or BadArchiveError.
     """
     highest: dict[str, Product] = {}
     rows = 0
     for archive in archives:
-        for entry in _entries(archive, selection, fetcher):
+        for entry in _entries(archive, selection, fetcher, harvest or Harvest()):
             rows += 1
             on_row(rows)
             left_out = (
@@ -43,7 +46,7 @@ def list_products(
 
 
 def _entries(
-    archive: Archive, selection: Selection, fetcher: FileSource
+    archive: Archive, selection: Selection, fetcher: FileSource, harvest: Harvest
 ) -> Iterator[Product | LeftOut]:
     """The rows of one archive."""
     match archive.kind:
@@ -51,6 +54,8 @@ def _entries(
             return read_index(archive, selection, fetcher)
         case ArchiveKind.INVENTORY:
             return read_inventory(archive, selection, fetcher)
+        case ArchiveKind.REGISTRY:
+            return read_registry(archive, selection, fetcher, harvest)
         case ArchiveKind.FOLDER:
             return read_folder(archive, selection)
 

@@ -7,8 +7,10 @@ but for `create_run`, `create_retry` and `record_new`. All times are the databas
 from db.ledger.chunks import Chunk, Lost, Split, heartbeat, release, take_chunk
 from db.ledger.ingest import (
     Found,
+    Harvested,
     Ingested,
     ListedFile,
+    harvested_to,
     known_files,
     note_unchanged,
     record_new,
@@ -39,6 +41,7 @@ __all__ = [
     "EXAMPLES_KEPT",
     "Chunk",
     "Found",
+    "Harvested",
     "Ingested",
     "LeftOutCount",
     "ListedFile",
@@ -57,6 +60,7 @@ __all__ = [
     "exclusive",
     "fail_run",
     "get_run",
+    "harvested_to",
     "heartbeat",
     "known_files",
     "list_runs",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import IO
 
 import sqlalchemy as sa
@@ -67,17 +68,32 @@ class ListedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Harvested:
+    """A search of which was listed what was harvested since the last look under `classifier`.
+
+    `source` is the archive's URL, `classifier` hex, `up_to` the harvest time at which the next look
+    under it begins.
+    """
+
+    source: str
+    classifier: str
+    up_to: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What the listings of some archives that had changed hold.
 
-    `sources` are the archives' URLs, `files` what they were listed from, `rows_read` and `left_out`
-    as a run keeps them.
+    `sources` are the URLs of archives that were listed whole, `files` what they were listed from,
+    `rows_read` and `left_out` as a run keeps them. `harvested` are the archives of which was listed
+    only what is new.
     """
 
     sources: tuple[str, ...]
     files: tuple[ListedFile, ...]
     rows_read: int
     left_out: Mapping[str, LeftOutCount]
+    harvested: tuple[Harvested, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +123,29 @@ def known_files(
             state.classifier == classifier_sha256,
             state.source == source,
             state.products == products,
+            state.sha256.is_not(None),
         )
     )
     return [ListedFile(*row) for row in rows]
+
+
+@transaction
+def harvested_to(
+    connection: sa.Connection, classifier_sha256: str, source: str, products: str
+) -> datetime | None:
+    """The harvest time at which another look at a search begins; None before the first look.
+
+    The arguments are those of `known_files`.
+    """
+    state = listing_state.c
+    return connection.scalar(
+        sa.select(state.harvested_to).where(
+            state.classifier == classifier_sha256,
+            state.source == source,
+            state.products == products,
+            state.harvested_to.is_not(None),
+        )
+    )
 
 
 @transaction
@@ -137,9 +173,10 @@ def record_new(
     """Take up the listings of `found`, all in one transaction.
 
     Products are written or brought up to date; those of `found.sources` that are listed no more are
-    marked as withdrawn. A run of kind 'new', its chunks ready, holds those without an outcome under
-    the current classifier that no open run under it has, and that no newer version supersedes;
-    without any there is no run. The files count as known. Repeated, it finds nothing new.
+    marked as withdrawn, but none of `found.harvested`. A run of kind 'new', its chunks ready, holds
+    those without an outcome under the current classifier that no open run under it has, and that no
+    newer version supersedes; without any there is no run. The files and times count as known.
+    Repeated, it finds nothing new.
     Raises `ListingRefused`, `RunRefused`, and `UnknownClassifier` when none is current.
     """
     with product_table.spooled(products) as listing:
@@ -154,7 +191,7 @@ def _record(connection: sa.Connection, wanted: NewRun, listing: IO[str], found: 
         WITHDRAW, {"sources": list(found.sources), "products": wanted.products}
     ).rowcount
     connection.execute(LEAVE_WHAT_IS_NOT_NEW, {"classifier": current})
-    _replace_files(connection, current, wanted.products, found)
+    _replace_state(connection, current, wanted.products, found)
     new = connection.execute(COUNT_NEW).scalar_one()
     made = _make_run(connection, wanted, found) if new else None
     return Ingested(made, new, withdrawn)
@@ -173,7 +210,7 @@ def _make_run(connection: sa.Connection, wanted: NewRun, found: Found) -> Run:
     return read_run(connection, made.run_id)
 
 
-def _replace_files(
+def _replace_state(
     connection: sa.Connection, classifier_sha256: str, products: str, found: Found
 ) -> None:
     key = {"classifier": classifier_sha256, "products": products}
@@ -182,8 +219,14 @@ def _replace_files(
         sa.delete(listing_state).where(
             state.classifier == classifier_sha256,
             state.products == products,
-            state.source.in_(found.sources),
+            state.source.in_([*found.sources, *(search.source for search in found.harvested)]),
         )
     )
-    if found.files:
-        connection.execute(sa.insert(listing_state), [asdict(file) | key for file in found.files])
+    files = [asdict(file) | key for file in found.files]
+    searches = [
+        {"source": search.source, "url": search.source, "harvested_to": search.up_to} | key
+        for search in found.harvested
+        if search.classifier == classifier_sha256  # one promoted since has to see all of it
+    ]
+    for rows in filter(None, (files, searches)):
+        connection.execute(sa.insert(listing_state), rows)

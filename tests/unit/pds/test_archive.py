@@ -6,10 +6,11 @@ from pds.archive import ArchiveKind, named_archives, resolve
 from pds.errors import BadArchiveError
 
 
-@pytest.mark.parametrize("name", ["opportunity", "spirit", "opportunity-pds4", "spirit-pds4"])
-def test_a_named_archive_is_found_by_its_name(name):
-    archive = resolve(name)
-    assert archive.kind is named_archives()[name].kind
+@pytest.mark.parametrize("rover", ["opportunity", "spirit"])
+@pytest.mark.parametrize("place", ["", "-pds4", "-registry"])
+def test_a_named_archive_is_found_by_its_name(rover, place):
+    archive = resolve(rover + place)
+    assert archive.kind is named_archives()[rover + place].kind
     assert archive.url.startswith("https://")
 
 
@@ -31,6 +32,19 @@ def test_what_is_no_path_is_no_mirror(mirror, complaint):
         resolve("opportunity", mirror)
 
 
+def test_a_mirror_of_a_search_is_another_server():
+    archive = resolve("spirit-registry", "https://mirror.example/api")
+    assert archive.kind is ArchiveKind.REGISTRY
+    assert archive.url == (
+        "https://mirror.example/api/products/urn:nasa:pds:mer2_pancam_sci_calibrated2:data/members"
+    )
+
+
+def test_a_folder_is_no_mirror_of_a_search(tmp_path):
+    with pytest.raises(BadArchiveError, match="give a URL as its mirror"):
+        resolve("spirit-registry", str(tmp_path))
+
+
 def test_a_mirror_of_what_has_no_name_is_refused():
     with pytest.raises(BadArchiveError, match="give the mirror itself"):
         resolve("https://example.org/vol/", "https://mirror.example/")
@@ -45,6 +59,9 @@ def test_a_mirror_of_what_has_no_name_is_refused():
         ("https://example.org/v/index/EDRINDEX.TAB", ArchiveKind.INDEX),
         ("https://example.org/v/index/edrindex.tab.gz", ArchiveKind.INDEX),
         ("https://example.org/b/data/collection.csv", ArchiveKind.INVENTORY),
+        ("https://example.org/api/products/urn:nasa:pds:b:c/members", ArchiveKind.REGISTRY),
+        ("https://example.org/api/products/urn%3Anasa%3Apds%3Ab%3Ac/members", ArchiveKind.REGISTRY),
+        ("https://example.org/api/products/urn:nasa:pds:b:c::2.0/members", ArchiveKind.REGISTRY),
     ],
 )
 def test_a_url_tells_what_it_is_by_its_end(url, kind):
@@ -72,7 +89,12 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("curiosity", "known archives: opportunity, opportunity-pds4, spirit, spirit-pds4"),
+        (
+            "curiosity",
+            "known archives: opportunity, opportunity-pds4, opportunity-registry, spirit, ",
+        ),
+        ("https://example.org/products/urn:nasa:pds:b:c/members/", "give it up to /members"),
+        ("https://example.org/products/urn:nasa:pds:b:c/members?limit=1", "give it up to /members"),
         ("ftp://example.org/", "scheme 'ftp'"),
         ("file:///does/not/exist", "does not exist"),
         ("http://[", "is no URL"),

@@ -1,0 +1,75 @@
+"""Members of PDS4 collections: their names select, the labels of those wanted tell the rest."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import quote, unquote, urljoin
+
+from pds import pds4
+from pds.errors import BadNameError, DecodeError, NotFoundError
+from pds.fetch import FileSource
+from pds.product import Product, ProductName
+from pds.selection import LeftOut, LeftOutReason, Selection
+
+BATCH = 256  # members taken together, so that their labels are fetched side by side
+# Why a member is left out that may be listed at another look.
+PASSING = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LABEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a collection tells of a product.
+
+    `product` is the last part of its LID, `label_url` None where it is not known. The data file is
+    the one of `file_urls` that has the name which the label gives, else it lies beside the label.
+    """
+
+    product: str
+    label_url: str | None
+    file_urls: tuple[str, ...] = ()
+
+
+def product_of(lidvid: str) -> str:
+    """The last part of the LID in `urn:nasa:pds:bundle:collection:product::version`."""
+    return lidvid.partition("::")[0].rpartition(":")[2]
+
+
+def read_members(
+    members: Iterable[Member | LeftOut], selection: Selection, fetcher: FileSource
+) -> Iterator[Product | LeftOut]:
+    """Every member, in order, as the product it is or as left out.
+
+    A label that does not exist or cannot be read leaves its product out; one that cannot be
+    fetched for another reason raises FetchError, since the listing would be short without anyone
+    knowing.
+    """
+
+    def read(member: Member | LeftOut) -> Product | LeftOut:
+        return member if isinstance(member, LeftOut) else _read(member, selection, fetcher)
+
+    rest = iter(members)
+    with ThreadPoolExecutor(fetcher.connections_per_host) as pool:
+        while batch := list(islice(rest, BATCH)):
+            yield from pool.map(read, batch)
+
+
+def _read(member: Member, selection: Selection, fetcher: FileSource) -> Product | LeftOut:
+    try:
+        name = ProductName.parse(member.product)
+    except BadNameError:
+        return LeftOut(member.product, LeftOutReason.UNREADABLE_NAME)
+    reason = selection.reason_against_name(name)
+    if reason:
+        return LeftOut(member.product, reason)
+    if member.label_url is None:
+        return LeftOut(member.product, LeftOutReason.LABEL_NOT_FOUND)
+    try:
+        label = pds4.read_label(fetcher.fetch(member.label_url), member.label_url)
+    except NotFoundError:
+        return LeftOut(member.product, LeftOutReason.LABEL_NOT_FOUND)
+    except DecodeError:
+        return LeftOut(member.product, LeftOutReason.UNREADABLE_LABEL)
+    named = (url for url in member.file_urls if unquote(url.rpartition("/")[2]) == label.file_name)
+    image_url = next(named, urljoin(member.label_url, quote(label.file_name)))
+    return selection.product(member.product, label.facts, image_url, member.label_url)

@@ -1,0 +1,100 @@
+"""To what is known of registry searches and back, with rows in the tables."""
+
+from datetime import UTC, datetime
+
+import pytest
+from alembic import command
+
+from db import ledger, migrate
+from db.ledger import Found, Harvested, ListedFile, NewRun
+from tests.fixtures.ledger import Story, make_product
+
+BEFORE = "0004"
+CLASSIFIER = "a" * 64
+INDEX, SEARCH = "https://example.org/mer1po_0xxx/", "https://example.org/products/urn:x:y/members"
+FILE = ListedFile(INDEX, f"{INDEX}index/edrindex.tab", '"v1"', None, "c" * 64)
+UP_TO = datetime(2026, 11, 17, 5, 53, 24, 611000, UTC)
+ROW = (
+    "INSERT INTO listing_state (classifier, source, products, url, sha256, harvested_to)"
+    " VALUES (:classifier, :source, 'rdr', :source, :sha256, :harvested_to)"
+)
+
+
+def move(engine, step, revision):
+    with engine.begin() as connection:
+        step(migrate.configuration(connection), revision)
+
+
+@pytest.fixture
+def old(empty_engine):
+    """The tables as they were before, with an index that was listed."""
+    move(empty_engine, command.upgrade, BEFORE)
+    story = Story(empty_engine)
+    story.execute(
+        "INSERT INTO classifier (sha256, name, path, threshold, header, is_current)"
+        " VALUES (:sha256, 'first', '/models/first', 0.9, '{}', true)",
+        sha256=CLASSIFIER,
+    )
+    story.execute(
+        "INSERT INTO listing_state (classifier, source, products, url, etag, sha256)"
+        " VALUES (:classifier, :source, 'rdr', :url, :etag, :sha256)",
+        classifier=CLASSIFIER, source=FILE.source, url=FILE.url, etag=FILE.etag, sha256=FILE.sha256,
+    )  # fmt: skip
+    return story
+
+
+def look(story, up_to=UP_TO, classifier=CLASSIFIER):
+    found = Found((), (), 1, {}, (Harvested(SEARCH, classifier, up_to),))
+    wanted = NewRun(archives=(SEARCH,), products="rdr")
+    return ledger.record_new(story.engine, wanted, [make_product(1, source=SEARCH)], found)
+
+
+def begins_at(story, classifier=CLASSIFIER, products="rdr"):
+    return ledger.harvested_to(story.engine, classifier, SEARCH, products)
+
+
+def files(story):
+    return ledger.known_files(story.engine, CLASSIFIER, INDEX, "rdr")
+
+
+def test_what_was_known_of_an_index_is_known_after_and_after_going_back(old):
+    migrate.upgrade(old.engine)
+    assert files(old) == [FILE]
+    look(old)
+    assert files(old) == [FILE]
+    move(old.engine, command.downgrade, BEFORE)
+    assert old.rows("SELECT url FROM listing_state") == [(FILE.url,)]
+    migrate.upgrade(old.engine)
+    assert (files(old), begins_at(old)) == ([FILE], None)
+
+
+def test_the_time_at_which_the_next_look_begins_is_that_of_the_last(old):
+    migrate.upgrade(old.engine)
+    assert begins_at(old) is None
+    look(old, datetime(2026, 11, 1, tzinfo=UTC))
+    look(old)
+    assert begins_at(old) == UP_TO
+    assert ledger.known_files(old.engine, CLASSIFIER, SEARCH, "rdr") == []
+
+
+def test_it_counts_for_one_classifier_and_one_kind_of_product(old):
+    migrate.upgrade(old.engine)
+    look(old)
+    assert begins_at(old, classifier="b" * 64) is None
+    assert begins_at(old, products="any") is None
+
+
+def test_a_look_under_a_classifier_that_is_no_longer_current_does_not_count(old):
+    migrate.upgrade(old.engine)
+    look(old, classifier="b" * 64)
+    assert begins_at(old) is None
+
+
+@pytest.mark.parametrize(
+    ("sha256", "harvested_to", "is_refused"),
+    [("c" * 64, None, False), (None, UP_TO, False), (None, None, True), ("c" * 64, UP_TO, True)],
+)
+def test_a_row_tells_of_a_file_or_of_a_search(old, sha256, harvested_to, is_refused):
+    migrate.upgrade(old.engine)
+    values = {"classifier": CLASSIFIER, "source": SEARCH, "sha256": sha256}
+    assert old.is_refused(ROW, **values, harvested_to=harvested_to) is is_refused

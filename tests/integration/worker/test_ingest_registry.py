@@ -1,0 +1,178 @@
+"""Ingest from a registry search: only what was harvested since, and nothing of it is lost."""
+
+import pytest
+
+from db import classifiers, ledger
+from db.classifiers import NewClassifier
+from db.ledger import NewRun
+from pds.archive import named_archives
+from pds.errors import BadIndexError
+from pds.fetch import Fetcher
+from pds.registry import HARVEST_TIME
+from tests.fixtures.registry import Registered, calibrated
+from worker.ingest import ingest
+from worker.listing import record_products
+
+DAYS = [f"2026-11-{day:02d}T05:53:24.611495Z" for day in range(1, 29)]
+
+
+@pytest.fixture(autouse=True)
+def three_days(registry):
+    """Each of the first three days a product was harvested."""
+    registry.holds(*(Registered(calibrated(day), DAYS[day]) for day in range(3)))
+
+
+@pytest.fixture
+def look(story, registry):
+    """One ingest; gives its report."""
+
+    def look(*archives, mirror=None):
+        wanted = NewRun(archives=archives or (registry.url,), mirror=mirror, products="rdr")
+        with Fetcher(attempts=1) as fetcher:
+            return ingest(story.engine, wanted, fetcher)
+
+    return look
+
+
+def taken_up(story, report):
+    sql = "SELECT product_id FROM run_product WHERE run_id = :run_id"
+    return {name for (name,) in story.rows(sql, run_id=report.run.run_id)}
+
+
+def names(*clocks):
+    return {calibrated(clock).upper() for clock in clocks}
+
+
+def withdrawn(story):
+    return story.rows("SELECT product_id FROM product WHERE withdrawn_at IS NOT NULL")
+
+
+def test_the_first_look_takes_up_everything(story, look, registry):
+    report = look()
+    assert taken_up(story, report) == names(0, 1, 2)
+    assert report.sentence == "Run 1 takes up 3 new products; 0 listed before are withdrawn."
+    assert "q" not in registry.queries[0]
+
+
+def test_without_new_products_there_is_no_run_and_one_sentence(story, look):
+    look()
+    report = look()
+    assert report.run is None
+    assert report.sentence == (
+        "The registry search finds nothing new; 0 listed before are withdrawn."
+    )
+    assert story.rows("SELECT count(*) FROM run") == [(1,)]
+
+
+def test_later_looks_ask_for_what_was_harvested_since_and_fetch_no_other_labels(
+    story, look, registry
+):
+    look()
+    registry.labels_asked.clear()
+    registry.holds(Registered(calibrated(3), DAYS[3]))
+    assert taken_up(story, look()) == names(3)
+    assert registry.queries[-1]["q"] == f'({HARVEST_TIME} ge "2026-11-03T05:53:24.611Z")'
+    assert sorted(registry.labels_asked) == [calibrated(2), calibrated(3)]
+
+
+def test_a_product_with_the_last_harvest_time_that_comes_later_is_not_lost(story, look, registry):
+    look()
+    registry.holds(Registered(calibrated(3), DAYS[2]))
+    assert taken_up(story, look()) == names(3)
+
+
+def test_what_is_not_in_an_increment_is_not_withdrawn(story, look, registry):
+    look()
+    registry.holds(Registered(calibrated(3), DAYS[3]))
+    assert look().withdrawn == 0
+    assert withdrawn(story) == []
+
+
+def test_what_the_registry_has_no_more_is_not_withdrawn(story, look, registry):
+    look()
+    del registry.products[calibrated(2)]
+    assert look().withdrawn == 0
+    assert withdrawn(story) == []
+
+
+def test_a_product_whose_label_was_missing_is_looked_at_until_it_is_there(story, look, registry):
+    registry.holds(Registered(calibrated(1), DAYS[1], has_label=False))
+    assert taken_up(story, look()) == names(0, 2)
+    registry.holds(Registered(calibrated(3), DAYS[3]))
+    assert taken_up(story, look()) == names(3)
+    registry.gains_label(calibrated(1))
+    assert taken_up(story, look()) == names(1)
+    registry.labels_asked.clear()
+    assert look().run is None
+    assert registry.labels_asked == [calibrated(3)]
+
+
+def test_a_search_that_breaks_off_is_begun_again_at_the_same_time(
+    story, look, registry, monkeypatch
+):
+    look()
+    registry.holds(*(Registered(calibrated(day), DAYS[day]) for day in range(3, 6)))
+    with monkeypatch.context() as patch:
+        patch.setattr("pds.registry.PAGE", 2)
+        patch.setattr(registry, "most", 0)
+        with pytest.raises(BadIndexError, match="ended after 0 of 4 products"):
+            look()
+    assert taken_up(story, look()) == names(3, 4, 5)
+
+
+def test_a_new_classifier_sees_all_of_it(story, look, registry):
+    look()
+    classifiers.add(story.engine, NewClassifier("b" * 64, "second", "/models/second", 0.9, {}))
+    classifiers.promote(story.engine, "second")
+    assert taken_up(story, look()) == names(0, 1, 2)
+
+
+def test_a_classifier_that_is_promoted_while_the_search_is_read_sees_all_of_it(
+    story, look, registry
+):
+    look()
+    registry.holds(Registered(calibrated(3), DAYS[3]))
+    classifiers.add(story.engine, NewClassifier("b" * 64, "second", "/models/second", 0.9, {}))
+    search = registry._search
+
+    def promote_meanwhile(query):
+        classifiers.promote(story.engine, "second")
+        registry._search = search
+        return search(query)
+
+    registry._search = promote_meanwhile
+    assert taken_up(story, look()) == names(2, 3)
+    assert taken_up(story, look()) == names(0, 1)
+
+
+def test_a_full_run_lists_all_of_it_at_every_time(story, look, registry):
+    look()
+    full = ledger.create_run(
+        story.engine, NewRun(archives=(registry.url,), products="rdr", again=True)
+    )
+    with Fetcher(attempts=1) as fetcher:
+        record_products(story.engine, full.run_id, "lister", fetcher, lease_seconds=600)
+    assert ledger.get_run(story.engine, full.run_id).rows_read == 3
+    assert "q" not in registry.queries[-1]
+
+
+def test_a_named_search_is_found_at_a_mirror(story, look, registry, monkeypatch):
+    monkeypatch.setattr("tests.fixtures.registry.COLLECTION", spirit_collection())
+    assert (
+        len(taken_up(story, look("spirit-registry", mirror=f"{registry.base}/api/search/1"))) == 3
+    )
+
+
+def spirit_collection():
+    return named_archives()["spirit-registry"].path.split("/")[1]
+
+
+def test_a_volume_beside_a_search_still_tells_of_withdrawals(story, look, registry, tmp_path):
+    folder = tmp_path / "rest"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("nothing to see")
+    look(str(folder), registry.url)
+    story.execute("UPDATE product SET source = :source WHERE product_id = :name",
+                  source=f"{folder.as_uri()}/", name=calibrated(0).upper())  # fmt: skip
+    assert look(str(folder), registry.url).withdrawn == 1
+    assert withdrawn(story) == [(calibrated(0).upper(),)]
