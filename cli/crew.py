@@ -77,7 +77,7 @@ class Crew:
             note("No worker answers; start one with `mernet worker`.")
             return
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "cli.main", "worker", "--end-with-parent"]
+        command = [sys.executable, "-m", "cli.main", "worker", "--name=hired", "--end-with-parent"]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 command,

@@ -1,17 +1,16 @@
-"""`mernet db`: the ledger's tables."""
+"""`mernet db`: the ledger's tables, and who else may read them."""
+
+import sys
+from typing import Annotated
 
 import typer
 
-from cli.context import start_embedded
+from cli.context import ledger, start_embedded
 from cli.output import note
+from worker.errors import SettingsError
 from worker.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="The ledger's tables in Postgres.")
-
-
-@app.callback()
-def group() -> None:
-    """Keep `upgrade` a command of its own, although it is the only one."""
 
 
 @app.command()
@@ -24,3 +23,26 @@ def upgrade() -> None:
     engine = connect(settings().database)
     migrate.upgrade(engine)
     note(f"The tables are up to date in {engine.url.render_as_string(hide_password=True)}")
+
+
+@app.command()
+def reader(
+    name: Annotated[str, typer.Argument(help="Name of the login, new or a reader's already.")],
+) -> None:
+    """Make a login that may read the view atlas_search and nothing else, or change its password.
+
+    The password is MERNET_READER_PASSWORD; at a terminal it is asked for where that is not set.
+    """
+    from db.readers import make_reader
+
+    is_new = make_reader(ledger(), name, _password(name))
+    note(f"{name} may read atlas_search." if is_new else f"{name} has a new password.")
+
+
+def _password(name: str) -> str:
+    if secret := settings().reader_password:
+        return secret.get_secret_value()
+    if not sys.stdin.isatty():
+        raise SettingsError(f"Set MERNET_READER_PASSWORD for {name}, or run this at a terminal.")
+    answer: str = typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True)
+    return answer

@@ -8,6 +8,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli import (
+    beat,
     classifier,
     classify,
     data,
@@ -15,6 +16,7 @@ from cli import (
     demo,
     discover,
     evaluate,
+    health,
     metrics,
     reproduce,
     run,
@@ -53,6 +55,8 @@ app.add_typer(classifier.app, name="classifier")
 app.add_typer(database.app, name="db")
 app.add_typer(services.app, name="services")
 app.command()(worker.worker)
+app.command()(beat.beat)
+app.add_typer(health.app, name="health")
 app.command()(metrics.metrics)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data", rich_help_panel=LEARNING)

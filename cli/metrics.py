@@ -1,5 +1,7 @@
 """`mernet metrics`: the service's metrics for Prometheus."""
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -31,5 +33,6 @@ def metrics(
         raise typer.BadParameter(
             f"{host}:{port} cannot be had ({error}); choose another."
         ) from error
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # a service manager's way to end it
     note(f"Metrics are served at http://{host}:{port}/metrics until Ctrl-C.")
     thread.join()

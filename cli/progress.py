@@ -1,7 +1,9 @@
 """Following a run: a progress bar on a terminal, a line now and then elsewhere."""
 
+import threading
 import time
 from datetime import timedelta
+from typing import Self
 
 import sqlalchemy as sa
 from rich.progress import (
@@ -18,8 +20,13 @@ from rich.progress import (
 from cli.crew import Crew
 from cli.output import err, note
 from db import ledger
+from worker.broker import broker_state
+from worker.errors import BrokerError
 
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 5
+"""Time between two looks at the broker."""
+
 LINE_SECONDS = 10
 """Time between two lines where there is no terminal to draw a bar on."""
 
@@ -29,20 +36,22 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
 
     Raises `WorkerError` when the worker that `crew` started ends before the run does.
     """
-    with Progress(
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[broker]}"),
         TimeElapsedColumn(),
         TextColumn("gone,"),
         TimeRemainingColumn(),
         TextColumn("left"),
         console=err,
         disable=not err.is_terminal,
-    ) as bar:
-        task = bar.add_task(f"Run {run_id}", total=None, facts="")
+    )
+    with bar, BrokerWatch() as broker:
+        task = bar.add_task(f"Run {run_id}", total=None, facts="", broker="")
         said = time.monotonic()
         while True:
             now = ledger.progress(engine, run_id)
@@ -50,10 +59,43 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
             if not now.run.state.is_open:
                 return now
             crew.look()
+            bar.update(task, broker=broker.seen)
             if not err.is_terminal and time.monotonic() - said >= LINE_SECONDS:
-                note(describe(now))
+                note(f"{describe(now)}; {broker.seen}")
                 said = time.monotonic()
             time.sleep(POLL_SECONDS)
+
+
+class BrokerWatch:
+    """What goes on at the broker, looked at every few seconds while the block lasts.
+
+    A thread of its own looks: a broker that hangs holds nothing up, and Ctrl-C reaches the caller
+    for certain. Where Python is in the broker's client then, it may be lost in a callback.
+    """
+
+    def __init__(self) -> None:
+        self.seen = "the broker has not answered yet"
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._run, name="broker watch", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.seen = _look_at_the_broker()
+            self._ended.wait(LOOK_SECONDS)
+
+
+def _look_at_the_broker() -> str:
+    try:
+        state = broker_state()
+    except BrokerError:
+        return "the broker does not answer"
+    return f"{sum(state.waiting.values())} messages wait, {len(state.workers)} workers answer"
 
 
 def describe(now: ledger.Progress) -> str:

@@ -1,6 +1,7 @@
 """`mernet worker`: a Celery worker for runs."""
 
 import os
+import re
 import sys
 import time
 import warnings
@@ -25,6 +26,7 @@ class Queue(StrEnum):
 
     LISTING = "listing"
     CLASSIFY = "classify"
+    SWEEP = "sweep"
 
 
 class LogLevel(StrEnum):
@@ -36,17 +38,38 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+def node_name(name: str | None) -> str | None:
+    """The name, if it can be the part of a worker's name before the @."""
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise typer.BadParameter("use letters, digits, - and _ only.")
+    return name
+
+
 def worker(
     processes: Annotated[
         int, typer.Option(min=1, help="Child processes; each loads the classifier.")
     ] = DEFAULT_PROCESSES,
     queue: Annotated[
         list[Queue] | None,
-        typer.Option(help="Work on this queue only; by default on both."),
+        typer.Option(
+            help="Work on this queue only, may be repeated; by default on listing and classify, "
+            "and with --beat always on sweep too."
+        ),
     ] = None,
-    sweep: Annotated[
-        bool, typer.Option(help="Also look, every MERNET_SWEEP_SECONDS, for work that is stuck.")
+    beat: Annotated[
+        bool,
+        typer.Option(
+            help="Also keep the timetable: the sweep and the ingest; --no-beat where `mernet beat` "
+            "runs. Then a worker has to have --queue sweep."
+        ),
     ] = True,
+    name: Annotated[
+        str,
+        typer.Option(
+            callback=node_name,
+            help="Its name, to which @ and the host's are added; two workers of a host need two.",
+        ),
+    ] = "mernet",
     log_level: Annotated[
         LogLevel | None, typer.Option(help="How much to log; by default MERNET_LOG_LEVEL.")
     ] = None,
@@ -71,22 +94,21 @@ def worker(
     codes: list[int | None] = []
     worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode), weak=False)
     with metrics_served(config.metrics_host, config.metrics_port):
-        app.worker_main(_arguments(queue or list(Queue), sweep, log_level or config.log_level))
+        app.worker_main(arguments(queue or (), beat, name, log_level or config.log_level))
     if platforms.EX_FAILURE in codes:
         _start_again()
 
 
-def _arguments(queues: Sequence[str], sweep: bool, log_level: str) -> list[str]:
-    """Celery's own, for its command `worker`."""
-    from worker.app import SWEEP
-
-    arguments = ["worker", f"--loglevel={log_level}"]
-    arguments += ["--without-gossip", "--without-mingle"]  # workers need not know each other
-    if not sweep:
-        return [*arguments, f"--queues={','.join(queues)}"]
-    # The timetable is kept in memory: a sweep too many is harmless.
-    arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
-    return [*arguments, f"--queues={','.join([*queues, SWEEP])}"]
+def arguments(queues: Sequence[Queue], beat: bool, name: str, log_level: str) -> list[str]:
+    """Celery's own, for its command `worker`; without `queues` listing and classify are meant."""
+    consumed = [*(queues or (Queue.LISTING, Queue.CLASSIFY))]
+    words = ["worker", f"--hostname={name}@%h", f"--loglevel={log_level}"]
+    words += ["--without-gossip", "--without-mingle"]  # workers need not know each other
+    if beat:
+        # The timetable is kept in memory: a sweep too many is harmless.
+        words += ["--beat", "--scheduler=celery.beat:Scheduler"]
+        consumed += [Queue.SWEEP]
+    return [*words, f"--queues={','.join(dict.fromkeys(consumed))}"]
 
 
 def _start_again() -> None:

@@ -59,3 +59,7 @@ class ThresholdRefused(DbError):
 
 class ClassifierInUse(DbError):
     """A classifier is current or an open run uses it, so its outcomes have to stay."""
+
+
+class ReaderRefused(DbError):
+    """A login's name cannot be used, or it has more rights than a reader's."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from celery import Celery, platforms
 from celery.signals import beat_embedded_init, setup_logging, task_postrun, task_prerun
+from kombu.entity import Exchange, Queue
 
 from worker import logs
 from worker.settings import Settings, settings
@@ -15,20 +16,35 @@ from worker.settings import Settings, settings
 LISTING = "listing"
 CLASSIFY = "classify"
 SWEEP = "sweep"
+QUEUES = (LISTING, CLASSIFY, SWEEP)
 BROKER_TIMEOUT = 30.0
 """Seconds after which a broker that hangs counts as gone."""
 
+SWEEP_TIME_LIMIT = 120
+"""Seconds; a sweep that hangs would keep all others from their work."""
+
+
+def intervals(config: Settings) -> dict[str, float]:
+    """Seconds between two messages of the sweep, and where the settings say so of the ingest."""
+    every = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
+    return {name: seconds for name, seconds in every.items() if seconds is not None}
+
 
 def timetable(config: Settings) -> dict[str, dict[str, object]]:
-    """What beat sends, and when: the sweep, and where the settings say so the ingest.
-
-    A message that nobody fetched before the next one is dropped.
-    """
-    every = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
+    """What beat sends, and when. A message that nobody fetched before the next one is dropped."""
     return {
         name: {"task": f"mernet.{name}", "schedule": seconds, "options": {"expires": seconds}}
-        for name, seconds in every.items()
-        if seconds is not None
+        for name, seconds in intervals(config).items()
+    }
+
+
+def time_limits(config: Settings) -> dict[str, int]:
+    """Longest time for each task, in seconds; then its process is ended."""
+    return {
+        "mernet.list_run": config.listing_time_limit,
+        "mernet.classify_chunk": config.chunk_time_limit,
+        "mernet.sweep": SWEEP_TIME_LIMIT,
+        "mernet.ingest": config.listing_time_limit,
     }
 
 
@@ -54,13 +70,17 @@ def make_app(config: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=LISTING,
+        task_queues=[Queue(name, Exchange(name), name) for name in QUEUES],
         task_routes={
             "mernet.classify_chunk": {"queue": CLASSIFY},
             "mernet.sweep": {"queue": SWEEP},
         },
+        task_annotations={
+            task: {"time_limit": seconds} for task, seconds in time_limits(config).items()
+        },
+        worker_direct=True,  # each has a queue of its own too, for health checks
         # What an operator sees in Flower.
         worker_send_task_events=True,
-        task_send_sent_event=True,
         task_track_started=True,
         worker_hijack_root_logger=False,
         timezone="UTC",

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.app import CLASSIFY, LISTING, SWEEP, app
+from worker.app import QUEUES, app
 from worker.messages import PING_SECONDS, check_broker, no_answer
-
-QUEUES = (LISTING, CLASSIFY, SWEEP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pds.product import Product
 from pds.selection import LeftOut, Selection
 from worker.errors import Abandoned
 from worker.heartbeat import Heartbeat
+from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 LISTING_ATTEMPTS = 3
 """How many workers may die over one listing before the run has failed."""
@@ -47,15 +48,15 @@ class Tally:
 
 def record_products(
     engine: sa.Engine, run_id: int, taker: str, fetcher: Fetcher, lease_seconds: float
-) -> list[int]:
-    """List a run's products in the ledger; the numbers of the chunks to send.
+) -> Result:
+    """List a run's products in the ledger; its chunks are to be sent then.
 
-    Empty when there is nothing to do, also when another worker lists this run. An archive that
-    cannot be listed ends the run as failed, with the reason.
+    There is nothing to do also when another worker lists this run. An archive that cannot be listed
+    ends the run as failed, with the reason.
     """
     run = ledger.take_listing(engine, run_id, taker, lease_seconds, LISTING_ATTEMPTS)
     if run is None:
-        return []
+        return NOTHING_TO_DO
     tally = Tally()
 
     def beat() -> bool:
@@ -65,12 +66,17 @@ def record_products(
         with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
             rows = list(_rows(run, fetcher, tally, heart))
         beat()
-        return ledger.record_listing(engine, run_id, rows, tally.left_out())
+        numbers = ledger.record_listing(engine, run_id, rows, tally.left_out())
     except Abandoned:
-        return []
+        return NOT_WANTED
     except (PdsError, ListingRefused) as error:
         ledger.fail_run(engine, run_id, str(error))
-        return []
+        return Result(f"the run has failed: {error}")
+    left_out = sum(tally.counts.values())
+    return Result(
+        f"{len(rows)} products listed, {len(numbers)} chunks to classify, {left_out} left out",
+        numbers,
+    )
 
 
 def _rows(run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat) -> Iterator[ProductRow]:

@@ -33,24 +33,28 @@ def send_chunks(engine: sa.Engine, run_id: int, numbers: Sequence[int]) -> None:
     ledger.mark_sent(engine, run_id, numbers)
 
 
-def send_again(engine: sa.Engine, lease_seconds: float) -> None:
-    """The sweep: send again what has not moved for longer than the lease.
+def send_again(engine: sa.Engine, lease_seconds: float) -> int:
+    """The sweep: send again what has not moved for longer than the lease; how many messages.
 
     Chunks wait their turn while there are messages in their queue. Of several sweeps at once, one
     does the work.
     """
     with ledger.exclusive(engine, "sweep") as alone:
         if not alone:
-            return
+            return 0
+        sent = 0
         chunks: defaultdict[int, list[int]] = defaultdict(list)
         for run_id, number in ledger.stale(engine, lease_seconds, lease_seconds):
             if number is None:
                 send_listing(engine, run_id)
+                sent += 1
             else:
                 chunks[run_id].append(number)
         if chunks and waiting_messages() == 0:
             for run_id, numbers in chunks.items():
                 send_chunks(engine, run_id, numbers)
+                sent += len(numbers)
+        return sent
 
 
 def check_broker() -> None:

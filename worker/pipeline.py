@@ -19,6 +19,7 @@ from worker.errors import Abandoned
 from worker.heartbeat import Heartbeat
 from worker.logs import about
 from worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
+from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,8 @@ class Pipeline:
     lease_seconds: float
     max_attempts: int
 
-    def work_on(self, run_id: int, number: int, taker: str) -> Sequence[int]:
-        """Classify and publish a chunk; the numbers of the chunks to send that it was split into.
+    def work_on(self, run_id: int, number: int, taker: str) -> Result:
+        """Classify and publish a chunk; to be sent are the chunks that it was split into, if any.
 
         Nothing happens when there is nothing to do (closed, cancelled, another worker's). After an
         error the chunk is given back, and the error goes on.
@@ -67,15 +68,16 @@ class Pipeline:
         )
         match taken:
             case Chunk():
-                self._publish(taken, taker)
+                return self._publish(taken, taker)
             case Split(numbers=numbers):
                 log.warning("chunk %d of run %d was begun too often; split in two", number, run_id)
-                return numbers
+                return Result("begun too often, split in two", numbers)
             case Lost(product_id=product_id):
                 log.error("product %s is given up; its outcome says why", product_id)
-        return ()
+                return Result(f"{product_id} is given up")
+        return NOTHING_TO_DO
 
-    def _publish(self, chunk: Chunk, taker: str) -> None:
+    def _publish(self, chunk: Chunk, taker: str) -> Result:
         where = self.engine, chunk.run_id, chunk.number
 
         def beat() -> bool:
@@ -84,9 +86,9 @@ class Pipeline:
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
                 outcomes = self._outcomes(chunk, lambda: heart.wanted)
-            _hand_in(*where, outcomes)
+            return _hand_in(*where, outcomes)
         except Abandoned:
-            log.info("chunk %d of run %d is not wanted any more", chunk.number, chunk.run_id)
+            return NOT_WANTED
         except BaseException as error:
             # An interrupted worker gives its attempt back; any other fault counts, so that a chunk
             # that no worker survives is split in the end.
@@ -119,12 +121,23 @@ class Pipeline:
         return scores
 
 
-def _hand_in(engine: sa.Engine, run_id: int, number: int, outcomes: list[Outcome]) -> None:
+def _hand_in(engine: sa.Engine, run_id: int, number: int, outcomes: list[Outcome]) -> Result:
     with STAGE_SECONDS.labels("publish").time():
         published = publish_chunk(engine, run_id, number, outcomes)
-    if published:
-        for outcome in outcomes:
-            count_outcome(outcome)
+    if not published:
+        return NOT_WANTED
+    for outcome in outcomes:
+        count_outcome(outcome)
+    return Result(_sentence(outcomes))
+
+
+def _sentence(outcomes: list[Outcome]) -> str:
+    """As '31 classified, 1 failed (truncated)'."""
+    reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]
+    classified = f"{len(outcomes) - len(reasons)} classified"
+    if not reasons:
+        return classified
+    return f"{classified}, {len(reasons)} failed ({', '.join(sorted(set(reasons)))})"
 
 
 def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import SettingsError
@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("mernet"),
         validate_default=True,
         description="Folder of the embedded servers, the checkpoints and the sample archive.",
+    )
+    reader_password: SecretStr | None = Field(
+        None, description="Password that `mernet db reader` gives; without it, it asks."
     )
     checkpoint: Path | None = Field(
         None, description="Checkpoint that `mernet classify` uses when none is given."

@@ -1,7 +1,8 @@
-"""The Celery tasks: thin, each hands over to a module that knows no Celery.
+"""The Celery tasks: thin, each hands over to a module that knows no Celery, and says what it did.
 
 What a child process needs is made at its first task, never in the parent: a process that has run a
-threaded torch operation must not fork.
+threaded torch operation must not fork. Sweeps and probes, which come by the minute, send no events:
+in Flower they would hide the chunks.
 """
 
 from functools import cache
@@ -26,42 +27,41 @@ from worker.messages import send_again, send_chunks
 from worker.pipeline import ImageClassifier, Pipeline
 from worker.settings import settings
 
-SWEEP_TIME_LIMIT = 120
-"""Seconds; a sweep that hangs would keep all others from their work."""
-
 _loaded: dict[str, ImageClassifier] = {}
 
 
-@app.task(bind=True, name="mernet.list_run", time_limit=settings().listing_time_limit)
-def list_run(self: Task, run_id: int) -> None:
+@app.task(bind=True, name="mernet.list_run")
+def list_run(self: Task, run_id: int) -> str:
     """List the products of a run in the ledger and send its chunks."""
-    numbers = record_products(
+    result = record_products(
         _engine(), run_id, self.request.id, _fetcher(), settings().lease_seconds
     )
-    send_chunks(_engine(), run_id, numbers)
+    send_chunks(_engine(), run_id, result.to_send)
+    return result.sentence
 
 
-@app.task(bind=True, name="mernet.classify_chunk", time_limit=settings().chunk_time_limit)
-def classify_chunk(self: Task, run_id: int, number: int) -> None:
+@app.task(bind=True, name="mernet.classify_chunk")
+def classify_chunk(self: Task, run_id: int, number: int) -> str:
     """Classify and publish one chunk of a run."""
     try:
-        send_chunks(_engine(), run_id, _pipeline().work_on(run_id, number, self.request.id))
+        result = _pipeline().work_on(run_id, number, self.request.id)
     except (CheckpointUnusable, ModelError) as error:
         # No fault of the images: on this machine every chunk would end so.
         ledger.fail_run(_engine(), run_id, str(error))
         raise
+    send_chunks(_engine(), run_id, result.to_send)
+    return result.sentence
 
 
-@app.task(name="mernet.sweep", time_limit=SWEEP_TIME_LIMIT)
-def sweep() -> None:
+@app.task(name="mernet.sweep", send_events=False)
+def sweep() -> str:
     """Send again what has not moved."""
-    send_again(_engine(), settings().lease_seconds)
+    sent = send_again(_engine(), settings().lease_seconds)
+    return f"{sent} sent again" if sent else "nothing to send"
 
 
-@app.task(
-    name="mernet.ingest", time_limit=settings().listing_time_limit, throws=(PdsError, DbError)
-)
-def ingest_new() -> None:
+@app.task(name="mernet.ingest", throws=(PdsError, DbError))
+def ingest_new() -> str:
     """Make a run of what the archives of the settings have new."""
     config = settings()
     wanted = NewRun(
@@ -70,9 +70,16 @@ def ingest_new() -> None:
         products=config.ingest_products,
         chunk_size=config.chunk_size,
     )
-    run = ingest(_engine(), wanted, _fetcher()).run
-    if run is not None:
-        send_chunks(_engine(), run.run_id, ledger.unsent(_engine(), run.run_id))
+    report = ingest(_engine(), wanted, _fetcher())
+    if report.run is not None:
+        send_chunks(_engine(), report.run.run_id, ledger.unsent(_engine(), report.run.run_id))
+    return report.sentence
+
+
+@app.task(name="mernet.probe", send_events=False)
+def probe() -> str:
+    """Do nothing: that a worker took it is what a health check wants to know."""
+    return "alive"
 
 
 @cache

@@ -1,58 +1,16 @@
 """What an archive publishes later is taken up exactly, by hand and by the clock."""
 
 import json
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from demo.server import serve
+from tests.fixtures.volume import GrowingVolume, as_version, at_clock
 
 NEW, VERSIONS, WITHDRAWN = 30, 5, 2
-CLOCK, VERSION = slice(2, 11), 26
-
-
-def as_version(name: str, version: str) -> str:
-    return name[:VERSION] + version
-
-
-def at_clock(name: str, clock: int) -> str:
-    return f"{name[:2]}{clock:09d}{name[11:]}"
-
-
-def file_stem(name: str) -> str:
-    return name.lower().replace("#", "_")
-
-
-class GrowingVolume:
-    """One volume of the sample archive, to which an archive's operators do what they do."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.table = folder / "index" / "edrindex.tab"
-        self.rows = self.table.read_bytes().splitlines(keepends=True)
-
-    def row(self, name: str) -> bytes:
-        (found,) = (row for row in self.rows if file_stem(name).encode() in row)
-        return found
-
-    def add(self, name: str, like: str) -> None:
-        """Publish a product with the pixels of another."""
-        (image,) = self.folder.glob(f"data/*/edr/{file_stem(like)}.img")
-        shutil.copy(image, image.with_name(f"{file_stem(name)}.img"))
-        row = self.row(like).replace(file_stem(like).encode(), file_stem(name).encode())
-        self.rows.append(row.replace(like.encode(), name.encode()))
-
-    def withdraw(self, name: str) -> None:
-        self.rows.remove(self.row(name))
-
-    def publish(self) -> None:
-        self.table.write_bytes(b"".join(self.rows))
-        later = time.time() + 60  # servers tell the time of a change in whole seconds
-        os.utime(self.table, (later, later))
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_a_run_leaves_its_exit_code_its_metrics_and_a_log_that_names_run_and_chu
     ended = [each for each in done if "succeeded" in each["message"]]
     assert {(each["run"], each["chunk"]) for each in ended} == {(1, 1), (2, 1)}
     assert all(f"[run-{each['run']}-chunk-{each['chunk']}-" in each["message"] for each in ended)
+    assert f"'{run['classified']} classified, {run['failed']} failed (" in ended[0]["message"]
 
 
 def test_a_paused_run_stands_still_and_goes_on_where_it_stopped(make_service, gated_archive):

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text() for page in PAGES)
-COMMANDS = sorted(set(re.findall(r"^\$ (mernet [^#\n>&]*)", TEXT, re.MULTILINE)))
+IN_CONTAINER = r"(?:docker compose exec (?:-T )?[\w-]+ )?"
+COMMANDS = sorted(set(re.findall(rf"^\$ {IN_CONTAINER}(mernet [^#\n>&]*)", TEXT, re.MULTILINE)))
 INLINE = sorted(set(re.findall(r"`(mernet [^`]+)`", TEXT)))
 LINKS = [
     (page, target) for page in PAGES for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())

@@ -67,7 +67,7 @@ def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbe
 def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_service, gated_archive):
     service = make_service(**QUICK)
     queue_run(service, gated_archive.url)
-    with service.worker("--processes", "1", "--no-sweep") as worker:
+    with service.worker("--processes", "1", "--no-beat") as worker:
         assert gated_archive.caller_waits.wait(120), service.log()
         (child,) = psutil.Process(worker.pid).children()
         child.kill()

@@ -9,6 +9,7 @@ from pds.fetch import Fetcher
 from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason
 from worker.listing import record_products, to_row
+from worker.results import NOTHING_TO_DO, Result
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
 PRODUCT = Product(
@@ -53,7 +54,8 @@ def listing(entries):
 def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, run_id, monkeypatch):
     others = [LeftOut(f"other{number}", LeftOutReason.NOT_PANCAM) for number in range(30)]
     monkeypatch.setattr("worker.listing.list_products", listing([*others, PRODUCT]))
-    assert record(story, run_id) == [1]
+    expected = Result("1 products listed, 1 chunks to classify, 30 left out", [1])
+    assert record(story, run_id) == expected
     run = ledger.get_run(story.engine, run_id)
     assert run.state == "running"
     assert run.rows_read == 31
@@ -77,7 +79,8 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
         raise BadIndexError("the label names no table")
 
     monkeypatch.setattr("worker.listing.list_products", list_products)
-    assert record(story, run_id) == []
+    result = record(story, run_id)
+    assert result == Result("the run has failed: the label names no table")
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.error) == ("failed", "the label names no table")
 
@@ -85,12 +88,12 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
 def test_a_second_message_for_a_listed_run_does_nothing(story, run_id, monkeypatch):
     monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
     record(story, run_id)
-    assert record(story, run_id, taker="another") == []
+    assert record(story, run_id, taker="another") == NOTHING_TO_DO
     assert story.rows("SELECT count(*) FROM chunk") == [(1,)]
 
 
 def test_a_listing_that_another_worker_holds_is_left_to_it(story, run_id, monkeypatch):
     monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
     ledger.take_listing(story.engine, run_id, "another", 600, 3)
-    assert record(story, run_id) == []
+    assert record(story, run_id) == NOTHING_TO_DO
     assert ledger.get_run(story.engine, run_id).state == "listing"

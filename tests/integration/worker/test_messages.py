@@ -24,10 +24,15 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedded
 
 def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
     story.listed(count=8, chunk_size=4)
-    messages.send_again(story.engine, lease_seconds=600)
+    assert messages.send_again(story.engine, lease_seconds=600) == 2
     assert messages.waiting_messages() == 2
-    messages.send_again(story.engine, lease_seconds=600)
+    assert messages.send_again(story.engine, lease_seconds=600) == 0
     assert messages.waiting_messages() == 2
+
+
+def test_a_listing_that_was_never_sent_is_sent(story, broker):
+    ledger.create_run(story.engine, ledger.NewRun(archives=("sample",)))
+    assert messages.send_again(story.engine, lease_seconds=600) == 1
 
 
 def test_chunks_wait_their_turn_while_there_are_messages(story, broker):
@@ -50,7 +55,7 @@ def test_a_chunk_of_a_silent_worker_is_sent_again(story, broker):
 def test_of_two_sweeps_at_once_one_does_the_work(story, broker):
     story.listed(count=4, chunk_size=4)
     with ledger.exclusive(story.engine, "sweep"):
-        messages.send_again(story.engine, lease_seconds=600)
+        assert messages.send_again(story.engine, lease_seconds=600) == 0
     assert messages.waiting_messages() == 0
 
 

@@ -8,6 +8,7 @@ from db import ledger
 from pds.errors import DecodeError, NotFoundError
 from pds.image import Frame
 from worker.pipeline import Pipeline
+from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 STAGES = ("fetch", "decode", "classify", "publish")
 
@@ -80,7 +81,7 @@ def outcomes(story):
 
 def test_a_chunk_is_fetched_classified_and_published(story, pipeline):
     run_id = story.listed(count=3)
-    assert pipeline.work_on(run_id, 1, "worker") == ()
+    assert pipeline.work_on(run_id, 1, "worker") == Result("3 classified")
     assert [state for _, state, _ in outcomes(story)] == ["classified"] * 3
     assert story.rows("SELECT count(*) FROM classification") == [(3 * 25,)]
     assert ledger.get_run(story.engine, run_id).state == "finished"
@@ -101,7 +102,8 @@ def test_what_is_wrong_with_one_image_leaves_the_others_alone(
     archive.faults["https://example.org/missing.img"] = NotFoundError("there is no such file")
     products = [product(1), product(2, image_url=url), product(3)]
     run_id = story.listed_products(products)
-    pipeline.work_on(run_id, 1, "worker")
+    result = pipeline.work_on(run_id, 1, "worker")
+    assert result == Result(f"2 classified, 1 failed ({reason})")
     assert [row[1:] for row in outcomes(story)] == [
         ("classified", None),
         ("failed", reason),
@@ -128,15 +130,30 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(story, pipeline
     run_id = story.listed(count=2)
     pipeline.work_on(run_id, 1, "worker")
     before = len(archive.asked)
-    assert pipeline.work_on(run_id, 1, "another") == ()
+    assert pipeline.work_on(run_id, 1, "another") == NOTHING_TO_DO
     assert len(archive.asked) == before
 
 
 def test_a_run_cancelled_meanwhile_publishes_nothing(story, pipeline, archive):
     run_id = story.listed(count=2)
     archive.fetch = lambda url: ledger.cancel_run(story.engine, run_id) and b""
-    pipeline.work_on(run_id, 1, "worker")
+    assert pipeline.work_on(run_id, 1, "worker") == NOT_WANTED
     assert outcomes(story) == []
+
+
+def test_a_chunk_begun_too_often_is_split_and_its_halves_are_to_be_sent(story, pipeline):
+    run_id = story.listed(count=4)
+    story.execute("UPDATE chunk SET attempts = 3")
+    result = pipeline.work_on(run_id, 1, "worker")
+    assert result == Result("begun too often, split in two", (2, 3))
+
+
+def test_a_product_that_no_worker_survives_is_given_up(story, pipeline):
+    run_id = story.listed(count=1)
+    story.execute("UPDATE chunk SET attempts = 3")
+    (name,) = story.rows("SELECT product_id FROM product")[0]
+    assert pipeline.work_on(run_id, 1, "worker") == Result(f"{name} is given up")
+    assert outcomes(story) == [(name, "failed", "worker lost")]
 
 
 def test_after_an_error_the_chunk_is_given_back_and_the_attempt_counts(story, pipeline, classifier):

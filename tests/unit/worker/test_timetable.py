@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.app import timetable
+from worker.app import time_limits, timetable
 from worker.errors import SettingsError
 from worker.settings import Settings, settings
 
@@ -39,6 +39,13 @@ def test_every_task_of_the_timetable_exists(config):
 
     table = timetable(config(MERNET_INGEST_SECONDS="60"))
     assert {entry["task"] for entry in table.values()} <= set(app.tasks)
+
+
+def test_every_task_that_does_something_has_a_time_limit():
+    from worker.tasks import app
+
+    limits = {name: task.time_limit for name, task in app.tasks.items() if "mernet" in name}
+    assert limits == {**time_limits(settings()), "mernet.probe": None}
 
 
 def test_the_archives_looked_at_are_separated_by_blanks(config):

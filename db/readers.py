@@ -1,0 +1,64 @@
+"""Logins that search: they read the view `atlas_search` through the role of that name, no more."""
+
+import re
+
+import sqlalchemy as sa
+from psycopg2.extensions import encrypt_password
+
+from db.engine import first_line, transaction
+from db.errors import ReaderRefused
+
+ROLE = "mernet_atlas"
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+# pg_shdepend tells what the login owns and what was granted to it in all databases of the server.
+# Memberships in other roles, which newer servers keep there too, are looked at by themselves.
+OTHER_RIGHTS = sa.text("""
+SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+    OR NOT rolcanlogin
+    OR EXISTS (
+        SELECT FROM pg_shdepend
+        WHERE refclassid = 'pg_authid'::regclass AND refobjid = login.oid
+            AND classid <> 'pg_auth_members'::regclass
+    )
+    OR EXISTS (
+        SELECT FROM pg_auth_members JOIN pg_roles AS held ON held.oid = roleid
+        WHERE member = login.oid AND held.rolname <> :role
+    )
+FROM pg_roles AS login WHERE rolname = :name
+""")
+
+
+def make_reader(engine: sa.Engine, name: str, password: str) -> bool:
+    """Let the login `name` read `atlas_search` with this password; True where it is a new login.
+
+    Raises `ReaderRefused` for a name that is none, for a login or role that has other rights, and where
+    the server refuses.
+    """
+    if not NAME.fullmatch(name):
+        raise ReaderRefused(
+            f"{name!r} cannot be a login's name; use small letters, digits and _, at most 63."
+        )
+    try:
+        return _make_reader(engine, name, password)
+    except sa.exc.ProgrammingError as error:
+        raise ReaderRefused(
+            f"The login could not be made ({first_line(error)}); choose another name, or do it as "
+            "the user who made the tables, who has to be allowed to create roles."
+        ) from error
+
+
+@transaction
+def _make_reader(connection: sa.Connection, name: str, password: str) -> bool:
+    other_rights = connection.scalar(OTHER_RIGHTS, {"name": name, "role": ROLE})
+    if other_rights:
+        raise ReaderRefused(f"{name} has other rights than a reader's; choose another name.")
+    is_new = other_rights is None
+    verb = "CREATE" if is_new else "ALTER"
+    # Encrypted here, so that no log of the server's shows the password.
+    encrypted = encrypt_password(password, name, connection.connection.driver_connection)
+    connection.execute(
+        sa.text(f'{verb} ROLE "{name}" LOGIN PASSWORD :encrypted'), {"encrypted": encrypted}
+    )
+    connection.execute(sa.text(f'GRANT {ROLE} TO "{name}"'))
+    return is_new

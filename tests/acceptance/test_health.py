@@ -1,0 +1,69 @@
+"""Health checks of real processes: a worker that answers is healthy only if it works."""
+
+import shelve
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from celery.utils.nodenames import worker_direct
+
+from worker.app import QUEUES, make_app
+from worker.settings import Settings, embedded_broker_url
+
+NODE = f"mernet@{socket.gethostname()}"
+WORKER = ("--no-beat", "--processes", "1", *(f"--queue={queue}" for queue in QUEUES))
+
+
+@contextmanager
+def beat(service) -> Iterator[None]:
+    (service.folder / "logs").mkdir(exist_ok=True)
+    with (service.folder / "logs" / "beat.log").open("a") as log:
+        process = service.start("beat", stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def check(service, *words: str) -> tuple[int, str]:
+    ran = service.run("health", *words)
+    return ran.returncode, " ".join(ran.stderr.split())
+
+
+def test_a_timetable_of_its_own_drives_a_worker_whose_health_is_told_at_every_point(
+    make_service, gated_archive
+):
+    service = make_service(MERNET_SWEEP_SECONDS="1", MERNET_LEASE_SECONDS="3")
+    control = make_app(Settings(broker_url=embedded_broker_url(service.folder))).control
+    service.succeed("run", "full", "--archive", f"{gated_archive.url}mer1po_0xxx/")
+    redis.Redis(unix_socket_path=str(service.folder / "redis" / "redis.sock")).flushall()
+    assert check(service, "beat")[0] == 1
+    code, why = check(service, "worker")
+    assert (code, "No worker" in why) == (1, True)
+
+    with service.worker(*WORKER):
+        with beat(service):
+            assert gated_archive.caller_waits.wait(120), service.log()  # the message came again
+            assert check(service, "worker") == (0, ""), "all its processes are busy"
+            assert check(service, "beat") == (0, "")
+            gated_archive.is_open.set()
+            service.wait_for(
+                "the end", lambda: service.rows("SELECT state FROM run") == [("finished",)]
+            )
+            assert check(service, "worker", "--name", "mernet") == (0, "")
+
+        # With the timetable at an end no sweep makes it look busy.
+        control.cancel_consumer(worker_direct(NODE).name, destination=[NODE], reply=True)
+        code, why = check(service, "worker", "--name", "mernet")
+        assert (code, "took no message" in why) == (1, True)
+        for queue in QUEUES:
+            control.cancel_consumer(queue, destination=[NODE], reply=True)
+        code, why = check(service, "worker", "--name", "mernet")
+        assert (code, "consumes no queue" in why) == (1, True)
+        assert service.json("status")["broker"]["workers"] == [NODE], "and yet it answers"
+
+    with shelve.open(service.folder / "beat" / "schedule") as kept:
+        assert kept["entries"]["sweep"].total_run_count > 0, "a restart begins the timetable anew"

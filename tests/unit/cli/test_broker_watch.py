@@ -1,0 +1,58 @@
+"""What a followed run says of the broker."""
+
+import threading
+
+import pytest
+
+from cli import progress
+from worker.broker import BrokerState
+from worker.errors import BrokerError
+
+PATIENCE = 10
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    """A broker that answers what the test tells it, and how often it was looked at."""
+
+    class Broker:
+        answer = BrokerState({"listing": 1, "classify": 11, "sweep": 0}, in_hand=2, workers=("a",))
+        looks = threading.Semaphore(0)
+
+        def state(self) -> BrokerState:
+            self.looks.release()
+            if isinstance(self.answer, BrokerError):
+                raise self.answer
+            return self.answer
+
+        def was_looked_at(self, times: int) -> bool:
+            return all(self.looks.acquire(timeout=PATIENCE) for _ in range(times))
+
+    broker = Broker()
+    monkeypatch.setattr(progress, "broker_state", broker.state)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
+    return broker
+
+
+def test_messages_and_workers_are_told_and_looked_at_again_and_again(broker):
+    with progress.BrokerWatch() as watch:
+        assert broker.was_looked_at(2)
+        assert watch.seen == "12 messages wait, 1 workers answer"
+        broker.answer = BrokerState({"listing": 0}, in_hand=0, workers=())
+        assert broker.was_looked_at(3)
+        assert watch.seen == "0 messages wait, 0 workers answer"
+
+
+def test_a_broker_that_does_not_answer_is_told_and_ends_nothing(broker):
+    broker.answer = BrokerError("It is gone.")
+    with progress.BrokerWatch() as watch:
+        assert broker.was_looked_at(2)
+        assert watch.seen == "the broker does not answer"
+
+
+def test_a_broker_that_hangs_holds_nothing_up(broker, monkeypatch):
+    answers = threading.Event()
+    monkeypatch.setattr(progress, "broker_state", lambda: answers.wait() and broker.answer)
+    with progress.BrokerWatch() as watch:
+        assert watch.seen == "the broker has not answered yet"
+    answers.set()

@@ -1,0 +1,226 @@
+"""docker-compose.yml, Dockerfile and .env.example keep what a production start relies on."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fixtures.compose import (
+    COMPOSE_FILE,
+    ROOT,
+    SERVERS,
+    VARIABLE,
+    example_variables,
+    seconds,
+    services_with,
+)
+from worker.settings import Settings, settings
+
+REQUIRED = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "MERNET_READER_PASSWORD", "FLOWER_BASIC_AUTH")
+ONE_SHOTS = {"migrate", "atlas-reader"}
+COMPOSE_COMMANDS = ("docker compose", "docker-compose")
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+FILLED_IN = example_variables() | dict.fromkeys(REQUIRED, "sesame")
+SERVICES = services_with(FILLED_IN)
+OURS = {name: service for name, service in SERVICES.items() if name not in SERVERS}
+WORKERS = {name: each for name, each in OURS.items() if each["command"].startswith("mernet worker")}
+LASTING = {name: service for name, service in SERVICES.items() if name not in ONE_SHOTS}
+
+
+def of_profile(profile: str) -> dict[str, Any]:
+    return {
+        name: service
+        for name, service in SERVICES.items()
+        if profile in service.get("profiles", [profile])
+    }
+
+
+def queues(service: dict[str, Any]) -> set[str]:
+    return set(re.findall(r"--queue (\S+)", service["command"]))
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_nothing_starts_without_a_password(name):
+    assert example_variables()[name] == ""
+    with pytest.raises(KeyError, match=f"{name}: set it in .env"):
+        services_with(FILLED_IN | {name: ""})
+
+
+def test_variables_are_those_of_the_example():
+    used = {found["name"] for found in VARIABLE.finditer(COMPOSE_FILE.read_text())} - {None}
+    assert used | {"COMPOSE_PROFILES"} == example_variables().keys()
+
+
+def test_the_example_says_of_each_variable_what_it_is_for():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    bare = [line for above, line in pairwise(lines) if "=" in line and not above.startswith("#")]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_service_has_settings_that_can_be_used(name, monkeypatch):
+    for variable in [each for each in os.environ if each.startswith("MERNET_")]:
+        monkeypatch.delenv(variable)
+    for variable, value in OURS[name]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    assert isinstance(settings.__wrapped__(), Settings)
+
+
+def test_ports_are_published_on_loopback_only():
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_what_lasts_has_a_health_check_and_is_started_again():
+    for name, service in LASTING.items():
+        assert service["healthcheck"]["test"], name
+        assert service["restart"] == "unless-stopped", name
+
+
+def test_no_word_of_a_check_has_blanks_at_which_podman_would_take_it_apart():
+    for name, service in LASTING.items():
+        kind, *words = service["healthcheck"]["test"]
+        assert kind == "CMD-SHELL" or not any(" " in word for word in words), name
+
+
+def test_what_is_done_once_is_not_started_again():
+    assert {SERVICES[name]["restart"] for name in ONE_SHOTS} == {"no"}
+
+
+def test_a_worker_that_is_stopped_may_finish_its_chunk():
+    for name, worker in WORKERS.items():
+        limit = int(worker["environment"]["MERNET_CHUNK_TIME_LIMIT"])
+        assert seconds(worker["stop_grace_period"]) > limit, name
+
+
+def test_there_is_one_beat():
+    beats = [name for name, each in OURS.items() if each["command"] == "mernet beat"]
+    assert beats == ["beat"]
+    assert "deploy" not in OURS["beat"]
+    assert all("--no-beat" in worker["command"] for worker in WORKERS.values())
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_in_each_profile_every_queue_has_one_service(profile):
+    consumed = [queues(each) for name, each in of_profile(profile).items() if name in WORKERS]
+    assert sorted(queue for each in consumed for queue in each) == ["classify", "listing", "sweep"]
+
+
+def test_only_the_profile_gpu_wants_a_gpu():
+    def wants(service: dict[str, Any]) -> bool:
+        return "nvidia" in str(service.get("deploy"))
+
+    assert {name for name in of_profile("gpu") if wants(SERVICES[name])} == {"worker-classify"}
+    assert not [name for name in of_profile("cpu") if wants(SERVICES[name])]
+    assert SERVICES["worker-classify"]["environment"]["MERNET_DEVICE"] == "cuda"
+    assert SERVICES["worker-classify-cpu"]["environment"]["MERNET_DEVICE"] == "cpu"
+
+
+def test_ours_wait_for_the_servers_and_the_tables():
+    ready = {
+        "postgres": {"condition": "service_healthy"},
+        "redis": {"condition": "service_healthy"},
+        "migrate": {"condition": "service_completed_successfully"},
+    }
+    assert {name for name, each in OURS.items() if each["depends_on"] != ready} == {"migrate"}
+
+
+def test_no_service_of_ours_has_rights_that_it_does_not_need():
+    users = re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert users
+    assert users[-1] not in ("root", "0")
+    for name, service in SERVICES.items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+        assert name == "postgres" or service["cap_drop"] == ["ALL"], name
+    assert not [name for name, service in OURS.items() if "user" in service]
+
+
+def test_every_log_is_cut_off_at_some_size():
+    assert all(
+        each["logging"]["options"].keys() == {"max-size", "max-file"} for each in LASTING.values()
+    )
+
+
+def test_what_has_to_be_kept_lies_on_a_named_volume():
+    named = yaml.safe_load(COMPOSE_FILE.read_text())["volumes"].keys()
+    kept = {name: set(each.get("volumes", ())) for name, each in SERVICES.items()}
+    assert named == {"postgres", "redis", "data"}
+    assert kept["postgres"] == {"postgres:/var/lib/postgresql"}  # where Postgres 18 and later are
+    assert kept["redis"] == {"redis:/data"}
+    for name in (*WORKERS, "beat", "flower"):
+        assert "data:/var/lib/mernet" in kept[name], name
+        assert OURS[name]["environment"]["MERNET_DATA_DIR"] == "/var/lib/mernet"
+
+
+def test_workers_see_checkpoints_and_archives_of_the_host_but_cannot_change_them():
+    for name, worker in WORKERS.items():
+        folders = {volume.partition(":")[2] for volume in worker["volumes"]}
+        assert folders == {"/var/lib/mernet", "/checkpoints:ro", "/archives:ro"}, name
+
+
+def test_redis_forgets_nothing_and_hides_its_password():
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert "sesame" not in command
+
+
+def test_images_are_pinned_and_ours_has_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {each["image"] for each in OURS.values()} == {f"mernet:{project['version']}"}
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert len(set(bases)) == 1
+    for image in (*bases, *(SERVICES[name]["image"] for name in SERVERS)):
+        assert re.search(r":\d+(\.\d+)+-", image), image
+
+
+def test_the_image_gets_the_packages_and_nothing_else():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {
+        name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]
+    }
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    names = {name for line in copied for name in line.split()}
+    assert names == packages | {"pyproject.toml", "README.md", "LICENSE"}
+    first, *rest = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] != "#"
+    ]
+    assert first == "*"
+    assert {line[1:] for line in rest if line[0] == "!"} == names
+
+
+def test_git_does_not_see_passwords():
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+@pytest.mark.parametrize("command", COMPOSE_COMMANDS)
+def test_compose_reads_the_file_as_the_tests_do(command, profile, tmp_path: Path):
+    words = command.split()
+    if (
+        shutil.which(words[0]) is None
+        or subprocess.run([*words, "version"], capture_output=True).returncode
+    ):
+        pytest.skip(f"{command} is not installed")
+    variables = FILLED_IN | {"COMPOSE_PROFILES": profile}
+    env_file = tmp_path / "env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    read = subprocess.run(
+        [*words, "--file", COMPOSE_FILE, "--env-file", env_file, "config"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert read.returncode == 0, read.stderr
+    services = yaml.safe_load(read.stdout)["services"]
+    for name in of_profile(profile):
+        assert services[name].get("environment") == SERVICES[name].get("environment")
