@@ -41,6 +41,7 @@ def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
     assert ledger.reconcile(engine, run_id).ok
     with engine.connect() as connection:
         rows = connection.scalar(sa.text("SELECT count(*) FROM classification"))
+        size = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
     return {
         "publishers": publishers,
         "chunks": CHUNKS,
@@ -48,6 +49,7 @@ def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
         "products_per_second_published": round(CHUNKS * CHUNK_SIZE / seconds),
         "classifications_per_second": round(rows / seconds),
         "milliseconds_a_chunk": round(1000 * seconds * publishers / CHUNKS, 1),
+        "database_megabytes": round(size / 2**20, 1),
     }
 
 

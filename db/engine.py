@@ -13,6 +13,18 @@ OLDEST_SERVER = 15
 PASSING = ("40P01", "40001", "57P01", "57P02", "57P03")
 """SQLSTATEs of a deadlock, a serialization failure, a server that stops, crashed, is starting."""
 
+# A network that fails in silence leaves both ends waiting: by itself, Linux gives up a connection
+# after a quarter of an hour where something was sent, after two hours where nothing was, and all
+# the while a client holds its locks. Times in seconds, those that end in `timeout` in milliseconds.
+CLIENT_PATIENCE = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
+SESSION = {
+    "timezone": "UTC",
+    "idle_in_transaction_session_timeout": 60_000,
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_user_timeout": 30_000,
+}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,9 +41,8 @@ def connect(url: str) -> sa.Engine:
         connect_args={
             "connect_timeout": 10,
             "application_name": "mernet",
-            # A client that hangs in a transaction must not hold its locks for ever.
-            "options": "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
-            "keepalives_idle": 30,
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+            **CLIENT_PATIENCE,
         },
     )
     sa.event.listen(engine, "do_execute", _copy)
@@ -56,8 +67,10 @@ def transaction(
 ) -> Callable[Concatenate[sa.Engine, P], T]:
     """Give `work` a transaction of its own: called with an engine, it runs with a connection.
 
-    It is run again, for about twenty seconds, after a deadlock, a serialization failure or a lost
-    connection, so its effect has to be safe to repeat. Then `ConnectionFailed` is raised.
+    It is run again, up to ten times, after a deadlock, a serialization failure or a lost
+    connection, so its effect has to be safe to repeat. Then, after about twenty seconds where the
+    server refuses and two or three minutes where the network is silent, `ConnectionFailed` is
+    raised.
     """
 
     @wraps(work)

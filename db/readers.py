@@ -32,8 +32,8 @@ FROM pg_roles AS login WHERE rolname = :name
 def make_reader(engine: sa.Engine, name: str, password: str) -> bool:
     """Let the login `name` read `atlas_search` with this password; True where it is a new login.
 
-    Raises `ReaderRefused` for a name that is none, for a login or role that has other rights, and where
-    the server refuses.
+    Raises `ReaderRefused` for a name that is none, for a login or role that has other rights, and
+    where the server refuses.
     """
     if not NAME.fullmatch(name):
         raise ReaderRefused(

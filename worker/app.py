@@ -68,6 +68,7 @@ def make_app(config: Settings) -> Celery:
         result_backend_transport_options=visibility,
         visibility_timeout=config.visibility_timeout,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: by itself it ends after an hour
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=LISTING,
         task_queues=[Queue(name, Exchange(name), name) for name in QUEUES],

@@ -86,6 +86,8 @@ class Pipeline:
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
                 outcomes = self._outcomes(chunk, lambda: heart.wanted)
+            if not beat():  # cut off, the heart may not have heard that another took over
+                raise Abandoned
             return _hand_in(*where, outcomes)
         except Abandoned:
             return NOT_WANTED

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from db import ledger, migrate
 from db.ledger import Found, NewRun
 from db.tables import METADATA
-from tests.fixtures.ledger import Story, make_product
+from tests.fixtures.ledger import Story, make_product, move
 
 NAME = "1P000000001EFF0000P2600L2M1"
 HELD = (
@@ -30,11 +30,6 @@ HELD = (
 REVISIONS = sorted(
     script.revision for script in ScriptDirectory(migrate.MIGRATIONS).walk_revisions()
 )
-
-
-def move(engine, step, revision):
-    with engine.begin() as connection:
-        step(migrate.configuration(connection), revision)
 
 
 @pytest.fixture

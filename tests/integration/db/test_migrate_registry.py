@@ -7,7 +7,7 @@ from alembic import command
 
 from db import ledger, migrate
 from db.ledger import Found, Harvested, ListedFile, NewRun
-from tests.fixtures.ledger import Story, make_product
+from tests.fixtures.ledger import make_product, move
 
 BEFORE = "0004"
 CLASSIFIER = "a" * 64
@@ -20,21 +20,10 @@ ROW = (
 )
 
 
-def move(engine, step, revision):
-    with engine.begin() as connection:
-        step(migrate.configuration(connection), revision)
-
-
 @pytest.fixture
-def old(empty_engine):
+def old(make_old_tables):
     """The tables as they were before, with an index that was listed."""
-    move(empty_engine, command.upgrade, BEFORE)
-    story = Story(empty_engine)
-    story.execute(
-        "INSERT INTO classifier (sha256, name, path, threshold, header, is_current)"
-        " VALUES (:sha256, 'first', '/models/first', 0.9, '{}', true)",
-        sha256=CLASSIFIER,
-    )
+    story = make_old_tables(BEFORE)
     story.execute(
         "INSERT INTO listing_state (classifier, source, products, url, etag, sha256)"
         " VALUES (:classifier, :source, 'rdr', :url, :etag, :sha256)",

@@ -6,27 +6,15 @@ from alembic import command
 from db import classifiers, migrate
 from db.classifiers import NewClassifier
 from db.thresholds import set_threshold
-from tests.fixtures.ledger import Story, make_product
+from tests.fixtures.ledger import make_product, move
 
 BEFORE, AFTER = "0002", "0003"
 
 
-def move(engine, step, revision):
-    with engine.begin() as connection:
-        step(migrate.configuration(connection), revision)
-
-
 @pytest.fixture
-def old(empty_engine):
+def old(make_old_tables):
     """The tables as they were before, with a current classifier."""
-    move(empty_engine, command.upgrade, BEFORE)
-    story = Story(empty_engine)
-    story.execute(
-        "INSERT INTO classifier (sha256, name, path, threshold, header, is_current)"
-        " VALUES (:sha256, 'first', '/models/first', 0.9, '{}', true)",
-        sha256="a" * 64,
-    )
-    return story
+    return make_old_tables(BEFORE)
 
 
 def test_a_classifier_that_was_current_before_can_be_rolled_back_to(old):

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from db import ledger
-from pds.errors import DecodeError, NotFoundError
+from pds.errors import DecodeError, NotFoundError, TransferError
 from pds.image import Frame
 from worker.pipeline import Pipeline
 from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
@@ -137,6 +137,20 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(story, pipeline
 def test_a_run_cancelled_meanwhile_publishes_nothing(story, pipeline, archive):
     run_id = story.listed(count=2)
     archive.fetch = lambda url: ledger.cancel_run(story.engine, run_id) and b""
+    assert pipeline.work_on(run_id, 1, "worker") == NOT_WANTED
+    assert outcomes(story) == []
+
+
+def test_what_a_worker_could_not_fetch_while_cut_off_is_not_published_over_its_successor(
+    story, pipeline, archive
+):
+    run_id = story.listed(count=1)
+
+    def fetch(url):
+        story.execute("UPDATE chunk SET taken_by = 'the successor'")
+        raise TransferError("the network is silent")
+
+    archive.fetch = fetch
     assert pipeline.work_on(run_id, 1, "worker") == NOT_WANTED
     assert outcomes(story) == []
 

@@ -1,0 +1,68 @@
+"""Two worker hosts share a ledger and a broker; the network of one fails in silence."""
+
+OUTCOMES = "SELECT product_id, state, reason, scores FROM outcome WHERE run_id = {} ORDER BY 1"
+ROWS = """
+SELECT product_id, class, probability
+FROM classification JOIN outcome USING (product_id, classifier) WHERE run_id = {} ORDER BY 1, 2
+"""
+PUBLISHED_AT = "SELECT product_id, finished_at FROM outcome WHERE run_id = {} ORDER BY 1"
+QUICK = {
+    "MERNET_CHUNK_SIZE": "2",
+    "MERNET_LEASE_SECONDS": "3",
+    "MERNET_SWEEP_SECONDS": "1",
+}
+
+
+def queue_run(service, volume: str, *options: str) -> int:
+    return service.json("run", "full", "--archive", volume, *options)["run"]["run_id"]
+
+
+def results(service, run_id: int):
+    return service.rows(OUTCOMES.format(run_id)), service.rows(ROWS.format(run_id))
+
+
+def wait_for_the_end(service, run_id: int) -> None:
+    state = f"SELECT state FROM run WHERE run_id = {run_id}"
+    service.wait_for("the end of the run", lambda: service.rows(state) == [("finished",)])
+
+
+def wait_until_each_host_holds_a_chunk(service) -> None:
+    taken = "SELECT count(*) FROM chunk WHERE state = 'taken'"
+    service.wait_for("a chunk for each host", lambda: service.rows(taken) == [(2,)])
+
+
+def wait_until_both_ends_have_given_up(service, host) -> None:
+    """The server's end too, since its sessions may hold locks."""
+    sessions = f"SELECT count(*) FROM pg_stat_activity WHERE client_addr = '{host.address}'"
+    service.wait_for("the end of the sessions", lambda: service.rows(sessions) == [(0,)])
+    service.wait_for("the end of the connections", lambda: not host.connections_to(5432))
+
+
+def test_a_host_cut_off_in_mid_run_costs_nothing_and_works_again_when_it_is_back(
+    make_network_service, make_host, gated_network_archive
+):
+    opportunity = f"{gated_network_archive.url}mer1po_0xxx/"
+    spirit = f"{gated_network_archive.url}mer2po_0xxx/"
+    service = make_network_service(**QUICK)
+    host, other = make_host(service), make_host(service)
+    disturbed = queue_run(service, opportunity)
+
+    with host.worker("--processes", "1"):
+        with other.worker("--processes", "1"):
+            wait_until_each_host_holds_a_chunk(service)
+            host.cut_off()
+            gated_network_archive.is_open.set()
+            wait_for_the_end(service, disturbed)
+        assert service.rows("SELECT count(*) FROM chunk WHERE attempts = 2") == [(1,)]
+        assert service.json("reconcile", str(disturbed))["ok"]
+        found = results(service, disturbed)
+        published_at = service.rows(PUBLISHED_AT.format(disturbed))
+
+        wait_until_both_ends_have_given_up(service, host)
+        host.reconnect()
+        wait_for_the_end(service, queue_run(service, spirit))
+        assert service.rows(PUBLISHED_AT.format(disturbed)) == published_at
+
+        undisturbed = queue_run(service, opportunity, "--again")
+        wait_for_the_end(service, undisturbed)
+    assert results(service, undisturbed) == found
