@@ -30,7 +30,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 \
     && rm -rf /var/lib/apt/lists/*
 # The data folder must be there: a new volume takes its owner from it.
-RUN useradd --uid 10001 --home-dir /var/lib/mernet --create-home --shell /usr/sbin/nologin mernet
+RUN useradd --uid 10001 --home-dir /var/lib/mernet --create-home --skel /dev/null --shell /usr/sbin/nologin mernet
 COPY --from=build /opt/mernet /opt/mernet
 ENV PATH=/opt/mernet/bin:$PATH PYTHONUNBUFFERED=1
 USER mernet

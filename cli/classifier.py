@@ -63,8 +63,14 @@ def promote_named(
     """Make a classifier the current one: new runs use it, searches see its classes at once."""
     from db import classifiers
 
-    promoted = classifiers.promote(ledger(), name)
+    engine = ledger()
+    promoted = classifiers.promote(engine, name)
     note(f"{promoted.name} is current.")
+    if lacking := classifiers.not_scored(engine):
+        note(
+            f"It has not scored {lacking} images that others have, so searches lack them: `mernet "
+            "run full` scores them, `mernet classifier rollback` goes back."
+        )
 
 
 @app.command()

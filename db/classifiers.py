@@ -24,6 +24,16 @@ LATEST_PROMOTIONS = (
     .limit(2)
 )
 
+NOT_SCORED = sa.text("""
+SELECT count(DISTINCT other.product_id)
+FROM outcome AS other
+WHERE other.state = 'classified' AND NOT EXISTS (
+    SELECT FROM outcome JOIN classifier ON classifier.sha256 = outcome.classifier
+    WHERE classifier.is_current
+      AND outcome.product_id = other.product_id AND outcome.state = 'classified'
+)
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class NewClassifier:
@@ -116,6 +126,12 @@ def rollback(connection: sa.Connection) -> Classifier:
         .values(undone_at=sa.func.now())
     )
     return _make_current(connection, before.classifier)
+
+
+@transaction
+def not_scored(connection: sa.Connection) -> int:
+    """How many images other classifiers have scored, but the current one has not."""
+    return connection.execute(NOT_SCORED).scalar_one()
 
 
 @transaction

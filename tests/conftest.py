@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
-pytest_plugins = [f"tests.fixtures.{name}" for name in ("hosts", "ledger", "registry", "service")]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("ledger", "registry", "service", "hosts")]
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
 
 

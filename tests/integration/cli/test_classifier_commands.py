@@ -69,6 +69,12 @@ def test_promotion_is_undone_with_one_command(mernet, story):
     assert classifiers.current(story.engine).name == "first"
 
 
+def test_promoting_one_that_has_not_scored_every_image_says_how_many_searches_lack(mernet, story):
+    assert "searches lack them" not in mernet("promote", "second").stderr
+    story.execute("DELETE FROM outcome WHERE classifier = repeat('a', 64)")
+    assert "has not scored 2 images" in mernet("promote", "first").stderr
+
+
 def test_a_changed_threshold_is_told_and_listed(mernet):
     ran = mernet("threshold", "pct", "0.5")
     assert "pct above 0.5 (before: 0.9): 2 images added, 0 withdrawn" in ran.stderr
