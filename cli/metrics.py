@@ -8,6 +8,7 @@ import typer
 
 from cli.context import ledger, start_embedded
 from cli.output import note
+from worker.settings import settings
 
 
 def metrics(
@@ -26,7 +27,7 @@ def metrics(
 
     registry = CollectorRegistry()
     start_embedded()
-    registry.register(ServiceCollector(ledger()))
+    registry.register(ServiceCollector(ledger(), settings()))
     try:
         _, thread = start_http_server(port, host, registry)
     except OSError as error:

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Self
 
 import sqlalchemy as sa
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from cli.crew import Crew
 from cli.output import err, note
@@ -36,13 +39,11 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
 
     Raises `WorkerError` when the worker that `crew` started ends before the run does.
     """
-    bar = Progress(
+    bar = BarWithFacts(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TextColumn("{task.fields[broker]}"),
         TimeElapsedColumn(),
         TextColumn("gone,"),
         TimeRemainingColumn(),
@@ -51,19 +52,29 @@ def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
         disable=not err.is_terminal,
     )
     with bar, BrokerWatch() as broker:
-        task = bar.add_task(f"Run {run_id}", total=None, facts="", broker="")
+        task = bar.add_task(f"Run {run_id}", total=None)
         said = time.monotonic()
         while True:
             now = ledger.progress(engine, run_id)
-            _draw(bar, task, now)
+            _draw(bar, task, now, broker.seen)
             if not now.run.state.is_open:
                 return now
             crew.look()
-            bar.update(task, broker=broker.seen)
             if not err.is_terminal and time.monotonic() - said >= LINE_SECONDS:
                 note(f"{describe(now)}; {broker.seen}")
                 said = time.monotonic()
             time.sleep(POLL_SECONDS)
+
+
+class BarWithFacts(Progress):
+    """A progress bar, and facts in words on the lines below it."""
+
+    facts = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the facts."""
+        yield from super().get_renderables()
+        yield Text(self.facts)
 
 
 class BrokerWatch:
@@ -95,7 +106,7 @@ def _look_at_the_broker() -> str:
         state = broker_state()
     except BrokerError:
         return "the broker does not answer"
-    return f"{sum(state.waiting.values())} messages wait, {len(state.workers)} workers answer"
+    return f"messages waiting: {sum(state.waiting.values())}, workers: {len(state.workers)}"
 
 
 def describe(now: ledger.Progress) -> str:
@@ -113,13 +124,16 @@ def describe(now: ledger.Progress) -> str:
 
 
 def _left(now: ledger.Progress) -> str:
+    if now.run.paused:
+        return f"; go on with `mernet run resume {now.run.run_id}`"
     if now.seconds_left is None or not now.run.state.is_open:
         return ""
     return f", about {timedelta(seconds=round(now.seconds_left))} left"
 
 
-def _draw(bar: Progress, task: TaskID, now: ledger.Progress) -> None:
+def _draw(bar: BarWithFacts, task: TaskID, now: ledger.Progress, broker: str) -> None:
     run = now.run
+    bar.facts = f"  {_facts(now)}; {broker}"
     if run.state is ledger.RunState.LISTING:
         bar.update(task, description=f"Run {run.run_id}: listing", completed=run.rows_read)
         return
@@ -129,9 +143,12 @@ def _draw(bar: Progress, task: TaskID, now: ledger.Progress) -> None:
         description=f"Run {run.run_id}: {_doing(now)}",
         completed=done,
         total=now.listed - now.already,
-        facts=f"{now.failed} failed, {now.chunks.get('taken', 0)} chunks at hand, "
-        f"{now.chunks.get('ready', 0)} waiting, {now.rate:.1f}/s",
     )
+
+
+def _facts(now: ledger.Progress) -> str:
+    at_hand, waiting = (now.chunks.get(state, 0) for state in ("taken", "ready"))
+    return f"{now.failed} failed; chunks: {at_hand} at hand, {waiting} waiting; {now.rate:.1f}/s"
 
 
 def _doing(now: ledger.Progress) -> str:

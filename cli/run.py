@@ -9,13 +9,14 @@ import typer
 from cli.context import ledger, ledger_and_broker
 from cli.exits import end_as
 from cli.output import AsJson, note, print_json, print_table
-from demo.places import DEMO_CLASSIFIER
+from cli.queued import report
 from worker.settings import settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from db.ledger import Progress, Run
+    from db.ledger import Progress
+    from worker.ingest import Report
 
 app = typer.Typer(
     no_args_is_help=True, help="Runs: one pass over a list of products, from queueing to its end."
@@ -30,6 +31,16 @@ Follow = Annotated[
         "started for that time if none is running.",
     ),
 ]
+
+
+def _reason(words: str | None) -> str | None:
+    """A reason of failure, which may be written with hyphens."""
+    from worker.reasons import all_reasons
+
+    reason = words and words.replace("-", " ")
+    if reason and reason not in all_reasons():
+        raise typer.BadParameter(f"nothing fails for it; there are: {', '.join(all_reasons())}.")
+    return reason
 
 
 class Products(StrEnum):
@@ -50,6 +61,14 @@ Archives = Annotated[
 Mirror = Annotated[
     str | None,
     typer.Option(help="URL or path that replaces the base address of a named archive."),
+]
+WithdrawMany = Annotated[
+    bool,
+    typer.Option(
+        "--withdraw-many",
+        help="Also where more than a tenth of an archive's products, and more than 100, are listed "
+        "no more. Without it such a listing is refused, since a half-written index looks so.",
+    ),
 ]
 ProductsWanted = Annotated[
     Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
@@ -96,7 +115,7 @@ def full(
         ),
     )
     send_listing(engine, run.run_id)
-    _report(engine, run, follow, as_json)
+    end_as(report(engine, run, follow, as_json))
 
 
 @app.command()
@@ -104,6 +123,7 @@ def new(
     archive: Archives = None,
     mirror: Mirror = None,
     products: ProductsWanted = Products.EDR,
+    withdraw_many: WithdrawMany = False,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -111,13 +131,14 @@ def new(
 
     A listing that has not changed since the last look is not read, and with nothing new there is no
     run. Products that are listed no more are marked as withdrawn and leave the search; a registry
-    search tells of none. What a cancelled run left undone is for `mernet run full`. The exit code
-    with --follow: 0 when all is classified or nothing is new, 3 when products failed, 1 otherwise.
+    search tells of none. What a run left undone that was cancelled or has failed is taken up again.
+    The exit code: 1 when an archive could not be listed, whatever became of the others; else, with
+    --follow, 0 when all is classified or nothing is new, 3 when products failed, 1 otherwise.
     """
-    from db.ledger import NewRun, unsent
+    from db.ledger import NewRun
+    from worker.errors import ArchivesNotListed
     from worker.fetching import make_fetcher
     from worker.ingest import ingest
-    from worker.messages import send_chunks
 
     wanted = NewRun(
         archives=_anywhere(archive, mirror),
@@ -127,13 +148,12 @@ def new(
     )
     engine = ledger_and_broker()
     with make_fetcher(settings()) as fetcher:
-        report = ingest(engine, wanted, fetcher)
-    note(report.sentence)
-    if report.run is not None:
-        send_chunks(engine, report.run.run_id, unsent(engine, report.run.run_id))
-        _report(engine, report.run, follow, as_json)
-    elif as_json:
-        print_json({"run": None, "withdrawn": report.withdrawn})
+        ingested = ingest(engine, wanted, fetcher, withdraw_many)
+    now = _send_and_report(engine, ingested, follow, as_json)
+    if ingested.failure:
+        raise ArchivesNotListed(ingested.failure)
+    if now is not None:
+        end_as(now)
 
 
 @app.command()
@@ -143,27 +163,33 @@ def retry(
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option(help="Only what failed for this reason, such as not-found; status shows it."),
+        typer.Option(
+            callback=_reason,
+            help="Only what failed for this reason, such as not-found; status shows it.",
+        ),
     ] = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run over the products that failed under the current classifier.
 
-    The exit code with --follow: 0 when all is classified, 3 when products failed, 1 otherwise.
+    With nothing to retry there is no run. The exit code with --follow: 0 when all is classified or
+    nothing is left, 3 when products failed, 1 otherwise.
     """
     from db.ledger import create_retry, unsent
     from worker.messages import send_chunks
 
     engine = ledger_and_broker()
-    wanted = reason and reason.replace("-", " ")
-    run = create_retry(engine, settings().chunk_size, wanted, run_id)
-    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
-    if not run.state.is_open:
-        what = f" for the reason {wanted!r}" if wanted else ""
+    run = create_retry(engine, settings().chunk_size, reason, run_id)
+    if run is None:
+        what = f" for the reason {reason!r}" if reason else ""
         where = f" in run {run_id}" if run_id else ""
-        note(f"Nothing is left that failed{what}{where}; `mernet status` shows what did and why.")
-    _report(engine, run, follow, as_json)
+        note(f"Nothing is left that failed{what}{where}, so there is no run.")
+        if as_json:
+            print_json({"run": None})
+        return
+    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+    end_as(report(engine, run, follow, as_json))
 
 
 @app.command()
@@ -224,9 +250,9 @@ def _anywhere(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:
     """The archives so that a worker with another working folder finds the same ones."""
     from pds.archive import named_archives, resolve
 
+    found = {name: resolve(name, mirror) for name in names or ("opportunity", "spirit")}
     return tuple(
-        name if name in named_archives() else resolve(name, mirror).url
-        for name in names or ("opportunity", "spirit")
+        name if name in named_archives() else archive.url for name, archive in found.items()
     )
 
 
@@ -236,33 +262,18 @@ def _absolute(mirror: str | None) -> str | None:
     return str(Path(mirror).expanduser().absolute())
 
 
-def _report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> None:
-    from cli import progress
-    from cli.crew import Crew
-    from cli.status import as_dict, print_progress
-    from db import classifiers
-    from db.ledger import progress as read_progress
+def _send_and_report(
+    engine: "sa.Engine", ingested: "Report", follow: bool, as_json: bool
+) -> "Progress | None":
+    """Say what an ingest came to and begin its run; None without one."""
+    from db.ledger import unsent
+    from worker.messages import send_chunks
 
-    name = classifiers.get(engine, run.classifier).name
-    note(f"Run {run.run_id} is queued, with the classifier {name}.")
-    if name == DEMO_CLASSIFIER:
-        note("It knows drawn scenes only: what it says of Mars means nothing.")
-    if follow:
-        try:
-            with Crew(hire=True) as crew:
-                now = progress.follow(engine, run.run_id, crew)
-        except KeyboardInterrupt:
-            note(
-                f"No longer following; run {run.run_id} stays in the ledger and goes on when a "
-                f"worker runs. Follow it again: mernet status {run.run_id} --follow"
-            )
-            raise
-    else:
-        now = read_progress(engine, run.run_id)
+    note(ingested.sentence)
+    run = ingested.run
+    if run is not None:
+        send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+        return report(engine, run, follow, as_json)
     if as_json:
-        print_json(as_dict(now))
-    elif follow:
-        print_progress(now)
-    else:
-        note(f"Start a worker with `mernet worker`; see `mernet status {run.run_id} --follow`.")
-    end_as(now)
+        print_json({"run": None, "withdrawn": ingested.withdrawn})
+    return None

@@ -27,7 +27,7 @@ def stop() -> None:
 
     for service in embedded(settings()):
         service.stop()
-    note("The embedded servers are stopped; their data stays in " + str(settings().data_dir))
+        note(f"Embedded {service.status().name} is stopped; its data stays in {service.data}")
 
 
 @app.command()

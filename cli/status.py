@@ -1,5 +1,6 @@
 """`mernet status` and `mernet reconcile`: how far a run is, and the proof that it is complete."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,13 @@ from cli.exits import NOT_AS_ASKED, PRODUCTS_FAILED
 from cli.output import AsJson, note, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from db.ledger import LeftOutCount, Progress
+    from db.ledger import FailedProduct, LeftOutCount, Progress, Run
     from worker.broker import BrokerState
 
 ALL_SHOWN, SOME_SHOWN = 5, 2
+NEEDED = {"listing": "listing", "running": "classify"}
+"""The queue that a run in this condition needs to be worked on."""
+
 RunId = Annotated[int | None, typer.Argument(help="Number of a run; by default the latest.")]
 
 
@@ -22,11 +26,15 @@ def status(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show it live until the run has ended.")
     ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="List each product of the run that failed, and why.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how far a run is, what was left out, what failed and why, and who works on it."""
     from cli import progress
     from cli.crew import Crew
+    from db.ledger import failed_products, open_runs
     from db.ledger import progress as read_progress
 
     engine = ledger()
@@ -34,13 +42,20 @@ def status(
     if follow and now.run.state.is_open:
         with Crew(hire=False) as crew:
             now = progress.follow(engine, now.run.run_id, crew)
+    failures = failed_products(engine, now.run.run_id) if failed else None
+    others = [each for each in open_runs(engine) if each.run_id != now.run.run_id]
     state = _broker_state()
     if as_json:
-        print_json(as_dict(now) | {"broker": asdict(state) if state else None})
-    else:
-        print_progress(now)
-        if state:
-            _print_broker(state)
+        print_json(as_dict(now) | _more(failures, others, state))
+        return
+    print_progress(now)
+    if failures:
+        _print_failures(failures)
+    if run_id is None and others:
+        open_ones = ", ".join(f"run {each.run_id} ({each.condition})" for each in others)
+        out.print(f"Also open: {open_ones}", markup=False, soft_wrap=True)
+    if state:
+        _print_broker(now, state)
 
 
 def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
@@ -113,13 +128,37 @@ def _broker_state() -> "BrokerState | None":
         return None
 
 
-def _print_broker(state: "BrokerState") -> None:
+def _print_failures(failures: "Sequence[FailedProduct]") -> None:
     out.print()
-    print_table(("queue", "messages"), [*state.waiting.items(), ("in hand", state.in_hand)])
-    if state.workers:
-        out.print(f"Workers that answer: {', '.join(state.workers)}", markup=False, soft_wrap=True)
-    else:
+    print_table(
+        ("product", "reason", "detail"),
+        [(each.product_id, each.reason, each.detail) for each in failures],
+    )
+
+
+def _print_broker(now: "Progress", state: "BrokerState") -> None:
+    out.print()
+    queues = [(queue, count, state.consumers[queue]) for queue, count in state.waiting.items()]
+    print_table(("queue", "messages", "workers"), [*queues, ("in hand", state.in_hand, None)])
+    if not state.workers:
         note("No worker answers; start one with `mernet worker`.")
+        return
+    out.print(f"Workers that answer: {', '.join(state.workers)}", markup=False, soft_wrap=True)
+    for queue in _unattended(now, state):
+        note(
+            f"Work waits in the queue {queue}, which no worker consumes; start one with `mernet "
+            f"worker --queue {queue} --no-beat --name {queue}`."
+        )
+
+
+def _unattended(now: "Progress", state: "BrokerState") -> list[str]:
+    """The queues in which work waits, be it of this run or messages, and that nobody consumes."""
+    needed = NEEDED.get(now.run.condition)
+    return [
+        queue
+        for queue, consumers in state.consumers.items()
+        if not consumers and (state.waiting[queue] or queue == needed)
+    ]
 
 
 def _some(entry: "LeftOutCount") -> str:
@@ -127,6 +166,19 @@ def _some(entry: "LeftOutCount") -> str:
     if entry.count <= ALL_SHOWN:
         return ", ".join(entry.examples)
     return ", ".join(entry.examples[:SOME_SHOWN]) + ", ..."
+
+
+def _more(
+    failures: "Sequence[FailedProduct] | None",
+    others: "Sequence[Run]",
+    state: "BrokerState | None",
+) -> dict[str, Any]:
+    """What JSON shows besides the run's progress; failed products only where they were read."""
+    listed = {} if failures is None else {"failed_products": [asdict(each) for each in failures]}
+    return listed | {
+        "also_open": [each.run_id for each in others],
+        "broker": asdict(state) if state else None,
+    }
 
 
 def as_dict(now: "Progress") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sys
 import time
 import warnings
@@ -80,9 +81,9 @@ def worker(
     """Work on runs until Ctrl-C; then finish the chunks at hand and end."""
     ledger_and_broker().dispose()  # both are there before the first message is taken
     from celery import platforms
-    from celery.signals import worker_shutdown
 
     from worker.app import app
+    from worker.messages import refuse_taken_name
     from worker.scraping import metrics_served
 
     config = settings()
@@ -90,12 +91,11 @@ def worker(
     warnings.simplefilter("ignore", platforms.SecurityWarning)
     if end_with_parent:
         platforms.set_pdeathsig("SIGTERM")
+    refuse_taken_name(f"{name}@{socket.gethostname()}")
     app.conf.worker_concurrency = processes
-    codes: list[int | None] = []
-    worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode), weak=False)
     with metrics_served(config.metrics_host, config.metrics_port):
-        app.worker_main(arguments(queue or (), beat, name, log_level or config.log_level))
-    if platforms.EX_FAILURE in codes:
+        failed = _fails(arguments(queue or (), beat, name, log_level or config.log_level))
+    if failed:
         _start_again()
 
 
@@ -109,6 +109,24 @@ def arguments(queues: Sequence[Queue], beat: bool, name: str, log_level: str) ->
         words += ["--beat", "--scheduler=celery.beat:Scheduler"]
         consumed += [Queue.SWEEP]
     return [*words, f"--queues={','.join(dict.fromkeys(consumed))}"]
+
+
+def _fails(words: list[str]) -> bool:
+    """Work until asked to end, or until Celery fails: which of them it was.
+
+    Its exit code alone does not tell: after Ctrl-C, too, it is that of a failure.
+    """
+    from celery.platforms import EX_FAILURE
+    from celery.signals import worker_shutdown, worker_shutting_down
+
+    from worker.app import app
+
+    asked: list[str] = []
+    codes: list[int | None] = []
+    worker_shutting_down.connect(lambda sig, **_: asked.append(sig), weak=False)
+    worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode), weak=False)
+    app.worker_main(words)
+    return EX_FAILURE in codes and not asked
 
 
 def _start_again() -> None:

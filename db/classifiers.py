@@ -131,7 +131,8 @@ def rollback(connection: sa.Connection) -> Classifier:
 @transaction
 def not_scored(connection: sa.Connection) -> int:
     """How many images other classifiers have scored, but the current one has not."""
-    return connection.execute(NOT_SCORED).scalar_one()
+    count: int = connection.execute(NOT_SCORED).scalar_one()
+    return count
 
 
 @transaction

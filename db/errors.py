@@ -34,7 +34,7 @@ class ClassifierRefused(DbError):
 
 
 class ListingRefused(DbError):
-    """A listed product breaks a rule of the product table."""
+    """A listed product breaks a rule of the product table, or too many are listed no more."""
 
 
 class OutcomeRefused(DbError):

@@ -20,8 +20,8 @@ def codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
     for word in wanted:
         if word.lower() not in by_word:
             close = get_close_matches(word.lower(), by_word)
-            hint = f"did you mean {' or '.join(close)}? " if close else ""
-            raise QueryRefused(f"No class is called {word!r}; {hint}The codes: {', '.join(known)}.")
+            hint = f"did you mean {' or '.join(close)}? The" if close else "the"
+            raise QueryRefused(f"No class is called {word!r}; {hint} codes: {', '.join(known)}.")
     return list(dict.fromkeys(by_word[word.lower()] for word in wanted))
 
 

@@ -88,7 +88,10 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
 
 def _named(name: str, named: NamedArchive, mirror: str | None) -> Archive:
     """An archive of archives.toml, at its own base or at a mirror's."""
-    base = _as_url(mirror or named.base)
+    try:
+        base = _as_url(mirror or named.base)
+    except BadArchiveError as error:
+        raise BadArchiveError(f"mirror: {error}") from error
     if named.kind is ArchiveKind.REGISTRY and is_file_url(base):
         raise BadArchiveError(
             f"{name!r} is a search, which a folder cannot answer; give a URL as its mirror"

@@ -8,12 +8,9 @@ from urllib.parse import quote, urljoin
 from pds.archive import Archive
 from pds.errors import BadIndexError
 from pds.fetch import FileSource
-from pds.members import Member, product_of, read_members
+from pds.members import PASSING, Member, product_of, read_members
 from pds.product import Product
 from pds.selection import LeftOut, LeftOutReason, Selection
-
-# Why a member is left out once its label has been fetched.
-BY_LABEL = (LeftOutReason.UNREADABLE_LABEL, LeftOutReason.NOT_HIGH_RESOLUTION)
 
 
 def read_inventory(
@@ -22,21 +19,29 @@ def read_inventory(
     """Every member of a collection, in order, as the product it lists or as left out.
 
     Raises FetchError as `read_members` does, and BadIndexError for a file that is no inventory and
-    if labels were looked for but none exists where it should.
+    if labels were looked for but none that can be read is where it should be.
     """
-    lost, any_label = "", False
+    lost: LeftOut | None = None
+    any_label = False
     members = (_member(row, archive) for row in _rows(archive, fetcher))
     for entry in read_members(members, selection, fetcher):
-        if isinstance(entry, Product) or entry.reason in BY_LABEL:
+        if isinstance(entry, Product) or entry.reason is LeftOutReason.NOT_HIGH_RESOLUTION:
             any_label = True
-        elif entry.reason is LeftOutReason.LABEL_NOT_FOUND:
-            lost = entry.name
+        elif entry.reason in PASSING:
+            lost = entry
         yield entry
     if lost and not any_label:
-        raise BadIndexError(
-            f"{_label_url(archive, lost)} does not exist, nor does the label of any other product "
-            f"wanted from {archive.url}; set `label` in its entry of archives.toml to their place"
-        )
+        raise BadIndexError(_why_no_label(archive, lost))
+
+
+def _why_no_label(archive: Archive, lost: LeftOut) -> str:
+    """A sentence for a collection of which no label at all can be had, `lost` for one of them."""
+    is_missing = lost.reason is LeftOutReason.LABEL_NOT_FOUND
+    return (
+        f"{_label_url(archive, lost.name)} {'does not exist' if is_missing else 'is no PDS4 label'}"
+        f", and no other product wanted from {archive.url} has one that can be read; see what is "
+        "there, or set `label` in its entry of archives.toml to their place"
+    )
 
 
 def _rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:

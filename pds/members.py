@@ -13,7 +13,8 @@ from pds.product import Product, ProductName
 from pds.selection import LeftOut, LeftOutReason, Selection
 
 BATCH = 256  # members taken together, so that their labels are fetched side by side
-# Why a member is left out that may be listed at another look.
+# Why a member is left out that may be listed at another look. A collection that has one is read
+# anew at each look, also where the label is missing or unreadable for good.
 PASSING = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LABEL)
 
 
@@ -40,9 +41,9 @@ def read_members(
 ) -> Iterator[Product | LeftOut]:
     """Every member, in order, as the product it is or as left out.
 
-    A label that does not exist or cannot be read leaves its product out; one that cannot be
-    fetched for another reason raises FetchError, since the listing would be short without anyone
-    knowing.
+    A label that does not exist or cannot be read leaves its product out, for a reason that is
+    PASSING; one that cannot be fetched for another reason raises FetchError, since the listing
+    would be short without anyone knowing.
     """
 
     def read(member: Member | LeftOut) -> Product | LeftOut:

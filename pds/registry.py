@@ -42,8 +42,9 @@ class Harvest:
 
     A listing begins with what was harvested at `since`, None for all, and sets `up_to`, where the
     next one has to begin: the latest harvest time, or that of the first product whose label was not
-    there or not readable. Times are in UTC, in whole milliseconds, rounded down. A product that was
-    harvested before `since` and released only later is found by a listing of all.
+    there or not readable, so one that never will be makes each listing begin there. Times are in
+    UTC, in whole milliseconds, rounded down. A product that was harvested before `since` and
+    released only later is found by a listing of all.
     """
 
     def __init__(self, since: datetime | None = None) -> None:

@@ -1,11 +1,13 @@
 """The timetable as a process of its own, which goes on where it was stopped."""
 
+import fcntl
 import time
 from pathlib import Path
 
 from celery.signals import after_task_publish, beat_init
 
 from worker.app import app, intervals
+from worker.errors import WorkerError
 from worker.settings import Settings
 
 GRACE_SECONDS = 30.0
@@ -20,10 +22,18 @@ def keep_timetable(config: Settings, log_level: str) -> None:
     """Send what is due, until the process is asked to end.
 
     The time of each last message is kept in the data folder: a daily ingest is due after a day,
-    also when the process was started again in between.
+    also when the process was started again in between. Raises `WorkerError` where another process
+    keeps the timetable in that folder.
     """
     alive = alive_file(config)
     alive.parent.mkdir(parents=True, exist_ok=True)
+    lock = alive.with_name("lock").open("w")  # held until the process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise WorkerError(
+            f"Another `mernet beat` keeps the timetable in {alive.parent}; one is enough."
+        ) from error
 
     def touch(**_: object) -> None:
         alive.touch()

@@ -1,5 +1,6 @@
-"""What goes on at the broker: messages that wait, messages in hand, workers that answer."""
+"""What goes on at the broker: messages that wait, messages in hand, who takes them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,10 +13,12 @@ from worker.messages import PING_SECONDS, check_broker, no_answer
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """Messages `waiting` in each queue, messages that workers hold unacknowledged, worker names."""
+    """Messages `waiting` in each queue, messages that workers hold unacknowledged, how many workers
+    consume each queue, names of the workers that answer: one may answer and consume nothing."""
 
     waiting: Mapping[str, int]
     in_hand: int
+    consumers: Mapping[str, int]
     workers: tuple[str, ...]
 
 
@@ -29,7 +32,9 @@ def broker_state() -> BrokerState:
         with app.connection_for_read() as connection, connection.channel() as channel:
             waiting = {queue: int(channel.client.llen(queue)) for queue in QUEUES}
             in_hand = int(channel.client.hlen(channel.unacked_key))
-        answers = app.control.ping(timeout=PING_SECONDS)
+        consumed = app.control.inspect(timeout=PING_SECONDS).active_queues() or {}
     except (OperationalError, RedisError) as error:
         raise no_answer(error) from error
-    return BrokerState(waiting, in_hand, tuple(sorted(name for each in answers for name in each)))
+    counts = Counter(queue["name"] for queues in consumed.values() for queue in queues)
+    consumers = {queue: counts[queue] for queue in QUEUES}
+    return BrokerState(waiting, in_hand, consumers, tuple(sorted(consumed)))

@@ -19,3 +19,7 @@ class Abandoned(WorkerError):
 
 class CheckpointUnusable(WorkerError):
     """The checkpoint of a run's classifier is missing on this machine, or is not the one known."""
+
+
+class ArchivesNotListed(WorkerError):
+    """Archives could not be listed, so nothing was taken up of what they have new."""

@@ -1,21 +1,26 @@
 """Metrics of the whole service, read from the ledger and the broker when Prometheus asks."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from db.ledger.overview import Overview, overview
+from pds.archive import resolve
+from pds.errors import BadArchiveError
 from worker.broker import BrokerState, broker_state
 from worker.errors import BrokerError
+from worker.settings import Settings
 
 
 class ServiceCollector(Collector):
     """What `mernet metrics` tells; where the ledger or the broker fails, its `up` is 0, no more."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, config: Settings) -> None:
         self._engine = engine
+        self._config = config
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All metrics, anew."""
@@ -26,6 +31,8 @@ class ServiceCollector(Collector):
         else:
             yield _gauge("ledger_up", "Whether the ledger answers.", 1)
             yield from _of_ledger(ledger)
+            if self._config.ingest_seconds is not None:
+                yield from _of_ingest(ledger, self._config, self._config.ingest_seconds)
         try:
             broker = broker_state()
         except BrokerError:
@@ -65,11 +72,32 @@ def _of_ledger(now: Overview) -> Iterator[GaugeMetricFamily]:
     )
 
 
+def _of_ingest(now: Overview, config: Settings, interval: float) -> Iterator[GaugeMetricFamily]:
+    """An archive has no last look while the ledger keeps none: before the first one under the
+    current classifier, and where each look has to read all of it again (see `worker.ingest`)."""
+    yield _gauge("ingest_interval_seconds", "Time between two looks for new products.", interval)
+    looks = (
+        ((name,), now.last_looks[url, config.ingest_products])
+        for name, url in _archives(config)
+        if (url, config.ingest_products) in now.last_looks
+    )
+    yield _by("last_look_seconds", "Time since an archive was last looked at.", ("archive",), looks)
+
+
+def _archives(config: Settings) -> Iterator[tuple[str, str]]:
+    """Name and URL of each archive of the ingest, but for those on a disk that is not here."""
+    for name in config.ingest_archives:
+        with suppress(BadArchiveError):
+            yield name, resolve(name, config.ingest_mirror).url
+
+
 def _of_broker(now: BrokerState) -> Iterator[GaugeMetricFamily]:
     waiting = (((queue,), count) for queue, count in now.waiting.items())
     yield _by("queue_messages", "Messages that no worker has fetched.", ("queue",), waiting)
     yield _gauge("messages_in_hand", "Messages fetched and not acknowledged.", now.in_hand)
-    yield _gauge("workers", "Workers that answer a ping.", len(now.workers))
+    consumers = (((queue,), count) for queue, count in now.consumers.items())
+    yield _by("consumers", "Workers that consume a queue.", ("queue",), consumers)
+    yield _gauge("workers", "Workers that answer.", len(now.workers))
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -1,126 +1,184 @@
 """Ingest: what archives list that they did not list before becomes a run. No Celery in it."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Literal, cast
 
 import sqlalchemy as sa
 
 from db import classifiers, ledger
-from db.ledger import Found, Harvested, Ingested, ListedFile, NewRun, ProductRow, Run
+from db.ledger import Found, Harvested, Ingested, LeftOutCount, ListedFile, NewRun, ProductRow, Run
 from pds.archive import Archive, resolve
 from pds.conditional import FileVersion, Revisit
+from pds.errors import BadNameError, PdsError
 from pds.fetch import Fetcher
 from pds.listing import list_products
 from pds.members import PASSING
+from pds.product import ProductName
 from pds.registry import Harvest
-from pds.selection import Selection
+from pds.selection import LeftOut, Selection
+from worker.errors import ArchivesNotListed
 from worker.listing import Tally, to_row
 
 log = logging.getLogger(__name__)
 
 BUSY = "Another ingest is at work, so this one does nothing."
 UNCHANGED = "No listing has changed since the last look, so nothing is new."
+OTHERS_UNCHANGED = "No listing that could be read has changed since the last look."
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What an ingest came to: the run of what is new, None without; how many products were marked
-    as withdrawn; and all that in a sentence."""
+    as withdrawn; and all that in a sentence.
+
+    `failure` is another sentence, on the archives that could not be listed; None without any.
+    """
 
     run: Run | None
     withdrawn: int
     sentence: str
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """An archive, where its listing gets its files from, and how far a search has been read."""
+class Listing:
+    """What an archive lists that has changed, and what it was read from.
 
-    archive: Archive
-    files: Revisit
+    `source` is the archive's URL, `harvest` tells how far a search was read, `doubtful` are the
+    names left out for a reason that is passing.
+    """
+
+    source: str
+    rows: Sequence[ProductRow]
+    tally: Tally
+    doubtful: Sequence[str]
+    files: Sequence[ListedFile]
     harvest: Harvest
 
-    def listed_files(self) -> tuple[ListedFile, ...]:
-        """The files looked at so far, as the ledger keeps them."""
-        versions = self.files.versions.values()
-        return tuple(ListedFile(self.archive.url, **asdict(version)) for version in versions)
 
-
-def ingest(engine: sa.Engine, wanted: NewRun, fetcher: Fetcher) -> Report:
+def ingest(
+    engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool = False
+) -> Report:
     """Make a run of what the archives of `wanted` have new under the current classifier.
 
     An archive whose tables are as they were at the last ingest is not listed; a plain folder always
-    is, and so is a PDS4 collection of which labels were missing then. A registry search is asked
-    for what was harvested since the last ingest, or since the first product whose label was missing
-    then; it tells of no withdrawal. Of several ingests at once, one does the work. Nothing is kept
-    of one that fails, so the next finds the same. Raises `PdsError` when an archive cannot be
-    listed, `ListingRefused`, and `UnknownClassifier` when none is current.
+    is, and so is a PDS4 collection of which a label was missing or not readable then, even if it
+    never will be. A registry search is asked for what was harvested since the last ingest, or since
+    the first product with such a label; it tells of no withdrawal. Of an archive that cannot be
+    listed nothing is kept, and the others are taken up. Of several ingests at once, one does the
+    work. Nothing is kept of one that fails, so the next finds the same. Raises `ArchivesNotListed`
+    when none could be listed, `ListingRefused` as `record_new` does with `withdraw_many`, and
+    `UnknownClassifier` when none is current.
     """
+    report = Report(None, 0, BUSY)
     with ledger.exclusive(engine, "ingest") as alone:
-        report = _ingest(engine, wanted, fetcher) if alone else Report(None, 0, BUSY)
+        if alone:
+            report = _ingest(engine, wanted, fetcher, withdraw_many)
     log.info("%s", report.sentence)
     return report
 
 
-def _ingest(engine: sa.Engine, wanted: NewRun, fetcher: Fetcher) -> Report:
+def _ingest(engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool) -> Report:
     sha256 = classifiers.current(engine).sha256
-    archives = {each.url: each for each in (resolve(n, wanted.mirror) for n in wanted.archives)}
-    with ExitStack() as stack:
-        changed = []
-        for archive in archives.values():
-            known = ledger.known_files(engine, sha256, archive.url, wanted.products)
-            since = ledger.harvested_to(engine, sha256, archive.url, wanted.products)
-            files = stack.enter_context(Revisit(fetcher, _versions(known)))
-            visit = Visit(archive, files, Harvest(since))
-            if visit.files.is_unchanged():
-                ledger.note_unchanged(engine, sha256, wanted.products, visit.listed_files())
-            else:
-                changed.append(visit)
-        if not changed:
-            return Report(None, 0, UNCHANGED)
-        return _take_up(engine, wanted, sha256, changed)
+    looks: dict[str, Listing | None] = {}
+    failures: list[str] = []
+    for name in wanted.archives:
+        try:
+            archive = resolve(name, wanted.mirror)
+            if archive.url not in looks:
+                looks[archive.url] = _look(engine, sha256, archive, wanted, fetcher)
+        except PdsError as error:
+            failures.append(str(error))
+    if not looks:
+        raise ArchivesNotListed("; ".join(failures))
+    changed = [listing for listing in looks.values() if listing]
+    if changed:
+        report = _take_up(engine, wanted, changed, withdraw_many)
+    else:
+        report = Report(None, 0, OTHERS_UNCHANGED if failures else UNCHANGED)
+    return replace(report, failure=_failure(failures, len(looks) + len(failures)))
 
 
-def _take_up(engine: sa.Engine, wanted: NewRun, sha256: str, changed: list[Visit]) -> Report:
+def _look(
+    engine: sa.Engine, sha256: str, archive: Archive, wanted: NewRun, fetcher: Fetcher
+) -> Listing | None:
+    """What an archive lists; None if that has not changed since the last look."""
+    known = ledger.known_files(engine, sha256, archive.url, wanted.products)
+    with Revisit(fetcher, _versions(known)) as files:
+        if files.is_unchanged():
+            ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
+            return None
+        since = ledger.harvested_to(engine, sha256, archive.url, wanted.products)
+        return _list(archive, wanted, files, Harvest(since))
+
+
+def _list(archive: Archive, wanted: NewRun, files: Revisit, harvest: Harvest) -> Listing:
+    selection = Selection(cast("Literal['edr', 'rdr', 'any']", wanted.products))
     tally = Tally()
-    rows: list[ProductRow] = []
-    files: list[ListedFile] = []
-    for visit in changed:
-        doubts = _doubts(tally)
-        rows += _rows(visit, wanted, tally)
-        if _doubts(tally) == doubts:  # else the next look has to read all of it again
-            files += visit.listed_files()
-    up_to = {visit.archive.url: visit.harvest.up_to for visit in changed}
-    found = Found(
-        sources=tuple(url for url, time in up_to.items() if time is None),
-        files=tuple(files),
-        rows_read=tally.rows,
-        left_out=tally.left_out(),
-        harvested=tuple(Harvested(url, sha256, time) for url, time in up_to.items() if time),
-    )
-    recorded = ledger.record_new(engine, wanted, rows, found)
+    doubtful: list[str] = []
+
+    def leave_out(left_out: LeftOut) -> None:
+        tally.leave_out(left_out)
+        if left_out.reason in PASSING:
+            doubtful.append(left_out.name)
+
+    def count(rows: int) -> None:
+        tally.rows = rows
+
+    products = list_products([archive], selection, files, leave_out, count, harvest)
+    rows = [to_row(product) for product in products]
+    return Listing(archive.url, rows, tally, doubtful, _listed_files(archive, files), harvest)
+
+
+def _take_up(
+    engine: sa.Engine, wanted: NewRun, changed: Sequence[Listing], withdraw_many: bool
+) -> Report:
+    rows = chain.from_iterable(listing.rows for listing in changed)
+    found = _found(changed)
+    recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many)
     return Report(recorded.run, recorded.withdrawn, _sentence(recorded, found))
 
 
-def _rows(visit: Visit, wanted: NewRun, tally: Tally) -> Iterator[ProductRow]:
-    selection = Selection(cast("Literal['edr', 'rdr', 'any']", wanted.products))
-    before = tally.rows
-
-    def count(rows: int) -> None:
-        tally.rows = before + rows
-
-    products = list_products(
-        [visit.archive], selection, visit.files, tally.leave_out, count, visit.harvest
+def _found(changed: Sequence[Listing]) -> Found:
+    return Found(
+        sources=tuple(each.source for each in changed if each.harvest.up_to is None),
+        # With a name in doubt, the next look has to read all of it again.
+        files=tuple(file for each in changed if not each.doubtful for file in each.files),
+        rows_read=sum(each.tally.rows for each in changed),
+        left_out=_left_out(changed),
+        harvested=tuple(
+            Harvested(each.source, each.harvest.since, each.harvest.up_to)
+            for each in changed
+            if each.harvest.up_to
+        ),
+        doubtful=tuple(_product_ids(chain.from_iterable(each.doubtful for each in changed))),
     )
-    yield from map(to_row, products)
 
 
-def _doubts(tally: Tally) -> int:
-    """How many products were left out for a label that may be there the next time."""
-    return sum(tally.counts.get(reason, 0) for reason in PASSING)
+def _left_out(changed: Iterable[Listing]) -> Mapping[str, LeftOutCount]:
+    """What all the listings left out, by reason."""
+    total: dict[str, LeftOutCount] = {}
+    for listing in changed:
+        for reason, more in listing.tally.left_out().items():
+            so_far = total.get(reason, LeftOutCount(0, ()))
+            total[reason] = LeftOutCount(so_far.count + more.count, so_far.examples + more.examples)
+    return total
+
+
+def _product_ids(names: Iterable[str]) -> Iterator[str]:
+    """The ids that file names and LIDs spell; a label without an image may have any name."""
+    for name in names:
+        with suppress(BadNameError):
+            yield str(ProductName.parse(name))
+
+
+def _listed_files(archive: Archive, files: Revisit) -> list[ListedFile]:
+    """The files looked at so far, as the ledger keeps them."""
+    return [ListedFile(archive.url, **asdict(version)) for version in files.versions.values()]
 
 
 def _versions(known: Iterable[ListedFile]) -> Iterator[FileVersion]:
@@ -128,11 +186,19 @@ def _versions(known: Iterable[ListedFile]) -> Iterator[FileVersion]:
         yield FileVersion(file.url, file.etag, file.last_modified, file.sha256)
 
 
+def _failure(failures: Sequence[str], asked: int) -> str | None:
+    if not failures:
+        return None
+    return f"{len(failures)} of {asked} archives could not be listed: {'; '.join(failures)}"
+
+
 def _sentence(recorded: Ingested, found: Found) -> str:
     if recorded.run:
         new = f"Run {recorded.run.run_id} takes up {recorded.new} new products"
     elif found.sources:
-        new = "The listing has changed, but nothing in it is new"
+        new = "Nothing that is listed is new"
     else:
         new = "The registry search finds nothing new"
-    return f"{new}; {recorded.withdrawn} listed before are withdrawn."
+    if recorded.withdrawn:
+        new += f"; {recorded.withdrawn} listed before are withdrawn"
+    return f"{new}."

@@ -11,6 +11,9 @@ from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
+ROUTINE = ("mernet.probe", "mernet.sweep")
+"""Tasks that come by the minute; a sweep that did something says so itself."""
+
 NOTHING: Mapping[str, object] = {}
 _known = ContextVar("known", default=NOTHING)
 
@@ -61,7 +64,18 @@ def configure(level: int | str, form: LogFormat) -> None:
     """Send all lines of this process from `level` on to standard error, in one form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    handler.addFilter(_is_news)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for Celery's own lines that a routine task came and ended well.
+
+    With its lines on tasks Celery gives `data`, of which `name` is the task's.
+    """
+    if record.levelno > logging.INFO or not record.name.startswith("celery."):
+        return True
+    return getattr(record, "data", NOTHING).get("name") not in ROUTINE
 
 
 def _time(record: logging.LogRecord) -> str:

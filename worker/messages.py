@@ -1,5 +1,6 @@
 """The messages: list a run, classify a chunk of it. They carry numbers and nothing else."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from uuid import uuid4
@@ -9,7 +10,9 @@ from kombu.exceptions import ChannelError, OperationalError
 
 from db import ledger
 from worker.app import CLASSIFY, app
-from worker.errors import BrokerError
+from worker.errors import BrokerError, WorkerError
+
+log = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
 
@@ -54,6 +57,8 @@ def send_again(engine: sa.Engine, lease_seconds: float) -> int:
             for run_id, numbers in chunks.items():
                 send_chunks(engine, run_id, numbers)
                 sent += len(numbers)
+        if sent:
+            log.info("%d messages sent again", sent)
         return sent
 
 
@@ -72,6 +77,16 @@ def workers_answer() -> bool:
         return bool(app.control.ping(timeout=PING_SECONDS))
     except OperationalError as error:
         raise no_answer(error) from error
+
+
+def refuse_taken_name(node: str) -> None:
+    """Raise `WorkerError` where a worker of this name answers already."""
+    try:
+        answers = app.control.ping([node], timeout=PING_SECONDS / 2)
+    except OperationalError as error:
+        raise no_answer(error) from error
+    if answers:
+        raise WorkerError(f"A worker {node} is there already; give this one another --name.")
 
 
 def waiting_messages() -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from db import ledger
-from db.ledger import Chunk, Lost, ProductRow, Split
+from db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split
 from db.publish import Classified, Failed, Outcome, publish_chunk
 from pds.errors import PdsError
 from pds.image import Frame, decode, render
@@ -19,6 +19,7 @@ from worker.errors import Abandoned
 from worker.heartbeat import Heartbeat
 from worker.logs import about
 from worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
+from worker.reasons import WRONG_SIZE
 from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 log = logging.getLogger(__name__)
@@ -151,10 +152,11 @@ def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
             frame = decode(image, product.product_id, label)
             return _wrong_size(product, frame) or render(frame)
     except PdsError as error:
+        log.warning("failed: %s", error)
         return Failed(product.product_id, error.reason, str(error))
     except Exception as error:  # a fault of ours with this image must not take the others down
         log.exception("product %s could not be rendered", product.product_id)
-        return Failed(product.product_id, "internal error", f"{type(error).__name__}: {error}")
+        return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
 
 def _fetch(source: ImageSource, url: str) -> bytes:
@@ -169,9 +171,9 @@ def _wrong_size(product: ProductRow, frame: Frame) -> Failed | None:
     height, width = frame.pixels.shape
     if (height, width) == (product.lines, product.line_samples):
         return None
-    return Failed(
-        product.product_id,
-        "wrong size",
+    detail = (
         f"{product.product_id}: the file holds {height}x{width} pixels, but the listing says "
-        f"{product.lines}x{product.line_samples}.",
+        f"{product.lines}x{product.line_samples}."
     )
+    log.warning("failed: %s", detail)
+    return Failed(product.product_id, WRONG_SIZE, detail)

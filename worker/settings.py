@@ -141,7 +141,12 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _redis(cls, url: str | None) -> str | None:
-        return _with_scheme(url, ("redis", "rediss", "redis+socket"))
+        parsed = _with_scheme(url, ("redis", "rediss", "redis+socket"))
+        if parsed and urlsplit(parsed).scheme != "redis+socket":
+            number = urlsplit(parsed).path.strip("/")
+            if number and not number.isdecimal():
+                raise ValueError(f"ends in {number!r}, but Redis databases have numbers")
+        return parsed
 
     @property
     def database(self) -> str:
@@ -178,8 +183,18 @@ def embedded_broker_url(data_dir: Path) -> str:
 
 
 def _with_scheme(url: str | None, schemes: tuple[str, ...]) -> str | None:
-    if url is not None and urlsplit(url).scheme not in schemes:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "has no number from 0 to 65535 as its port; in a password, write / as %2F, : as %3A, "
+            "@ as %40"
+        ) from None
     return url
 
 
@@ -187,7 +202,7 @@ def _refuse_unknown(names: Iterable[str]) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     for name in names:
         if name not in known | {FOR_TESTS}:
-            close = get_close_matches(name, known, n=1)
+            close = get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f"did you mean {close[0]}?" if close else "worker/settings.py lists them."
             raise SettingsError(f"There is no setting {name}; {hint}")
 
@@ -203,7 +218,8 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"MERNET_{'_'.join(map(str, fault['loc'])).upper()} {fault['msg']}"
+            f"MERNET_{'_'.join(map(str, fault['loc'])).upper()}: "
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         )
         raise SettingsError(f"These settings cannot be used: {faults}.") from error

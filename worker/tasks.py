@@ -5,6 +5,7 @@ threaded torch operation must not fork. Sweeps and probes, which come by the min
 in Flower they would hide the chunks.
 """
 
+import logging
 from functools import cache
 
 import sqlalchemy as sa
@@ -19,13 +20,18 @@ from pds.errors import PdsError
 from pds.fetch import Fetcher
 from worker.app import app
 from worker.checkpoints import load_classifier
-from worker.errors import CheckpointUnusable
+from worker.errors import CheckpointUnusable, WorkerError
 from worker.fetching import make_fetcher
 from worker.ingest import ingest
 from worker.listing import record_products
 from worker.messages import send_again, send_chunks
 from worker.pipeline import ImageClassifier, Pipeline
 from worker.settings import settings
+
+log = logging.getLogger(__name__)
+
+KNOWN_ERRORS = (PdsError, DbError, WorkerError)
+"""They say in a sentence what is wrong, so that no traceback is needed."""
 
 _loaded: dict[str, ImageClassifier] = {}
 
@@ -60,9 +66,22 @@ def sweep() -> str:
     return f"{sent} sent again" if sent else "nothing to send"
 
 
-@app.task(name="mernet.ingest", throws=(PdsError, DbError))
+@app.task(name="mernet.ingest", throws=KNOWN_ERRORS)
 def ingest_new() -> str:
-    """Make a run of what the archives of the settings have new."""
+    """Make a run of what the archives of the settings have new.
+
+    Celery logs an error that a task is known to raise as information only; nobody may be looking
+    when the timetable's look fails, so it is logged as an error here. Archives that could not be
+    listed beside others that could are a warning.
+    """
+    try:
+        return _ingest_new()
+    except KNOWN_ERRORS as error:
+        log.error("The look for new products failed: %s", error)
+        raise
+
+
+def _ingest_new() -> str:
     config = settings()
     wanted = NewRun(
         archives=config.ingest_archives,
@@ -73,6 +92,9 @@ def ingest_new() -> str:
     report = ingest(_engine(), wanted, _fetcher())
     if report.run is not None:
         send_chunks(_engine(), report.run.run_id, ledger.unsent(_engine(), report.run.run_id))
+    if report.failure:
+        log.warning("%s", report.failure)
+        return f"{report.sentence} {report.failure}"
     return report.sentence
 
 

@@ -4,7 +4,16 @@ Every function takes an engine first, runs in a short transaction of its own and
 but for `create_run`, `create_retry` and `record_new`. All times are the database's.
 """
 
-from db.ledger.chunks import Chunk, Lost, Split, heartbeat, release, take_chunk
+from db.ledger.chunks import (
+    INTERNAL_ERROR,
+    WORKER_LOST,
+    Chunk,
+    Lost,
+    Split,
+    heartbeat,
+    release,
+    take_chunk,
+)
 from db.ledger.ingest import (
     Found,
     Harvested,
@@ -16,7 +25,7 @@ from db.ledger.ingest import (
     record_new,
 )
 from db.ledger.listing import record_listing, report_rows, take_listing
-from db.ledger.progress import Progress, progress
+from db.ledger.progress import FailedProduct, Progress, failed_products, open_runs, progress
 from db.ledger.reconcile import Reconciliation, reconcile
 from db.ledger.retry import create_retry
 from db.ledger.runs import (
@@ -39,7 +48,10 @@ from db.rows import ProductRow
 
 __all__ = [
     "EXAMPLES_KEPT",
+    "INTERNAL_ERROR",
+    "WORKER_LOST",
     "Chunk",
+    "FailedProduct",
     "Found",
     "Harvested",
     "Ingested",
@@ -59,6 +71,7 @@ __all__ = [
     "create_run",
     "exclusive",
     "fail_run",
+    "failed_products",
     "get_run",
     "harvested_to",
     "heartbeat",
@@ -67,6 +80,7 @@ __all__ = [
     "mark_listing_sent",
     "mark_sent",
     "note_unchanged",
+    "open_runs",
     "pause_run",
     "progress",
     "reconcile",

@@ -21,20 +21,15 @@ from db.ledger.runs import (
     insert_run,
     read_run,
 )
+from db.ledger.withdrawals import count_listed, refuse_many, withdraw
 from db.rows import ProductRow
 from db.tables import listing_state
 
-# A lower version than the one listed is superseded, not withdrawn. The twelfth character of a name
-# is E for raw products: a listing of those says nothing about derived ones.
-WITHDRAW = sa.text("""
-UPDATE product SET withdrawn_at = now()
-WHERE source = ANY (:sources) AND withdrawn_at IS NULL
-  AND (:products = 'any' OR (substr(product_id, 12, 1) = 'E') = (:products = 'edr'))
-  AND NOT EXISTS (
-    SELECT FROM listed
-    WHERE left(listed.product_id, 26) = product.name_key
-      AND right(listed.product_id, 1) >= product.version
-  )
+# So that a run which ends meanwhile, its work undone, forgets afterwards what is known of listings.
+HOLD_OPEN_RUNS = sa.text("""
+SELECT run_id FROM run
+WHERE classifier = :classifier AND finished_at IS NULL
+ORDER BY run_id FOR SHARE
 """)
 
 # What is settled, what another run has in hand, what a version from another archive supersedes.
@@ -69,14 +64,13 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class Harvested:
-    """A search of which was listed what was harvested since the last look under `classifier`.
+    """A search of which was listed what was harvested at `since` or later, None for all.
 
-    `source` is the archive's URL, `classifier` hex, `up_to` the harvest time at which the next look
-    under it begins.
+    `source` is the archive's URL, `up_to` the harvest time at which the next look begins.
     """
 
     source: str
-    classifier: str
+    since: datetime | None
     up_to: datetime
 
 
@@ -86,7 +80,8 @@ class Found:
 
     `sources` are the URLs of archives that were listed whole, `files` what they were listed from,
     `rows_read` and `left_out` as a run keeps them. `harvested` are the archives of which was listed
-    only what is new.
+    only what is new, `doubtful` the ids of products that are listed and were left out because their
+    label could not be had, so that they are not withdrawn.
     """
 
     sources: tuple[str, ...]
@@ -94,6 +89,7 @@ class Found:
     rows_read: int
     left_out: Mapping[str, LeftOutCount]
     harvested: tuple[Harvested, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +164,11 @@ def note_unchanged(
 
 
 def record_new(
-    engine: sa.Engine, wanted: NewRun, products: Iterable[ProductRow], found: Found
+    engine: sa.Engine,
+    wanted: NewRun,
+    products: Iterable[ProductRow],
+    found: Found,
+    withdraw_many: bool = False,
 ) -> Ingested:
     """Take up the listings of `found`, all in one transaction.
 
@@ -177,24 +177,33 @@ def record_new(
     those without an outcome under the current classifier that no open run under it has, and that no
     newer version supersedes; without any there is no run. The files and times count as known.
     Repeated, it finds nothing new.
-    Raises `ListingRefused`, `RunRefused`, and `UnknownClassifier` when none is current.
+    Raises `ListingRefused`, also where a source would lose more than `refuse_many` believes, unless
+    `withdraw_many`; `RunRefused`; and `UnknownClassifier` when none is current.
     """
     with product_table.spooled(products) as listing:
-        return _record(engine, wanted, listing, found)
+        return _record(engine, wanted, listing, found, withdraw_many)
 
 
 @transaction
-def _record(connection: sa.Connection, wanted: NewRun, listing: IO[str], found: Found) -> Ingested:
+def _record(
+    connection: sa.Connection,
+    wanted: NewRun,
+    listing: IO[str],
+    found: Found,
+    withdraw_many: bool,
+) -> Ingested:
     current = classifiers.current_in(connection).sha256
+    connection.execute(HOLD_OPEN_RUNS, {"classifier": current})
+    listed_before = count_listed(connection, found.sources, wanted.products)
     product_table.merge(connection, listing)
-    withdrawn = connection.execute(
-        WITHDRAW, {"sources": list(found.sources), "products": wanted.products}
-    ).rowcount
+    withdrawn = withdraw(connection, found.sources, wanted.products, found.doubtful)
+    if not withdraw_many:
+        refuse_many(withdrawn, listed_before)
     connection.execute(LEAVE_WHAT_IS_NOT_NEW, {"classifier": current})
     _replace_state(connection, current, wanted.products, found)
     new = connection.execute(COUNT_NEW).scalar_one()
     made = _make_run(connection, wanted, found) if new else None
-    return Ingested(made, new, withdrawn)
+    return Ingested(made, new, sum(withdrawn.values()))
 
 
 def _make_run(connection: sa.Connection, wanted: NewRun, found: Found) -> Run:
@@ -215,18 +224,23 @@ def _replace_state(
 ) -> None:
     key = {"classifier": classifier_sha256, "products": products}
     state = listing_state.c
-    connection.execute(
-        sa.delete(listing_state).where(
+    searched = [search.source for search in found.harvested]
+    known = connection.execute(
+        sa.delete(listing_state)
+        .where(
             state.classifier == classifier_sha256,
             state.products == products,
-            state.source.in_([*found.sources, *(search.source for search in found.harvested)]),
+            state.source.in_([*found.sources, *searched]),
         )
+        .returning(state.source, state.harvested_to)
     )
+    harvested_to = {row.source: row.harvested_to for row in known}
     files = [asdict(file) | key for file in found.files]
     searches = [
         {"source": search.source, "url": search.source, "harvested_to": search.up_to} | key
         for search in found.harvested
-        if search.classifier == classifier_sha256  # one promoted since has to see all of it
+        # Else a classifier was promoted meanwhile, or a run ended undone: all is to be looked at.
+        if search.since in (None, harvested_to.get(search.source))
     ]
     for rows in filter(None, (files, searches)):
         connection.execute(sa.insert(listing_state), rows)

@@ -1,4 +1,4 @@
-"""The ledger at a glance, for monitoring: runs, chunks, outcomes, and how long nothing moved."""
+"""The ledger at a glance, for monitoring: runs, chunks, outcomes, how long since what moved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +37,13 @@ FROM outcome JOIN classifier ON classifier.sha256 = outcome.classifier AND class
 GROUP BY outcome.state, outcome.reason
 """)
 
+LAST_LOOKS = sa.text("""
+SELECT source, products, extract(epoch FROM now() - max(checked_at))::float AS seconds
+FROM listing_state
+JOIN classifier ON classifier.sha256 = listing_state.classifier AND classifier.is_current
+GROUP BY source, products
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -46,7 +53,9 @@ class Overview:
     reason ('' for classified). Of the runs that are running and not paused: chunks `unsent` (no
     message on its way), `untaken` (sent, not begun), `taken`; the age of the `oldest` message of an
     open chunk; for how long the most `silent` taker gave no sign of life; for how long the work was
-    `idle`: no chunk closed, though some are open.
+    `idle`: no chunk closed, though some are open. `last_looks`: the time since the ingest last
+    looked at an archive under the current classifier, by the archive's URL and the products asked
+    for; it is not there before the first look.
     """
 
     runs: Mapping[str, int]
@@ -57,6 +66,7 @@ class Overview:
     oldest_seconds: float
     silent_seconds: float
     idle_seconds: float
+    last_looks: Mapping[tuple[str, str], float]
 
 
 def overview(engine: sa.Engine) -> Overview:
@@ -69,6 +79,10 @@ def overview(engine: sa.Engine) -> Overview:
         runs |= dict(connection.execute(RUNS).all())
         chunks = connection.execute(CHUNKS).one()._asdict()
         outcomes = {(row.state, row.reason): row.products for row in connection.execute(OUTCOMES)}
+        looks = {(row.source, row.products): row.seconds for row in connection.execute(LAST_LOOKS)}
     return Overview(
-        runs=runs, outcomes=outcomes, **{name: value or 0 for name, value in chunks.items()}
+        runs=runs,
+        outcomes=outcomes,
+        last_looks=looks,
+        **{name: value or 0 for name, value in chunks.items()},
     )

@@ -1,12 +1,13 @@
-"""How far a run is."""
+"""How far a run is, what of it failed, and which others are open."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from db import tables
 from db.engine import transaction
-from db.ledger.runs import Run, read_run
+from db.ledger.runs import RUN_COLUMNS, Run, read_run, to_run
 
 COUNTS = sa.text("""
 SELECT
@@ -37,6 +38,18 @@ WHERE run.run_id = :run_id AND chunk.state = 'done' AND outcome.state = 'failed'
 GROUP BY outcome.reason ORDER BY count(*) DESC, outcome.reason
 """)
 
+FAILED_PRODUCTS = sa.text("""
+SELECT run_product.product_id, outcome.reason, outcome.detail
+FROM run_product
+JOIN run USING (run_id)
+JOIN outcome
+    ON outcome.product_id = run_product.product_id AND outcome.classifier = run.classifier
+LEFT JOIN chunk ON chunk.run_id = run.run_id AND chunk.number = run_product.chunk_number
+WHERE run.run_id = :run_id AND outcome.state = 'failed'
+  AND (chunk.number IS NULL OR chunk.state = 'done')
+ORDER BY outcome.reason, run_product.product_id
+""")
+
 # Of an open run, what it did of late; of one that has ended, all it did.
 RATE = sa.text("""
 WITH span AS (
@@ -59,6 +72,15 @@ CHUNKS = sa.text("SELECT state, count(*) FROM chunk WHERE run_id = :run_id GROUP
 
 RECENT_SECONDS = 300
 """An open run's rate is that of so many seconds, or of all since its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedProduct:
+    """A product without a classification: the `reason` as counted, the `detail` in a sentence."""
+
+    product_id: str
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +121,17 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> Progress:
         failures=dict(connection.execute(FAILURES, key).all()),
         chunks=dict(connection.execute(CHUNKS, key).all()),
     )
+
+
+@transaction
+def failed_products(connection: sa.Connection, run_id: int) -> list[FailedProduct]:
+    """The run's products that failed, in it or in another run that came first, by reason."""
+    return [FailedProduct(*row) for row in connection.execute(FAILED_PRODUCTS, {"run_id": run_id})]
+
+
+@transaction
+def open_runs(connection: sa.Connection) -> list[Run]:
+    """The runs that have not ended, oldest first."""
+    finished_at, run_id = tables.run.c.finished_at, tables.run.c.run_id
+    query = sa.select(*RUN_COLUMNS).where(finished_at.is_(None)).order_by(run_id)
+    return [to_run(row) for row in connection.execute(query)]

@@ -28,18 +28,24 @@ def create_retry(
     chunk_size: int = 32,
     reason: str | None = None,
     failed_in: int | None = None,
-) -> Run:
-    """A run over the products that failed under the current classifier.
+) -> Run | None:
+    """A run over the products that failed under the current classifier, None without any.
 
     Only those that failed for `reason`, and in the run `failed_in` and in none after it, if given.
     What was withdrawn, or is superseded by a newer listed version, is left as it is. The chunks are
-    ready at once; with no product to retry, the run is finished at once. Raises `UnknownClassifier`
-    when no classifier is current, `UnknownRun`, and `RunRefused` for a chunk size below 1 or a run
-    under another classifier.
+    ready at once. Raises `UnknownClassifier` when no classifier is current, `UnknownRun`, and
+    `RunRefused` for a chunk size below 1 or a run under another classifier.
     """
     with engine.begin() as connection:
+        current = classifiers.current_in(connection)
         if failed_in is not None:
-            _refuse_other_classifier(connection, failed_in)
+            _refuse_other_classifier(connection, failed_in, current)
+        found = connection.execute(
+            FAILED_PRODUCTS,
+            {"classifier": current.sha256, "reason": reason, "failed_in": failed_in},
+        )
+        if not found.rowcount:
+            return None
         made = insert_run(
             connection,
             kind=RunKind.RETRY,
@@ -49,16 +55,13 @@ def create_retry(
             chunk_size=chunk_size,
             again=True,
         )
-        connection.execute(
-            FAILED_PRODUCTS,
-            {"classifier": made.classifier, "reason": reason, "failed_in": failed_in},
-        )
         enrol(connection, made.run_id)
         return read_run(connection, made.run_id)
 
 
-def _refuse_other_classifier(connection: sa.Connection, run_id: int) -> None:
-    current = classifiers.current_in(connection)
+def _refuse_other_classifier(
+    connection: sa.Connection, run_id: int, current: classifiers.Classifier
+) -> None:
     if read_run(connection, run_id).classifier != current.sha256:
         raise RunRefused(
             f"Run {run_id} used another classifier than {current.name}, the current one; promote "

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from db import classifiers
 from db.engine import first_line, transaction
 from db.errors import RunClosed, RunRefused, UnknownRun
-from db.tables import run
+from db.tables import listing_state, run
 from db.text import storable
 
 EXAMPLES_KEPT = 20
@@ -184,13 +184,21 @@ def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) 
 def end_run(
     connection: sa.Connection, run_id: int, state: RunState, error: str | None = None
 ) -> Run:
-    """Write the end of a run that the open transaction has locked."""
+    """Write the end of a run that the open transaction has locked.
+
+    Unless it has finished, the listings known under its classifier are forgotten, so that
+    `mernet run new` reads them again and takes up what the run leaves undone.
+    """
     row = connection.execute(
         sa.update(run)
         .where(run.c.run_id == run_id)
         .values(state=state, error=error, finished_at=sa.func.now())
         .returning(*RUN_COLUMNS)
     ).one()
+    if state is not RunState.FINISHED:
+        connection.execute(
+            sa.delete(listing_state).where(listing_state.c.classifier == row.classifier)
+        )
     return to_run(row)
 
 

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-PRODUCTS_FAILED = 3
+PRODUCTS_FAILED, NOTHING_LEFT, NO_SUCH_REASON = 3, 0, 2
 
 
 def volumes(url: str) -> list[str]:
@@ -46,9 +46,14 @@ def test_a_run_leaves_its_exit_code_its_metrics_and_a_log_that_names_run_and_chu
         status = service.json("status")
         assert len(status["broker"]["workers"]) == 1
         assert status["broker"]["waiting"] == {"listing": 0, "classify": 0, "sweep": 0}
+        assert status["broker"]["consumers"] == {"listing": 1, "classify": 1, "sweep": 1}
         assert status["rate"] > 0
 
-        for reason, code in (("not-found", PRODUCTS_FAILED), ("bad-weather", 0)):
+        for reason, code in (
+            ("not-found", PRODUCTS_FAILED),
+            ("damaged", NOTHING_LEFT),
+            ("bad-weather", NO_SUCH_REASON),
+        ):
             retry = service.run("run", "retry", "1", "--reason", reason, "--follow")
             assert retry.returncode == code
 

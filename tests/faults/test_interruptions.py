@@ -160,3 +160,13 @@ def test_a_cancelled_run_publishes_nothing_more(make_service, gated_archive):
     assert service.rows(SCORES) == before
     assert service.rows("SELECT state FROM run") == [("cancelled",)]
     assert service.run("reconcile").returncode == 1
+
+
+def test_ctrl_c_ends_a_worker_for_good_and_a_second_of_its_name_never_begins(make_service):
+    service = make_service()
+    with service.worker("--processes", "1") as worker:
+        service.wait_for("a worker", lambda: " ready." in service.log())
+        namesake = service.run("worker")
+        assert (namesake.returncode, "another --name" in namesake.stderr) == (1, True)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(60) == 0

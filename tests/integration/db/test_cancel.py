@@ -6,7 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from db import ledger
-from db.ledger import RunState
+from db import products as product_table
+from db.ledger import Found, ListedFile, NewRun, RunState
+from db.ledger.ingest import _record
 from db.ledger.runs import end_run, read_run
 from db.publish import Classified, open_chunk, publish_chunk, settle_chunk
 
@@ -60,3 +62,17 @@ def test_a_publication_that_comes_second_writes_nothing(story, chunk, thread):
         wait_until_it_waits(story, publishing)
     assert publishing.result() is False
     assert published(story) == (0, 0)
+
+
+def test_a_listing_recorded_while_a_run_of_it_is_cancelled_is_not_known(story, product, thread):
+    files = (ListedFile("https://example.org/", "https://example.org/i.tab", None, None, "c" * 64),)
+    found = Found(("https://example.org/",), files, rows_read=1, left_out={})
+    wanted = NewRun(archives=("https://example.org/",))
+    products = [product(1, source="https://example.org/")]
+    first = ledger.record_new(story.engine, wanted, products, found)
+    with product_table.spooled(products) as listing, story.engine.begin() as connection:
+        _record.__wrapped__(connection, wanted, listing, found, False)
+        cancelling = thread.submit(ledger.cancel_run, story.engine, first.run.run_id)
+        wait_until_it_waits(story, cancelling)
+    assert cancelling.result().state is RunState.CANCELLED
+    assert ledger.known_files(story.engine, "a" * 64, "https://example.org/", "edr") == []

@@ -15,7 +15,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from db import ledger
+from db import classifiers, ledger
+from db.classifiers import NewClassifier
 from db.publish import Classified, Failed, publish_chunk
 from demo.services import EmbeddedRedis
 from tests.conftest import ROOT
@@ -26,6 +27,7 @@ from worker.metrics import STAGE_SECONDS, count_batches, count_outcome
 from worker.settings import Settings
 
 ALERTS = ROOT / "ops" / "alerts.yml"
+RUNBOOKS = ROOT / "docs" / "operations.md"
 DASHBOARD = ROOT / "ops" / "grafana" / "mernet.json"
 
 
@@ -39,9 +41,9 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedR
     server.stop()
 
 
-def scraped(engine: sa.Engine) -> list[Sample]:
+def scraped(engine: sa.Engine, **settings: object) -> list[Sample]:
     registry = CollectorRegistry()
-    registry.register(ServiceCollector(engine))
+    registry.register(ServiceCollector(engine, Settings(**settings)))
     server, thread = start_http_server(0, "127.0.0.1", registry)
     try:
         url = f"http://127.0.0.1:{server.server_port}/metrics"
@@ -98,6 +100,7 @@ def test_a_scrape_tells_what_the_ledger_and_the_broker_say(story, redis):
         ("queue_messages", "classify"): 3,
         ("queue_messages", "listing"): 0,
         ("messages_in_hand",): 0,
+        ("consumers", "classify"): 0,
         ("workers",): 0,
     }
     assert {key: found[key] for key in expected} == expected
@@ -109,6 +112,46 @@ def test_where_nothing_is_to_be_done_nothing_is_old(story, redis):
     found = values(scraped(story.engine))
     ages = ("silent_seconds", "oldest_message_seconds", "idle_seconds")
     assert [found[age,] for age in ages] == [0, 0, 0]
+
+
+def test_workers_are_counted_by_each_queue_that_they_consume(story, redis, monkeypatch):
+    consumed = {"b@host": ["classify"], "a@host": ["classify", "sweep", "a@host.dq2"], "c@host": []}
+    answers = {name: [{"name": each} for each in queues] for name, queues in consumed.items()}
+    monkeypatch.setattr("celery.app.control.Inspect.active_queues", lambda self: answers)
+    assert broker.broker_state().consumers == {"listing": 0, "classify": 2, "sweep": 1}
+    assert broker.broker_state().workers == ("a@host", "b@host", "c@host")
+
+
+def look(story, source: str, products: str, seconds_ago: int, classifier: str = "a" * 64) -> None:
+    story.execute(
+        "INSERT INTO listing_state (classifier, source, products, url, sha256, checked_at) VALUES"
+        " (:classifier, :source, :products, :source || :ago, repeat('c', 64),"
+        " now() - make_interval(secs => :ago))",
+        classifier=classifier,
+        source=source,
+        products=products,
+        ago=seconds_ago,
+    )
+
+
+def test_the_last_look_at_each_archive_of_the_ingest_is_told(story, redis):
+    classifiers.add(story.engine, NewClassifier("b" * 64, "next", "/models/next", 0.9, {}))
+    look(story, "https://example.org/a/", "edr", seconds_ago=500)
+    look(story, "https://example.org/a/", "edr", seconds_ago=300)
+    look(story, "https://example.org/a/", "rdr", seconds_ago=200)
+    look(story, "https://example.org/a/", "edr", seconds_ago=100, classifier="b" * 64)
+    look(story, "https://example.org/not-asked-for/", "edr", seconds_ago=400)
+    archives = "https://example.org/a https://example.org/never/ /no/such/disk"
+    found = scraped(story.engine, ingest_seconds=3600, ingest_archives=archives)
+    looks = {each.labels["archive"]: each.value for each in found if "last_look" in each.name}
+    assert looks == {"https://example.org/a": pytest.approx(300, abs=30)}
+    assert values(found)["ingest_interval_seconds",] == 3600
+
+
+def test_without_an_ingest_no_look_is_told_or_missed(story, redis):
+    look(story, "https://example.org/a/", "edr", seconds_ago=300)
+    names = {each.name for each in scraped(story.engine, ingest_archives="https://example.org/a/")}
+    assert not {"mernet_last_look_seconds", "mernet_ingest_interval_seconds"} & names
 
 
 def test_a_broker_that_is_gone_is_told_and_the_ledger_all_the_same(story, redis):
@@ -152,13 +195,18 @@ def existing(story, redis) -> list[Sample]:
     count_outcome(Failed("1P1", "not found", "It is gone."))
     STAGE_SECONDS.labels("fetch").observe(1)
     own = [sample for family in REGISTRY.collect() for sample in family.samples]
-    return [*scraped(story.engine), *own, Sample("up", {"job": "mernet"}, 1.0)]
+    look(story, "https://example.org/a/", "edr", seconds_ago=300)
+    served = scraped(story.engine, ingest_seconds=60, ingest_archives="https://example.org/a/")
+    up = [Sample("up", {"job": job}, 1.0) for job in ("mernet", "mernet-worker")]
+    return [*served, *own, *up]
 
 
 def test_every_alert_asks_for_metrics_that_exist_and_names_its_runbook(existing):
+    headings = RUNBOOKS.read_text().splitlines()
     for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]:
         assert missing(rule["expr"], existing) == [], rule["alert"]
         assert rule["annotations"]["runbook"].endswith(f"#{rule['alert'].lower()}")
+        assert f"### {rule['alert']}" in headings
 
 
 def test_every_panel_of_the_dashboard_asks_for_metrics_that_exist(existing):

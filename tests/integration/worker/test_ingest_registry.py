@@ -6,10 +6,11 @@ from db import classifiers, ledger
 from db.classifiers import NewClassifier
 from db.ledger import NewRun
 from pds.archive import named_archives
-from pds.errors import BadIndexError
 from pds.fetch import Fetcher
 from pds.registry import HARVEST_TIME
+from tests.fixtures.listed import taken_up, withdrawn
 from tests.fixtures.registry import Registered, calibrated
+from worker.errors import ArchivesNotListed
 from worker.ingest import ingest
 from worker.listing import record_products
 
@@ -34,23 +35,14 @@ def look(story, registry):
     return look
 
 
-def taken_up(story, report):
-    sql = "SELECT product_id FROM run_product WHERE run_id = :run_id"
-    return {name for (name,) in story.rows(sql, run_id=report.run.run_id)}
-
-
 def names(*clocks):
     return {calibrated(clock).upper() for clock in clocks}
-
-
-def withdrawn(story):
-    return story.rows("SELECT product_id FROM product WHERE withdrawn_at IS NOT NULL")
 
 
 def test_the_first_look_takes_up_everything(story, look, registry):
     report = look()
     assert taken_up(story, report) == names(0, 1, 2)
-    assert report.sentence == "Run 1 takes up 3 new products; 0 listed before are withdrawn."
+    assert report.sentence == "Run 1 takes up 3 new products."
     assert "q" not in registry.queries[0]
 
 
@@ -58,9 +50,7 @@ def test_without_new_products_there_is_no_run_and_one_sentence(story, look):
     look()
     report = look()
     assert report.run is None
-    assert report.sentence == (
-        "The registry search finds nothing new; 0 listed before are withdrawn."
-    )
+    assert report.sentence == ("The registry search finds nothing new.")
     assert story.rows("SELECT count(*) FROM run") == [(1,)]
 
 
@@ -115,7 +105,7 @@ def test_a_search_that_breaks_off_is_begun_again_at_the_same_time(
     with monkeypatch.context() as patch:
         patch.setattr("pds.registry.PAGE", 2)
         patch.setattr(registry, "most", 0)
-        with pytest.raises(BadIndexError, match="ended after 0 of 4 products"):
+        with pytest.raises(ArchivesNotListed, match="ended after 0 of 4 products"):
             look()
     assert taken_up(story, look()) == names(3, 4, 5)
 
@@ -141,6 +131,23 @@ def test_a_classifier_that_is_promoted_while_the_search_is_read_sees_all_of_it(
         return search(query)
 
     registry._search = promote_meanwhile
+    assert taken_up(story, look()) == names(2, 3)
+    assert taken_up(story, look()) == names(0, 1)
+
+
+def test_where_a_run_is_cancelled_while_the_search_is_read_the_next_look_sees_all_of_it(
+    story, look, registry
+):
+    first = look()
+    registry.holds(Registered(calibrated(3), DAYS[3]))
+    search = registry._search
+
+    def cancel_meanwhile(query):
+        ledger.cancel_run(story.engine, first.run.run_id)
+        registry._search = search
+        return search(query)
+
+    registry._search = cancel_meanwhile
     assert taken_up(story, look()) == names(2, 3)
     assert taken_up(story, look()) == names(0, 1)
 
@@ -175,4 +182,4 @@ def test_a_volume_beside_a_search_still_tells_of_withdrawals(story, look, regist
     story.execute("UPDATE product SET source = :source WHERE product_id = :name",
                   source=f"{folder.as_uri()}/", name=calibrated(0).upper())  # fmt: skip
     assert look(str(folder), registry.url).withdrawn == 1
-    assert withdrawn(story) == [(calibrated(0).upper(),)]
+    assert withdrawn(story) == [calibrated(0).upper()]

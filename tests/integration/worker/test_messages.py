@@ -30,6 +30,15 @@ def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
     assert messages.waiting_messages() == 2
 
 
+def test_a_sweep_says_what_it_sent_and_nothing_where_there_was_nothing(story, broker, caplog):
+    caplog.set_level("INFO", logger="worker")
+    messages.send_again(story.engine, lease_seconds=600)
+    assert caplog.messages == []
+    story.listed(count=8, chunk_size=4)
+    messages.send_again(story.engine, lease_seconds=600)
+    assert caplog.messages == ["2 messages sent again"]
+
+
 def test_a_listing_that_was_never_sent_is_sent(story, broker):
     ledger.create_run(story.engine, ledger.NewRun(archives=("sample",)))
     assert messages.send_again(story.engine, lease_seconds=600) == 1

@@ -97,7 +97,7 @@ def test_a_chunk_is_fetched_classified_and_published(story, pipeline):
     ],
 )
 def test_what_is_wrong_with_one_image_leaves_the_others_alone(
-    story, pipeline, archive, product, url, reason
+    story, pipeline, archive, product, url, reason, caplog
 ):
     archive.faults["https://example.org/missing.img"] = NotFoundError("there is no such file")
     products = [product(1), product(2, image_url=url), product(3)]
@@ -109,6 +109,7 @@ def test_what_is_wrong_with_one_image_leaves_the_others_alone(
         ("failed", reason),
         ("classified", None),
     ]
+    assert [record.levelname for record in caplog.records] in (["WARNING"], ["ERROR"])
 
 
 def test_a_chunk_without_any_picture_does_not_trouble_the_classifier(

@@ -16,7 +16,9 @@ def broker(monkeypatch):
     """A broker that answers what the test tells it, and how often it was looked at."""
 
     class Broker:
-        answer = BrokerState({"listing": 1, "classify": 11, "sweep": 0}, in_hand=2, workers=("a",))
+        answer = BrokerState(
+            {"listing": 1, "classify": 11, "sweep": 0}, in_hand=2, consumers={}, workers=("a",)
+        )
         looks = threading.Semaphore(0)
 
         def state(self) -> BrokerState:
@@ -37,10 +39,10 @@ def broker(monkeypatch):
 def test_messages_and_workers_are_told_and_looked_at_again_and_again(broker):
     with progress.BrokerWatch() as watch:
         assert broker.was_looked_at(2)
-        assert watch.seen == "12 messages wait, 1 workers answer"
-        broker.answer = BrokerState({"listing": 0}, in_hand=0, workers=())
+        assert watch.seen == "messages waiting: 12, workers: 1"
+        broker.answer = BrokerState({"listing": 0}, in_hand=0, consumers={}, workers=())
         assert broker.was_looked_at(3)
-        assert watch.seen == "0 messages wait, 0 workers answer"
+        assert watch.seen == "messages waiting: 0, workers: 0"
 
 
 def test_a_broker_that_does_not_answer_is_told_and_ends_nothing(broker):

@@ -25,7 +25,12 @@ def test_a_mirror_may_be_a_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("mirror", "complaint"),
-    [("~nosuchuser/x", "home directory"), ("a" * 5000, "too long"), ("a\0b", "holds a NUL")],
+    [
+        ("/nowhere", "mirror: '/nowhere' is no"),
+        ("~nosuchuser/x", "home directory"),
+        ("a" * 5000, "too long"),
+        ("a\0b", "holds a NUL"),
+    ],
 )
 def test_what_is_no_path_is_no_mirror(mirror, complaint):
     with pytest.raises(BadArchiveError, match=complaint):

@@ -263,10 +263,17 @@ def test_an_inventory_none_of_whose_labels_exists_is_a_bad_index_naming_one(coll
         listed(collection, products="rdr")
 
 
-@pytest.mark.parametrize("label", [b"<html>", None], ids=["unreadable", "thumbnail"])
-def test_one_label_that_exists_is_enough_for_an_inventory(collection, label):
-    if label:
-        (collection / "2p129641990rad0361p2600l2c1.xml").write_bytes(label)
+def test_an_inventory_none_of_whose_labels_can_be_read_is_a_bad_index(collection):
+    for product in ("2p129641989", "2p129641990", "2p129641992"):
+        label = collection / f"{product}rad0361p2600l2c1.xml"
+        label.write_bytes(b"<html>Please log in</html>")
+    with pytest.raises(
+        BadIndexError, match=r"2p129641992rad0361p2600l2c1\.xml is no PDS4 label.*`label`"
+    ):
+        listed(collection, products="rdr")
+
+
+def test_one_label_that_can_be_read_is_enough_for_an_inventory(collection):
     (collection / "2p129641989rad0361p2600l2c1.xml").unlink()
     products, left_out, _ = listed(collection, products="rdr")
     assert not products

@@ -1,11 +1,13 @@
 """Whether the timetable is kept."""
 
+import fcntl
 import os
 import time
 
 import pytest
 
-from worker.beat import alive_file, why_beat_is_unhealthy
+from worker.beat import alive_file, keep_timetable, why_beat_is_unhealthy
+from worker.errors import WorkerError
 from worker.settings import Settings
 
 
@@ -34,3 +36,11 @@ def test_a_timetable_may_miss_its_shortest_interval_twice(config):
 def test_a_timetable_that_has_stopped_is_unhealthy_however_rare_the_ingest(config):
     kept(config, seconds_ago=95)
     assert "95 seconds ago" in why_beat_is_unhealthy(config)
+
+
+def test_a_timetable_that_another_process_keeps_is_left_to_it(config):
+    kept(config, seconds_ago=0)
+    with (alive_file(config).parent / "lock").open("w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(WorkerError, match="Another `mernet beat`"):
+            keep_timetable(config, "INFO")

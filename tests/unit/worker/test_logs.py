@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from celery.app import trace
 
 from worker import logs
 from worker.heartbeat import Heartbeat
@@ -69,6 +70,23 @@ def test_lines_below_the_level_are_left_out(said) -> None:
     lines = said("text", "WARNING")
     log.info("chatter")
     assert lines() == []
+
+
+def celery_succeeds(task: str) -> None:
+    trace.info(
+        trace.LOG_SUCCESS, {"name": task, "id": "1", "return_value": "'done'", "runtime": 0.1}
+    )
+
+
+def test_that_a_routine_task_ended_well_is_left_out_and_its_failure_is_not(said) -> None:
+    lines = said("text")
+    for task in ("mernet.probe", "mernet.sweep", "mernet.classify_chunk"):
+        celery_succeeds(task)
+    [line] = lines()
+    assert "Task mernet.classify_chunk[1] succeeded" in line
+    trace.logger.error("it failed", extra={"data": {"name": "mernet.sweep"}})
+    [line] = lines()
+    assert "it failed" in line
 
 
 def test_what_the_heartbeat_logs_is_about_its_caller_s_work(said) -> None:

@@ -1,0 +1,37 @@
+"""A volume over HTTP, and looks at what it has new."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.ledger import NewRun
+from demo.server import serve
+from pds.fetch import Fetcher
+from tests.fixtures.listed import Volume, name
+from worker.ingest import ingest
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    volume = Volume(tmp_path / "volume")
+    volume.lists(name(1), name(2), name(3))
+    return volume
+
+
+@pytest.fixture
+def url(tmp_path: Path, volume: Volume) -> Iterator[str]:
+    with serve(tmp_path) as url:
+        yield f"{url}volume/"
+
+
+@pytest.fixture
+def look(story, url):
+    """One ingest; gives its report."""
+
+    def look(*archives, products="edr", withdraw_many=False):
+        with Fetcher(attempts=1) as fetcher:
+            wanted = NewRun(archives=archives or (url,), products=products)
+            return ingest(story.engine, wanted, fetcher, withdraw_many)
+
+    return look

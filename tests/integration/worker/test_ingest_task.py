@@ -1,0 +1,85 @@
+"""The task of the timetable: what goes wrong at night stands in the log, and shows in Flower."""
+
+import logging
+
+import pytest
+
+from pds.fetch import Fetcher
+from tests.fixtures.listed import name
+from worker import tasks
+from worker.settings import Settings
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The (run, chunk numbers) that were sent."""
+    sent = []
+    monkeypatch.setattr(tasks, "send_chunks", lambda _, *chunks: sent.append(chunks))
+    return sent
+
+
+@pytest.fixture
+def task(story, monkeypatch, sent):
+    """One run of the task with these archives in the settings; gives its result."""
+
+    def task(*archives):
+        config = Settings(ingest_archives=archives)
+        with Fetcher(attempts=1) as fetcher:
+            monkeypatch.setattr(tasks, "settings", lambda: config)
+            monkeypatch.setattr(tasks, "_engine", lambda: story.engine)
+            monkeypatch.setattr(tasks, "_fetcher", lambda: fetcher)
+            return tasks.ingest_new.apply()
+
+    return task
+
+
+@pytest.fixture
+def complaints(caplog):
+    """The levels and texts of all that was logged as a warning or worse, with any traceback."""
+    caplog.set_level(logging.INFO)
+
+    def complaints():
+        serious = [each for each in caplog.records if each.levelno >= logging.WARNING]
+        assert not any(each.exc_info for each in serious)
+        return [(each.levelname, each.getMessage()) for each in serious]
+
+    return complaints
+
+
+def test_a_look_at_which_all_goes_well_logs_no_warning(task, complaints, sent, url):
+    assert task(url).state == "SUCCESS"
+    assert sent == [(1, [1])]
+    assert complaints() == []
+
+
+def test_where_nothing_can_be_listed_the_task_has_failed_with_an_error_of_one_line(
+    task, complaints, sent, url
+):
+    assert task(f"{url}nowhere/").state == "FAILURE"
+    [(level, text)] = complaints()
+    assert level == "ERROR"
+    assert text.startswith("The look for new products failed: ")
+    assert "nowhere" in text
+    assert "\n" not in text
+    assert sent == []
+
+
+def test_an_archive_that_cannot_be_listed_beside_another_is_a_warning_and_the_run_is_sent(
+    task, complaints, sent, url
+):
+    result = task(f"{url}nowhere/", url)
+    assert result.state == "SUCCESS"
+    assert "1 of 2 archives could not be listed" in result.get()
+    [(level, text)] = complaints()
+    assert (level, text.startswith("1 of 2 archives could not be listed")) == ("WARNING", True)
+    assert sent == [(1, [1])]
+
+
+def test_a_listing_that_is_refused_is_an_error(task, complaints, volume, url):
+    volume.lists(*map(name, range(300)))
+    task(url)
+    volume.lists(name(1))
+    assert task(url).state == "FAILURE"
+    [(level, text)] = complaints()
+    assert level == "ERROR"
+    assert "lists 299 of the 300 products known from it no more" in text

@@ -1,0 +1,19 @@
+"""Why a product may fail: the short texts that the ledger stores and `run retry` takes."""
+
+from collections.abc import Iterator
+
+from db.ledger import INTERNAL_ERROR, WORKER_LOST
+from pds.errors import PdsError
+
+WRONG_SIZE = "wrong size"
+
+
+def all_reasons() -> list[str]:
+    """Every reason there is, in alphabetical order."""
+    return sorted({*_reasons_of(PdsError), WRONG_SIZE, INTERNAL_ERROR, WORKER_LOST})
+
+
+def _reasons_of(error: type[PdsError]) -> Iterator[str]:
+    yield error.reason
+    for special in error.__subclasses__():
+        yield from _reasons_of(special)
