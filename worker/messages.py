@@ -80,9 +80,14 @@ def workers_answer() -> bool:
 
 
 def refuse_taken_name(node: str) -> None:
-    """Raise `WorkerError` where a worker of this name answers already."""
+    """Raise `WorkerError` where a worker of this name answers already.
+
+    Asks over a connection of its own, closed afterwards: with one left in the application's pool,
+    each process that is forked then waits for an answer on it until the time-out.
+    """
     try:
-        answers = app.control.ping([node], timeout=PING_SECONDS / 2)
+        with app.connection_for_write() as connection:
+            answers = app.control.ping([node], timeout=PING_SECONDS / 2, connection=connection)
     except OperationalError as error:
         raise no_answer(error) from error
     if answers:

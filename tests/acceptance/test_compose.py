@@ -28,10 +28,12 @@ SOME_FAILED = 3
 FLOWER, EXPORTER, CLASSIFY_METRICS = 5555, 9808, 9809
 
 
-def filled_in() -> dict[str, str]:
-    """What an operator makes of .env.example."""
+def filled_in(archive: str) -> dict[str, str]:
+    """What an operator makes of .env.example, who wants to have the archive looked at daily."""
     passwords = {name: secrets.token_hex(24) for name in PASSWORDS}
-    return example_variables() | passwords | {"FLOWER_BASIC_AUTH": ":".join(OPERATOR)}
+    daily = {"MERNET_INGEST_SECONDS": "86400", "MERNET_INGEST_ARCHIVES": archive}
+    flower = {"FLOWER_BASIC_AUTH": ":".join(OPERATOR)}
+    return example_variables() | passwords | flower | daily
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
@@ -54,10 +56,10 @@ def url(volume: GrowingVolume) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(checkpoint: Path) -> Iterator[Stack]:
+def stack(checkpoint: Path, url: str) -> Iterator[Stack]:
     """Every service is up and healthy, and a classifier is current."""
     folder = Path(tempfile.mkdtemp(prefix="mernet-"))
-    stack = Stack(folder, filled_in())
+    stack = Stack(folder, filled_in(url))
     try:
         stack.up()
         added = mernet(stack, "classifier", "add", str(checkpoint), "--promote")
