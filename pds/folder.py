@@ -6,9 +6,9 @@ from pathlib import Path
 from pds import pds3, pds4
 from pds.archive import Archive
 from pds.disk import MAX_PRODUCT_BYTES, open_file, path_of, read_file
-from pds.errors import BadArchiveError, BadNameError, DecodeError, FetchError
+from pds.errors import BadArchiveError, DecodeError, FetchError
 from pds.label import LabelFacts
-from pds.product import Product, ProductName
+from pds.product import Product
 from pds.selection import LeftOut, LeftOutReason, Selection
 
 
@@ -33,13 +33,9 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
 
 def _read_image(path: Path, selection: Selection) -> Product | LeftOut:
     """One file, judged by its name first and by its label if the name is wanted."""
-    try:
-        name = ProductName.parse(path.name)
-    except BadNameError:
-        return LeftOut(path.name, LeftOutReason.UNREADABLE_NAME)
-    reason = selection.reason_against_name(name)
-    if reason:
-        return LeftOut(path.name, reason)
+    name = selection.wanted_name(path.name)
+    if isinstance(name, LeftOut):
+        return name
     label_path = pds4.label_beside(path)
     try:
         facts = _facts(path, label_path)

@@ -14,7 +14,7 @@ import pvl
 from pvl.exceptions import LexerError, ParseError, QuantityError
 
 from pds.archive import Archive, ArchiveKind
-from pds.errors import BadIndexError, BadNameError, NotFoundError
+from pds.errors import BadIndexError, NotFoundError
 from pds.fetch import FileSource
 from pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
 from pds.product import Product, ProductName
@@ -133,12 +133,8 @@ class RowReader:
         if len(fields) != self.shape.fields:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
         file_name = self._text(fields, "FILE_NAME")
-        try:
-            name = ProductName.parse(file_name)
-        except BadNameError:
-            return LeftOut(file_name, LeftOutReason.UNREADABLE_NAME)
-        reason = self.selection.reason_against_name(name)
-        return LeftOut(file_name, reason) if reason else self._product(name, file_name, fields)
+        name = self.selection.wanted_name(file_name)
+        return name if isinstance(name, LeftOut) else self._product(name, file_name, fields)
 
     def _product(self, name: ProductName, file_name: str, fields: list[bytes]) -> Product | LeftOut:
         """The product of a row whose name is wanted."""

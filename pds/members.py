@@ -7,9 +7,9 @@ from itertools import islice
 from urllib.parse import quote, unquote, urljoin
 
 from pds import pds4
-from pds.errors import BadNameError, DecodeError, NotFoundError
+from pds.errors import DecodeError, NotFoundError
 from pds.fetch import FileSource
-from pds.product import Product, ProductName
+from pds.product import Product
 from pds.selection import LeftOut, LeftOutReason, Selection
 
 BATCH = 256  # members taken together, so that their labels are fetched side by side
@@ -56,13 +56,9 @@ def read_members(
 
 
 def _read(member: Member, selection: Selection, fetcher: FileSource) -> Product | LeftOut:
-    try:
-        name = ProductName.parse(member.product)
-    except BadNameError:
-        return LeftOut(member.product, LeftOutReason.UNREADABLE_NAME)
-    reason = selection.reason_against_name(name)
-    if reason:
-        return LeftOut(member.product, reason)
+    name = selection.wanted_name(member.product)
+    if isinstance(name, LeftOut):
+        return name
     if member.label_url is None:
         return LeftOut(member.product, LeftOutReason.LABEL_NOT_FOUND)
     try:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from pds.errors import BadNameError
 from pds.label import LabelFacts
 from pds.product import Product, ProductName
 
@@ -53,7 +54,16 @@ class Selection:
 
     products: Literal["edr", "rdr", "any"] = "edr"
 
-    def reason_against_name(self, name: ProductName) -> LeftOutReason | None:
+    def wanted_name(self, text: str) -> ProductName | LeftOut:
+        """The name that a file name or an identifier spells, or left out for what it spells."""
+        try:
+            name = ProductName.parse(text)
+        except BadNameError:
+            return LeftOut(text, LeftOutReason.UNREADABLE_NAME)
+        reason = self._reason_against(name)
+        return LeftOut(text, reason) if reason else name
+
+    def _reason_against(self, name: ProductName) -> LeftOutReason | None:
         """The first reason that a name gives against its product, None if there is none."""
         is_raw = name.product_type.startswith("E")
         reasons = {
