@@ -13,6 +13,7 @@ COPY pyproject.toml README.md LICENSE ./
 RUN pip install . \
     && rm -rf /opt/mernet/lib/python3.11/site-packages/torch/include \
               /opt/mernet/lib/python3.11/site-packages/torch/test
+COPY mernet mernet
 COPY pds pds
 COPY model model
 COPY db db

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.backbone import build
-from model.calibration import Platt
-from model.chain import ChainHead
-from model.checkpoint import Header
-from model.classes import CODES
-from model.classifier import Classifier
+from mernet.model.backbone import build
+from mernet.model.calibration import Platt
+from mernet.model.chain import ChainHead
+from mernet.model.checkpoint import Header
+from mernet.model.classes import CODES
+from mernet.model.classifier import Classifier
 
 RESULTS = Path(__file__).parent / "results" / "classifier.csv"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

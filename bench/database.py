@@ -11,9 +11,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from db import classifiers, migrate
-from db.engine import connect
-from demo.services import EmbeddedPostgres
+from mernet.db import classifiers, migrate
+from mernet.db.engine import connect
+from mernet.worker.embedded import EmbeddedPostgres
 
 RESULTS = Path(__file__).parent / "results"
 

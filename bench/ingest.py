@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from bench.database import fresh_database, keep
 from bench.listing import ROWS, write_volume
-from db import ledger
-from db.ledger import NewRun
-from demo.server import serve
-from pds.fetch import Fetcher
-from worker.ingest import Report, ingest
+from mernet.db import ledger
+from mernet.db.ledger import NewRun
+from mernet.demo.server import serve
+from mernet.pds.fetch import Fetcher
+from mernet.worker.ingest import Report, ingest
 
 NEW_ROWS = 100
 

@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from demo.data_set import DEPENDENT, TRUTH
-from model.classifier import Classifier
-from model.training.data_set import DataSet, read_picture
-from model.training.label_files import load_data_set
-from model.training.predict import predict
-from model.training.split import Part, read_split
+from mernet.demo.data_set import DEPENDENT, TRUTH
+from mernet.model.classifier import Classifier
+from mernet.model.training.data.data_set import DataSet, read_picture
+from mernet.model.training.data.label_files import load_data_set
+from mernet.model.training.data.split import Part, read_split
+from mernet.model.training.evaluation.predictions import predict
 
 RESULTS = Path(__file__).parent / "results" / "learning.csv"
 IMAGES = 4000
@@ -62,7 +62,7 @@ def main(folder: Path, msl: Path | None) -> None:
 
 def mernet(*words: object) -> None:
     """Run a command, and stop where it fails."""
-    subprocess.run([sys.executable, "-m", "cli.main", *map(str, words)], check=True)
+    subprocess.run([sys.executable, "-m", "mernet", *map(str, words)], check=True)
 
 
 def experiment(stem: Path, data: Path, *options: str, like: Path | None = None) -> dict[str, Any]:

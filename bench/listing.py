@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pds.archive import resolve
-from pds.fetch import Fetcher
-from pds.listing import list_products
-from pds.selection import LeftOut, Selection
+from mernet.pds.archive import resolve
+from mernet.pds.fetch import Fetcher
+from mernet.pds.listing import list_products
+from mernet.pds.selection import LeftOut, Selection
 
 ROWS = 366_510
 # What follows the clock in a name: of 20 rows one is wanted, about the share in the real archive.

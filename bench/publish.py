@@ -12,9 +12,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from bench.database import fresh_database, keep
-from db import ledger
-from db.publish import Classified, publish_chunk
-from db.rows import ProductRow
+from mernet.db import ledger
+from mernet.db.publish import Classified, publish_chunk
+from mernet.db.rows import ProductRow
 
 CHUNKS, CHUNK_SIZE = 1000, 32
 PUBLISHERS = (1, 2, 4)

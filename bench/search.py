@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.database import fresh_database, keep
-from db import ledger, search
-from db.search import Query
+from mernet.db import ledger, search
+from mernet.db.search import Query
 
 PRODUCTS, CLASSES_EACH, REPEATS = 200_000, 5, 20
 

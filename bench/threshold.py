@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from bench.database import fresh_database, keep
 from bench.publish import SHARE_ABOVE
-from db import classifiers, ledger
-from db.thresholds import set_threshold
+from mernet.db import classifiers, ledger
+from mernet.db.thresholds import set_threshold
 
 OUTCOMES = 1_000_000
 THRESHOLDS = (0.5, 0.9, 0.95, 0.01, 0.9)

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from classifier import DEVICE, device_name, peak_memory
 
-from model.backbone import build
-from model.checkpoint import HeadKind
-from model.classes import CODES
-from model.training.batches import Images
-from model.training.finetune import fine_tune
-from model.training.recipes import RECIPES
+from mernet.model.backbone import build
+from mernet.model.checkpoint import HeadKind
+from mernet.model.classes import CODES
+from mernet.model.training.finetuning.batches import Images
+from mernet.model.training.finetuning.finetune import fine_tune
+from mernet.model.training.finetuning.recipes import RECIPES
 
 RESULTS = Path(__file__).parent / "results" / "training.csv"
 ITERATIONS = {"cpu": 16, "cuda": RECIPES["paper"].iterations}[DEVICE]

@@ -7,33 +7,24 @@ from typing import Annotated, NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from cli import (
-    beat,
+from mernet.cli.learning import data, discover, evaluate, reproduce, train
+from mernet.cli.service import (
     classifier,
     classify,
-    data,
     database,
     demo,
-    discover,
-    evaluate,
     health,
     metrics,
-    reproduce,
     run,
+    scheduler,
     search,
     services,
     status,
-    train,
     worker,
 )
-from cli.output import err
-from db.errors import DbError
-from demo.errors import DemoError
-from model.errors import ModelError
-from pds.errors import PdsError
-from worker.errors import WorkerError
+from mernet.cli.shared.output import err
+from mernet.errors import MernetError
 
-ROOM_ERRORS = (PdsError, ModelError, DbError, WorkerError, DemoError)
 LEARNING = "Learning: from labelled images to a judged checkpoint"
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT."""
@@ -55,7 +46,7 @@ app.add_typer(classifier.app, name="classifier")
 app.add_typer(database.app, name="db")
 app.add_typer(services.app, name="services")
 app.command()(worker.worker)
-app.command()(beat.beat)
+app.command()(scheduler.beat)
 app.add_typer(health.app, name="health")
 app.command()(metrics.metrics)
 app.command()(demo.demo)
@@ -80,7 +71,7 @@ def main() -> None:
     """Run the command line; our own errors end with one sentence and exit code 1."""
     try:
         app()
-    except ROOM_ERRORS as error:
+    except MernetError as error:
         _complain(str(error))
     except SQLAlchemyError as error:
         _complain(f"The database failed ({str(error).splitlines()[0]}); see its log and try again.")
@@ -93,7 +84,3 @@ def main() -> None:
 def _complain(message: str) -> NoReturn:
     err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

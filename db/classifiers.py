@@ -8,11 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from db.engine import sqlstate, transaction
-from db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
-from db.image_classes import all_codes
-from db.republish import keep_publishers_away, republish
-from db.tables import classifier, promotion
+from mernet.db.engine import sqlstate, transaction
+from mernet.db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
+from mernet.db.image_classes import all_codes
+from mernet.db.republish import keep_publishers_away, republish
+from mernet.db.tables import classifier, promotion
 
 UNIQUE_VIOLATION = "23505"
 ONE_PROMOTION_AT_A_TIME = "LOCK TABLE classifier IN SHARE ROW EXCLUSIVE MODE"

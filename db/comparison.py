@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db import classifiers
-from db.classifiers import Classifier
-from db.engine import transaction
-from db.errors import QueryRefused
-from db.image_classes import all_codes, codes
+from mernet.db import classifiers
+from mernet.db.classifiers import Classifier
+from mernet.db.engine import transaction
+from mernet.db.errors import QueryRefused
+from mernet.db.image_classes import all_codes, codes
 
 IMAGES = sa.text("""
 SELECT

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from db.errors import ConnectionFailed
+from mernet.db.errors import ConnectionFailed
 
 OLDEST_SERVER = 15
 PASSING = ("40P01", "40001", "57P01", "57P02", "57P03")

@@ -1,7 +1,9 @@
 """What can go wrong in the db room; every message says what to do."""
 
+from mernet.errors import MernetError
 
-class DbError(Exception):
+
+class DbError(MernetError):
     """Base of this room's errors."""
 
 

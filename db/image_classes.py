@@ -5,8 +5,8 @@ from difflib import get_close_matches
 
 import sqlalchemy as sa
 
-from db.errors import QueryRefused
-from db.tables import image_class
+from mernet.db.errors import QueryRefused
+from mernet.db.tables import image_class
 
 
 def codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:

@@ -8,8 +8,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from db.engine import first_line
-from db.errors import SchemaError
+from mernet.db.engine import first_line
+from mernet.db.errors import SchemaError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

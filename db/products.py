@@ -12,10 +12,10 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from db.engine import first_line
-from db.errors import ListingRefused
-from db.rows import ProductRow
-from db.tables import product, run_product
+from mernet.db.engine import first_line
+from mernet.db.errors import ListingRefused
+from mernet.db.rows import ProductRow
+from mernet.db.tables import product, run_product
 
 MEMORY_LIMIT = 32 * 1024 * 1024
 """Bytes of a listing held in memory; a longer one goes to a temporary file."""

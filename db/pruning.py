@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db import classifiers
-from db.classifiers import Classifier
-from db.engine import transaction
-from db.errors import ClassifierInUse
-from db.republish import hold_thresholds
-from db.tables import classification, classifier, listing_state, outcome, run
+from mernet.db import classifiers
+from mernet.db.classifiers import Classifier
+from mernet.db.engine import transaction
+from mernet.db.errors import ClassifierInUse
+from mernet.db.republish import hold_thresholds
+from mernet.db.tables import classification, classifier, listing_state, outcome, run
 
 BATCH = 5000
 """Outcomes deleted in one transaction: a second or so, in which their products are locked."""

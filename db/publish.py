@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from db.engine import transaction
-from db.errors import OutcomeRefused
-from db.republish import hold_thresholds
-from db.tables import chunk, classification, run, run_product
-from db.text import storable
+from mernet.db.engine import transaction
+from mernet.db.errors import OutcomeRefused
+from mernet.db.republish import hold_thresholds
+from mernet.db.tables import chunk, classification, run, run_product
+from mernet.db.text import storable
 
 CLASS_COUNT = 25
 

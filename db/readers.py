@@ -5,8 +5,8 @@ import re
 import sqlalchemy as sa
 from psycopg2.extensions import encrypt_password
 
-from db.engine import first_line, transaction
-from db.errors import ReaderRefused
+from mernet.db.engine import first_line, transaction
+from mernet.db.errors import ReaderRefused
 
 ROLE = "mernet_atlas"
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")

@@ -6,11 +6,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from db import classifiers
-from db.engine import transaction
-from db.errors import QueryRefused, UnknownProduct
-from db.image_classes import codes
-from db.tables import product
+from mernet.db import classifiers
+from mernet.db.engine import transaction
+from mernet.db.errors import QueryRefused, UnknownProduct
+from mernet.db.image_classes import codes
+from mernet.db.tables import product
 
 LARGEST_PAGE = 1000
 LARGEST_SOL = 2**31 - 1

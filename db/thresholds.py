@@ -7,12 +7,12 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from db import classifiers
-from db.engine import transaction
-from db.errors import ThresholdRefused
-from db.image_classes import codes
-from db.republish import keep_publishers_away, republish
-from db.tables import class_threshold
+from mernet.db import classifiers
+from mernet.db.engine import transaction
+from mernet.db.errors import ThresholdRefused
+from mernet.db.image_classes import codes
+from mernet.db.republish import keep_publishers_away, republish
+from mernet.db.tables import class_threshold
 
 IN_FORCE = sa.text("""
 SELECT class_threshold.threshold, classifier.threshold AS default_threshold

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from PIL import Image as PillowImage
 
-from demo import index, pds3, pds4
-from demo.drawing.canvas import Image
-from demo.edr import MISSIONS, Edr
-from demo.files import write_whole
-from demo.frames import Pixels, compand, expose, stretch
-from demo.plan import Delivery, Shot, Take, plan_archive
-from demo.processes import mapped
-from demo.scenes import SHOWN_CLASSES, draw
+from mernet.demo import index, pds3, pds4
+from mernet.demo.drawing.canvas import Image
+from mernet.demo.edr import MISSIONS, Edr
+from mernet.demo.files import write_whole
+from mernet.demo.frames import Pixels, compand, expose, stretch
+from mernet.demo.plan import Delivery, Shot, Take, plan_archive
+from mernet.demo.processes import mapped
+from mernet.demo.scenes import SHOWN_CLASSES, draw
 
 FORMAT_VERSION = 1
 MANIFEST = "archive.json"

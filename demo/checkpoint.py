@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from demo.archive import FORMAT_VERSION
-from demo.frames import rendering_of
-from demo.places import DEMO_CLASSIFIER
-from demo.processes import mapped
-from demo.scenes import Scene, sample_scenes
-from model.backbone import Backbone, build, extract_features, restore
-from model.chain import ChainSettings
-from model.checkpoint import Header, read_header, save
-from model.classes import CODES
-from model.errors import CheckpointError
-from model.training.calibrate import fit_platt
-from model.training.fit import HeadFit, relative_penalty
+from mernet.demo.archive import FORMAT_VERSION
+from mernet.demo.frames import rendering_of
+from mernet.demo.processes import mapped
+from mernet.demo.scenes import Scene, sample_scenes
+from mernet.model.backbone import Backbone, build, extract_features, restore
+from mernet.model.chain import ChainSettings
+from mernet.model.checkpoint import Header, read_header, save
+from mernet.model.classes import CODES
+from mernet.model.errors import CheckpointError
+from mernet.model.training.calibrate import fit_platt
+from mernet.model.training.fit_heads import HeadFit, relative_penalty
+from mernet.worker.checkpoints import DEMO_CLASSIFIER
 
 BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
 FITTED, CALIBRATED = 600, 250

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demo.errors import OccupiedFolderError
-from demo.files import write_whole
-from demo.frames import rendering_of
-from demo.plan import LARGEST_COUNTER
-from demo.processes import mapped
-from demo.scenes import Scene, sample_scenes
-from model.classes import CODES
-from model.training.text_files import write_csv
-from pds.product import ProductName, Rover
+from mernet.demo.errors import OccupiedFolderError
+from mernet.demo.files import write_whole
+from mernet.demo.frames import rendering_of
+from mernet.demo.plan import LARGEST_COUNTER
+from mernet.demo.processes import mapped
+from mernet.demo.scenes import Scene, sample_scenes
+from mernet.model.classes import CODES
+from mernet.model.training.text_files import write_csv
+from mernet.pds.product import ProductName, Rover
 
 FORMAT_VERSION = 1
 SETTINGS = "data_set.json"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pds.product import ProductName, Rover
+from mernet.pds.product import ProductName, Rover
 
 MARS_DAY = timedelta(seconds=88775.244)
 CLOCK_ZERO = datetime(2000, 1, 1, 11, 58, 55, tzinfo=UTC)

@@ -1,12 +1,10 @@
 """What can go wrong in the demo room; every message says what to do."""
 
+from mernet.errors import MernetError
 
-class DemoError(Exception):
+
+class DemoError(MernetError):
     """Base of this room's errors."""
-
-
-class ServiceError(DemoError):
-    """An embedded server did not start or stop."""
 
 
 class OccupiedFolderError(DemoError):

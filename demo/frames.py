@@ -5,8 +5,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.drawing.canvas import Image
-from demo.scenes import DARKEST, Scene, draw
+from mernet.demo.drawing.canvas import Image
+from mernet.demo.scenes import DARKEST, Scene, draw
 
 Pixels = NDArray[np.uint16]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import precision_recall_fscore_support
 
-from db.engine import connect
-from demo.errors import DemoError
+from mernet.db.engine import connect
+from mernet.demo.errors import DemoError
 
 Labels = npt.NDArray[np.bool_]
 

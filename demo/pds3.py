@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from demo.edr import Edr
-from demo.frames import Pixels
+from mernet.demo.edr import Edr
+from mernet.demo.frames import Pixels
 
 LABEL = """\
 PDS_VERSION_ID                    = PDS3

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.edr import clock_of, time_of
-from demo.frames import FULL_SCALE, photograph
-from demo.scenes import Scene, sample_scenes
-from pds.product import ProductName, Rover
+from mernet.demo.edr import clock_of, time_of
+from mernet.demo.frames import FULL_SCALE, photograph
+from mernet.demo.scenes import Scene, sample_scenes
+from mernet.pds.product import ProductName, Rover
 
 PRODUCTS = 12
 LINES = 512

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from demo.edr import Edr, clock_of, time_of
-from demo.frames import SHAPES, Cut
-from demo.scenes import Scene, sample_scenes
-from pds.product import ProductName, Rover
+from mernet.demo.edr import Edr, clock_of, time_of
+from mernet.demo.frames import SHAPES, Cut
+from mernet.demo.scenes import Scene, sample_scenes
+from mernet.pds.product import ProductName, Rover
 
 LARGEST_COUNTER = 1295
 """The last site or drive number that two characters of a name can hold."""

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from demo.drawing import ground as grounds
-from demo.drawing import rover, sky, stones
-from demo.drawing.canvas import Image, noise
+from mernet.demo.drawing import ground as grounds
+from mernet.demo.drawing import rover, sky, stones
+from mernet.demo.drawing.canvas import Image, noise
 
 
 class View(StrEnum):

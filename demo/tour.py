@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from demo.archive import write_archive
-from demo.checkpoint import make_checkpoint
-from demo.errors import DemoError
-from demo.judge import judge
-from demo.places import DEMO_CLASSIFIER, demo_checkpoint, sample_archive
-from demo.server import serve
-from worker.settings import Settings, settings
+from mernet.demo.archive import write_archive
+from mernet.demo.checkpoint import make_checkpoint
+from mernet.demo.errors import DemoError
+from mernet.demo.judge import judge
+from mernet.demo.paths import sample_archive
+from mernet.demo.server import serve
+from mernet.worker.checkpoints import DEMO_CLASSIFIER
+from mernet.worker.settings import Settings, settings
 
 PORT = 8808
 """Where the sample archive is served: always the same, so that the URLs in the table stay good."""
@@ -61,10 +62,10 @@ def _make(config: Settings) -> None:
 
     _title("2. A checkpoint that knows only drawn scenes")
     with _progress("Learning from other drawn scenes") as progress:
-        make_checkpoint(demo_checkpoint(config), progress=progress)
+        make_checkpoint(config.demo_checkpoint, progress=progress)
     _say("Random VGG-16 features, a fitted chain of 25 classes, fitted calibration. Not MERNet:")
     _say("it has never seen Mars. The README tells how a real checkpoint is made; none is shipped.")
-    _mernet("classifier", "add", str(demo_checkpoint(config)), "--promote")
+    _mernet("classifier", "add", str(config.demo_checkpoint), "--promote")
 
 
 def _run(url: str) -> None:
@@ -159,7 +160,7 @@ def _output(*arguments: str) -> str:
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "cli.main", *arguments]
+    return [sys.executable, "-m", "mernet", *arguments]
 
 
 @contextmanager

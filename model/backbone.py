@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from model.errors import BackboneError, OutOfDeviceMemoryError
-from model.torchvision_guard import import_torchvision_models
+from mernet.model.errors import BackboneError, OutOfDeviceMemoryError
+from mernet.model.torchvision_compat import import_torchvision_models
 
 # Of the ImageNet images that the pretrained weights have seen, per colour channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from model.calibration import sigmoid
-from model.errors import ModelError
+from mernet.model.calibration import sigmoid
+from mernet.model.errors import ModelError
 
 
 class ChainMode(StrEnum):

@@ -16,14 +16,14 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validat
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from model.calibration import Platt
-from model.chain import ChainHead, ChainSettings
-from model.classes import CODES
-from model.errors import CheckpointError, ModelError
-from model.softmax import SoftmaxHead
+from mernet.model.calibration import Platt
+from mernet.model.chain import ChainHead, ChainSettings
+from mernet.model.classes import CODES
+from mernet.model.errors import CheckpointError, ModelError
+from mernet.model.softmax import SoftmaxHead
 
 if TYPE_CHECKING:
-    from model.backbone import Backbone
+    from mernet.model.backbone import Backbone
 
 FORMAT_VERSION = 1
 HEADER_KEY = "mernet"

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import checkpoint
-from model.backbone import (
+from mernet.model import checkpoint
+from mernet.model.backbone import (
     BATCH_SIZES,
     Backbone,
     check_input_size,
     extract_what_fits,
     restore,
 )
-from model.chain import ChainHead
-from model.checkpoint import Checkpoint, Head, Header
-from model.errors import (
+from mernet.model.chain import ChainHead
+from mernet.model.checkpoint import Checkpoint, Head, Header
+from mernet.model.errors import (
     BackboneError,
     CheckpointError,
     ModelError,

@@ -1,7 +1,9 @@
 """What can go wrong in the model room; every message says what to do."""
 
+from mernet.errors import MernetError
 
-class ModelError(Exception):
+
+class ModelError(MernetError):
     """Base of this room's errors."""
 
 

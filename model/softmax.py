@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from model.chain import ChainSettings
-from model.errors import ModelError
+from mernet.model.chain import ChainSettings
+from mernet.model.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

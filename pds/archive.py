@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from pds.disk import is_file_url, path_of
-from pds.errors import BadArchiveError
+from mernet.pds.disk import is_file_url, path_of
+from mernet.pds.errors import BadArchiveError
 
 DEFAULT_LABEL = "{product}.xml"
 SCHEMES = ("http", "https", "file")
@@ -55,7 +55,9 @@ class NamedArchive:
 @cache
 def named_archives() -> dict[str, NamedArchive]:
     """The archives known by name, from archives.toml."""
-    entries = tomllib.loads(files("pds").joinpath("archives.toml").read_text(encoding="utf-8"))
+    entries = tomllib.loads(
+        files("mernet.pds").joinpath("archives.toml").read_text(encoding="utf-8")
+    )
     return {
         name: NamedArchive(**{**entry, "kind": ArchiveKind(entry["kind"])})
         for name, entry in entries.items()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Self
 
-from pds.disk import is_file_url, open_file, path_of
-from pds.errors import NotFoundError
-from pds.fetch import TABLE_LIMITS, UNCONDITIONAL, Fetcher, table_spool
+from mernet.pds.disk import is_file_url, open_file, path_of
+from mernet.pds.errors import NotFoundError
+from mernet.pds.fetch import TABLE_LIMITS, UNCONDITIONAL, Fetcher, table_spool
 
 BLOCK_BYTES = 1024 * 1024
 

@@ -7,7 +7,7 @@ from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError
+from mernet.pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError
 
 MAX_PRODUCT_BYTES = 64 * 1024**2  # raw products have 2 MB, the largest derived ones 13 MB
 

@@ -2,8 +2,10 @@
 
 from typing import ClassVar
 
+from mernet.errors import MernetError
 
-class PdsError(Exception):
+
+class PdsError(MernetError):
     """Base of this room's errors; `reason` is the short text that the ledger stores."""
 
     reason: ClassVar[str] = "archive error"

@@ -19,8 +19,8 @@ from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
-from pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_of, read_file
-from pds.errors import (
+from mernet.pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_of, read_file
+from mernet.pds.errors import (
     FetchError,
     ForbiddenError,
     NotFoundError,

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pds import pds3, pds4
-from pds.archive import Archive
-from pds.disk import MAX_PRODUCT_BYTES, open_file, path_of, read_file
-from pds.errors import BadArchiveError, DecodeError, FetchError
-from pds.label import LabelFacts
-from pds.product import Product
-from pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds import pds3, pds4
+from mernet.pds.archive import Archive
+from mernet.pds.disk import MAX_PRODUCT_BYTES, open_file, path_of, read_file
+from mernet.pds.errors import BadArchiveError, DecodeError, FetchError
+from mernet.pds.label import LabelFacts
+from mernet.pds.product import Product
+from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 
 def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | LeftOut]:

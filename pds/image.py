@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pds import disk, pds3, pds4
-from pds.disk import MAX_PRODUCT_BYTES
-from pds.errors import TruncatedError
-from pds.label import LabelFacts
+from mernet.pds import disk, pds3, pds4
+from mernet.pds.disk import MAX_PRODUCT_BYTES
+from mernet.pds.errors import TruncatedError
+from mernet.pds.label import LabelFacts
 
 
 @dataclass(frozen=True, slots=True)

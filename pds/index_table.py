@@ -13,12 +13,12 @@ from urllib.parse import quote, urljoin
 import pvl
 from pvl.exceptions import LexerError, ParseError, QuantityError
 
-from pds.archive import Archive, ArchiveKind
-from pds.errors import BadIndexError, NotFoundError
-from pds.fetch import FileSource
-from pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
-from pds.product import Product, ProductName
-from pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds.archive import Archive, ArchiveKind
+from mernet.pds.errors import BadIndexError, NotFoundError
+from mernet.pds.fetch import FileSource
+from mernet.pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
+from mernet.pds.product import Product, ProductName
+from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 REQUIRED = ("PATH_NAME", "FILE_NAME", "LINES", "LINE_SAMPLES")
 OPTIONAL = ("PLANET_DAY_NUMBER", "START_TIME", "LOCAL_TRUE_SOLAR_TIME")

@@ -5,12 +5,12 @@ import io
 from collections.abc import Iterator
 from urllib.parse import quote, urljoin
 
-from pds.archive import Archive
-from pds.errors import BadIndexError
-from pds.fetch import FileSource
-from pds.members import PASSING, Member, product_of, read_members
-from pds.product import Product
-from pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds.archive import Archive
+from mernet.pds.errors import BadIndexError
+from mernet.pds.fetch import FileSource
+from mernet.pds.members import PASSING, Member, product_of, read_members
+from mernet.pds.product import Product
+from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 
 def read_inventory(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pds.errors import OversizedError
+from mernet.pds.errors import OversizedError
 
 MAX_PIXELS = 4096 * 4096
 MAX_COUNTER = 2**31 - 1  # a damaged label may claim anything; this is what a ledger can keep

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from pds.archive import Archive, ArchiveKind
-from pds.fetch import FileSource
-from pds.folder import read_folder
-from pds.index_table import read_index
-from pds.inventory import read_inventory
-from pds.product import Product
-from pds.registry import Harvest, read_registry
-from pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds.archive import Archive, ArchiveKind
+from mernet.pds.fetch import FileSource
+from mernet.pds.folder import read_folder
+from mernet.pds.index_table import read_index
+from mernet.pds.inventory import read_inventory
+from mernet.pds.product import Product
+from mernet.pds.registry import Harvest, read_registry
+from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 
 def list_products(

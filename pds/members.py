@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import quote, unquote, urljoin
 
-from pds import pds4
-from pds.errors import DecodeError, NotFoundError
-from pds.fetch import FileSource
-from pds.product import Product
-from pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds import pds4
+from mernet.pds.errors import DecodeError, NotFoundError
+from mernet.pds.fetch import FileSource
+from mernet.pds.product import Product
+from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 BATCH = 256  # members taken together, so that their labels are fetched side by side
 # Why a member is left out that may be listed at another look. A collection that has one is read

@@ -17,8 +17,8 @@ import numpy as np
 import pds4_tools
 from pds4_tools.utils.exceptions import PDS4StandardsException
 
-from pds.errors import DecodeError, TruncatedError
-from pds.label import (
+from mernet.pds.errors import DecodeError, TruncatedError
+from mernet.pds.label import (
     LabelFacts,
     check_size,
     counter_or_none,
@@ -26,7 +26,7 @@ from pds.label import (
     time_or_none,
     whole_or_none,
 )
-from pds.pixels import native
+from mernet.pds.pixels import native
 
 LABEL_SUFFIX = ".xml"
 MAX_LABEL_BYTES = 1024 * 1024

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pds.errors import DecodeError
+from mernet.pds.errors import DecodeError
 
 
 def native(pixels: np.ndarray, name: str, special_constants: tuple[float, ...] = ()) -> np.ndarray:

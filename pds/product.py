@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from pds.errors import BadNameError
+from mernet.pds.errors import BadNameError
 
 LENGTH = 27
 DIGIT, LETTER, EITHER, COUNTER = "0-9", "A-Z", "0-9A-Z", "0-9A-Z#_"

@@ -22,13 +22,13 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
-from pds.archive import Archive
-from pds.errors import BadIndexError
-from pds.fetch import FileSource
-from pds.label import time_or_none
-from pds.members import PASSING, Member, product_of, read_members
-from pds.product import Product
-from pds.selection import LeftOut, Selection
+from mernet.pds.archive import Archive
+from mernet.pds.errors import BadIndexError
+from mernet.pds.fetch import FileSource
+from mernet.pds.label import time_or_none
+from mernet.pds.members import PASSING, Member, product_of, read_members
+from mernet.pds.product import Product
+from mernet.pds.selection import LeftOut, Selection
 
 PAGE = 1000  # products an answer; the guide asks for fewer than a few thousand
 HARVEST_TIME = "ops:Harvest_Info.ops:harvest_date_time"

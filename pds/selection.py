@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pds.errors import BadNameError
-from pds.label import LabelFacts
-from pds.product import Product, ProductName
+from mernet.pds.errors import BadNameError
+from mernet.pds.label import LabelFacts
+from mernet.pds.product import Product, ProductName
 
 RAW_IMAGES = frozenset({"EFF", "EDN", "ESF", "ETH"})
 # Derived products that are pictures; the other types hold coordinates, ranges or slopes.

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
-pytest_plugins = [f"tests.fixtures.{name}" for name in ("ledger", "registry", "service", "hosts")]
+pytest_plugins = [f"fixtures.{name}" for name in ("ledger", "registry", "service", "hosts")]
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
 
 
@@ -36,7 +36,7 @@ def real_files() -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of a database on an embedded Postgres server."""
-    from demo.services import EmbeddedPostgres
+    from mernet.worker.embedded import EmbeddedPostgres
 
     # The paths of pytest's own folders are too long for Unix sockets.
     with tempfile.TemporaryDirectory(prefix="mernet-", ignore_cleanup_errors=True) as folder:

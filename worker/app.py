@@ -10,8 +10,8 @@ from celery import Celery, platforms
 from celery.signals import beat_embedded_init, setup_logging, task_postrun, task_prerun
 from kombu.entity import Exchange, Queue
 
-from worker import logs
-from worker.settings import Settings, settings
+from mernet.worker import logs
+from mernet.worker.settings import Settings, settings
 
 LISTING = "listing"
 CLASSIFY = "classify"
@@ -50,7 +50,7 @@ def time_limits(config: Settings) -> dict[str, int]:
 
 def make_app(config: Settings) -> Celery:
     """The application for these settings; it connects to nothing yet."""
-    app = Celery("mernet", broker=config.broker, include=["worker.tasks"])
+    app = Celery("mernet", broker=config.broker, include=["mernet.worker.tasks"])
     visibility = {"visibility_timeout": config.visibility_timeout}
     patience = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
     app.conf.update(

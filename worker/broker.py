@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.app import QUEUES, app
-from worker.messages import PING_SECONDS, check_broker, no_answer
+from mernet.worker.app import QUEUES, app
+from mernet.worker.messages import PING_SECONDS, check_broker, no_answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from db import classifiers
-from model.checkpoint import Header, sha256_of
-from model.classes import CODES
-from model.errors import ModelError
-from worker.errors import CheckpointUnusable
-from worker.settings import Settings
+from mernet.db import classifiers
+from mernet.model.checkpoint import Header, sha256_of
+from mernet.model.classes import CODES
+from mernet.model.errors import ModelError
+from mernet.worker.errors import CheckpointUnusable
+from mernet.worker.settings import Settings
 
 if TYPE_CHECKING:
-    from model.classifier import Classifier
+    from mernet.model.classifier import Classifier
+
+
+DEMO_CLASSIFIER = "demo-drawn-scenes"
+"""Name of the classifier that `mernet demo` makes."""
 
 
 def keep(path: Path, folder: Path) -> tuple[Path, str]:
@@ -45,7 +49,7 @@ def load(path: Path, config: Settings, processes: int = 1) -> "Classifier":
 
     On a CPU its threads are the cores divided by `processes`. Raises `ModelError`.
     """
-    from model.classifier import Classifier
+    from mernet.model.classifier import Classifier
 
     return Classifier.load(
         path,

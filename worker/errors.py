@@ -1,7 +1,9 @@
 """What can go wrong around a run; every message says what to do."""
 
+from mernet.errors import MernetError
 
-class WorkerError(Exception):
+
+class WorkerError(MernetError):
     """Base of this room's errors."""
 
 
@@ -23,3 +25,7 @@ class CheckpointUnusable(WorkerError):
 
 class ArchivesNotListed(WorkerError):
     """Archives could not be listed, so nothing was taken up of what they have new."""
+
+
+class ServiceError(WorkerError):
+    """An embedded server did not start or stop."""

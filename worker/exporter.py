@@ -7,12 +7,12 @@ import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from db.ledger.overview import Overview, overview
-from pds.archive import resolve
-from pds.errors import BadArchiveError
-from worker.broker import BrokerState, broker_state
-from worker.errors import BrokerError
-from worker.settings import Settings
+from mernet.db.ledger.overview import Overview, overview
+from mernet.pds.archive import resolve
+from mernet.pds.errors import BadArchiveError
+from mernet.worker.broker import BrokerState, broker_state
+from mernet.worker.errors import BrokerError
+from mernet.worker.settings import Settings
 
 
 class ServiceCollector(Collector):
@@ -74,7 +74,8 @@ def _of_ledger(now: Overview) -> Iterator[GaugeMetricFamily]:
 
 def _of_ingest(now: Overview, config: Settings, interval: float) -> Iterator[GaugeMetricFamily]:
     """An archive has no last look while the ledger keeps none: before the first one under the
-    current classifier, and where each look has to read all of it again (see `worker.ingest`)."""
+    current classifier, and where each look has to read all of it again.
+    See `mernet.worker.ingest`."""
     yield _gauge("ingest_interval_seconds", "Time between two looks for new products.", interval)
     looks = (
         ((name,), now.last_looks[url, config.ingest_products])

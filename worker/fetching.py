@@ -1,7 +1,7 @@
 """The fetcher that the settings ask for."""
 
-from pds.fetch import Fetcher, user_agent
-from worker.settings import Settings
+from mernet.pds.fetch import Fetcher, user_agent
+from mernet.worker.settings import Settings
 
 
 def make_fetcher(config: Settings, processes: int = 1) -> Fetcher:

@@ -11,8 +11,8 @@ from celery.utils.nodenames import worker_direct
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.app import QUEUES, app
-from worker.messages import check_broker, no_answer
+from mernet.worker.app import QUEUES, app
+from mernet.worker.messages import check_broker, no_answer
 
 ANSWER_SECONDS = 3.0
 TAKE_SECONDS = 5.0

@@ -9,7 +9,7 @@ from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.errors import DbError
+from mernet.db.errors import DbError
 
 log = logging.getLogger(__name__)
 

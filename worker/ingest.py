@@ -9,19 +9,28 @@ from typing import Literal, cast
 
 import sqlalchemy as sa
 
-from db import classifiers, ledger
-from db.ledger import Found, Harvested, Ingested, LeftOutCount, ListedFile, NewRun, ProductRow, Run
-from pds.archive import Archive, resolve
-from pds.conditional import FileVersion, Revisit
-from pds.errors import BadNameError, PdsError
-from pds.fetch import Fetcher
-from pds.listing import list_products
-from pds.members import PASSING
-from pds.product import ProductName
-from pds.registry import Harvest
-from pds.selection import LeftOut, Selection
-from worker.errors import ArchivesNotListed
-from worker.listing import Tally, to_row
+from mernet.db import classifiers, ledger
+from mernet.db.ledger import (
+    Found,
+    Harvested,
+    Ingested,
+    LeftOutCount,
+    ListedFile,
+    NewRun,
+    ProductRow,
+    Run,
+)
+from mernet.pds.archive import Archive, resolve
+from mernet.pds.conditional import FileVersion, Revisit
+from mernet.pds.errors import BadNameError, PdsError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.listing import list_products
+from mernet.pds.members import PASSING
+from mernet.pds.product import ProductName
+from mernet.pds.registry import Harvest
+from mernet.pds.selection import LeftOut, Selection
+from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.listing import Tally, to_row
 
 log = logging.getLogger(__name__)
 

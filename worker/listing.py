@@ -7,18 +7,18 @@ from typing import Literal, cast
 
 import sqlalchemy as sa
 
-from db import ledger
-from db.errors import ListingRefused
-from db.ledger import ProductRow, Run
-from pds.archive import resolve
-from pds.errors import PdsError
-from pds.fetch import Fetcher
-from pds.listing import list_products
-from pds.product import Product
-from pds.selection import LeftOut, Selection
-from worker.errors import Abandoned
-from worker.heartbeat import Heartbeat
-from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.db import ledger
+from mernet.db.errors import ListingRefused
+from mernet.db.ledger import ProductRow, Run
+from mernet.pds.archive import resolve
+from mernet.pds.errors import PdsError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.listing import list_products
+from mernet.pds.product import Product
+from mernet.pds.selection import LeftOut, Selection
+from mernet.worker.errors import Abandoned
+from mernet.worker.heartbeat import Heartbeat
+from mernet.worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 LISTING_ATTEMPTS = 3
 """How many workers may die over one listing before the run has failed."""

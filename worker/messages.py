@@ -8,9 +8,9 @@ from uuid import uuid4
 import sqlalchemy as sa
 from kombu.exceptions import ChannelError, OperationalError
 
-from db import ledger
-from worker.app import CLASSIFY, app
-from worker.errors import BrokerError, WorkerError
+from mernet.db import ledger
+from mernet.worker.app import CLASSIFY, app
+from mernet.worker.errors import BrokerError, WorkerError
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
-"""What a worker counts and times, for Prometheus; `worker.scraping` hands it out."""
+"""What a worker counts and times, for Prometheus; `mernet.worker.scraping` hands it out."""
 
 import math
 
 from prometheus_client import Counter, Histogram
 
-from db.publish import Failed, Outcome
+from mernet.db.publish import Failed, Outcome
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 

@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from db import ledger
-from db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split
-from db.publish import Classified, Failed, Outcome, publish_chunk
-from pds.errors import PdsError
-from pds.image import Frame, decode, render
-from worker.errors import Abandoned
-from worker.heartbeat import Heartbeat
-from worker.logs import about
-from worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
-from worker.reasons import WRONG_SIZE
-from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.db import ledger
+from mernet.db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split
+from mernet.db.publish import Classified, Failed, Outcome, publish_chunk
+from mernet.pds.errors import PdsError
+from mernet.pds.image import Frame, decode, render
+from mernet.worker.errors import Abandoned
+from mernet.worker.heartbeat import Heartbeat
+from mernet.worker.logs import about
+from mernet.worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
+from mernet.worker.reasons import WRONG_SIZE
+from mernet.worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 log = logging.getLogger(__name__)
 

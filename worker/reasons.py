@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from db.ledger import INTERNAL_ERROR, WORKER_LOST
-from pds.errors import PdsError
+from mernet.db.ledger import INTERNAL_ERROR, WORKER_LOST
+from mernet.pds.errors import PdsError
 
 WRONG_SIZE = "wrong size"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from wsgiref.simple_server import WSGIServer
 
-from worker.errors import WorkerError
+from mernet.worker.errors import WorkerError
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 

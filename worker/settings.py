@@ -12,7 +12,7 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from worker.errors import SettingsError
+from mernet.worker.errors import SettingsError
 
 PREFIX = "MERNET_"
 FOR_TESTS = "MERNET_REAL_FILES"
@@ -162,6 +162,11 @@ class Settings(BaseSettings):
     def checkpoints(self) -> Path:
         """Folder in which `mernet classifier add` keeps checkpoints."""
         return self.data_dir / "checkpoints"
+
+    @property
+    def demo_checkpoint(self) -> Path:
+        """The checkpoint that `mernet demo` makes; it knows drawn scenes only."""
+        return self.data_dir / "demo" / "drawn-scenes.safetensors"
 
     @property
     def visibility_timeout(self) -> int:

@@ -11,22 +11,22 @@ from functools import cache
 import sqlalchemy as sa
 from celery import Task
 
-from db import ledger
-from db.engine import connect
-from db.errors import DbError
-from db.ledger import NewRun
-from model.errors import ModelError
-from pds.errors import PdsError
-from pds.fetch import Fetcher
-from worker.app import app
-from worker.checkpoints import load_classifier
-from worker.errors import CheckpointUnusable, WorkerError
-from worker.fetching import make_fetcher
-from worker.ingest import ingest
-from worker.listing import record_products
-from worker.messages import send_again, send_chunks
-from worker.pipeline import ImageClassifier, Pipeline
-from worker.settings import settings
+from mernet.db import ledger
+from mernet.db.engine import connect
+from mernet.db.errors import DbError
+from mernet.db.ledger import NewRun
+from mernet.model.errors import ModelError
+from mernet.pds.errors import PdsError
+from mernet.pds.fetch import Fetcher
+from mernet.worker.app import app
+from mernet.worker.checkpoints import load_classifier
+from mernet.worker.errors import CheckpointUnusable, WorkerError
+from mernet.worker.fetching import make_fetcher
+from mernet.worker.ingest import ingest
+from mernet.worker.listing import record_products
+from mernet.worker.messages import send_again, send_chunks
+from mernet.worker.pipeline import ImageClassifier, Pipeline
+from mernet.worker.settings import settings
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ Every function takes an engine first, runs in a short transaction of its own and
 but for `create_run`, `create_retry` and `record_new`. All times are the database's.
 """
 
-from db.ledger.chunks import (
+from mernet.db.ledger.chunks import (
     INTERNAL_ERROR,
     WORKER_LOST,
     Chunk,
@@ -14,7 +14,7 @@ from db.ledger.chunks import (
     release,
     take_chunk,
 )
-from db.ledger.ingest import (
+from mernet.db.ledger.ingest import (
     Found,
     Harvested,
     Ingested,
@@ -24,11 +24,11 @@ from db.ledger.ingest import (
     note_unchanged,
     record_new,
 )
-from db.ledger.listing import record_listing, report_rows, take_listing
-from db.ledger.progress import FailedProduct, Progress, failed_products, open_runs, progress
-from db.ledger.reconcile import Reconciliation, reconcile
-from db.ledger.retry import create_retry
-from db.ledger.runs import (
+from mernet.db.ledger.listing import record_listing, report_rows, take_listing
+from mernet.db.ledger.progress import FailedProduct, Progress, failed_products, open_runs, progress
+from mernet.db.ledger.reconcile import Reconciliation, reconcile
+from mernet.db.ledger.retry import create_retry
+from mernet.db.ledger.runs import (
     EXAMPLES_KEPT,
     LeftOutCount,
     NewRun,
@@ -43,8 +43,8 @@ from db.ledger.runs import (
     pause_run,
     resume_run,
 )
-from db.ledger.sweep import exclusive, mark_listing_sent, mark_sent, stale, unsent
-from db.rows import ProductRow
+from mernet.db.ledger.sweep import exclusive, mark_listing_sent, mark_sent, stale, unsent
+from mernet.db.rows import ProductRow
 
 __all__ = [
     "EXAMPLES_KEPT",

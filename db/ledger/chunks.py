@@ -5,14 +5,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import transaction
-from db.ledger.leases import held_by_another
-from db.ledger.members import leave_what_others_did
-from db.products import of_chunk
-from db.publish import Failed, close_chunk, open_chunk, settle_chunk
-from db.rows import ProductRow
-from db.tables import chunk, run, run_product
-from db.text import storable
+from mernet.db.engine import transaction
+from mernet.db.ledger.leases import held_by_another
+from mernet.db.ledger.members import leave_what_others_did
+from mernet.db.products import of_chunk
+from mernet.db.publish import Failed, close_chunk, open_chunk, settle_chunk
+from mernet.db.rows import ProductRow
+from mernet.db.tables import chunk, run, run_product
+from mernet.db.text import storable
 
 WORKER_LOST = "worker lost"
 INTERNAL_ERROR = "internal error"

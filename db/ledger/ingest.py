@@ -7,12 +7,12 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from db import classifiers
-from db import products as product_table
-from db.engine import transaction
-from db.ledger.listing import left_out_as_json
-from db.ledger.members import enrol
-from db.ledger.runs import (
+from mernet.db import classifiers
+from mernet.db import products as product_table
+from mernet.db.engine import transaction
+from mernet.db.ledger.listing import left_out_as_json
+from mernet.db.ledger.members import enrol
+from mernet.db.ledger.runs import (
     LeftOutCount,
     NewRun,
     Run,
@@ -21,9 +21,9 @@ from db.ledger.runs import (
     insert_run,
     read_run,
 )
-from db.ledger.withdrawals import count_listed, refuse_many, withdraw
-from db.rows import ProductRow
-from db.tables import listing_state
+from mernet.db.ledger.withdrawals import count_listed, refuse_many, withdraw
+from mernet.db.rows import ProductRow
+from mernet.db.tables import listing_state
 
 # So that a run which ends meanwhile, its work undone, forgets afterwards what is known of listings.
 HOLD_OPEN_RUNS = sa.text("""

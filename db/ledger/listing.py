@@ -5,14 +5,14 @@ from typing import IO
 
 import sqlalchemy as sa
 
-from db import products as product_table
-from db.engine import transaction
-from db.ledger.leases import held_by_another
-from db.ledger.members import enrol, never_sent
-from db.ledger.runs import EXAMPLES_KEPT, LeftOutCount, Run, RunState, end_run, read_run
-from db.rows import ProductRow
-from db.tables import run
-from db.text import storable
+from mernet.db import products as product_table
+from mernet.db.engine import transaction
+from mernet.db.ledger.leases import held_by_another
+from mernet.db.ledger.members import enrol, never_sent
+from mernet.db.ledger.runs import EXAMPLES_KEPT, LeftOutCount, Run, RunState, end_run, read_run
+from mernet.db.rows import ProductRow
+from mernet.db.tables import run
+from mernet.db.text import storable
 
 
 @transaction

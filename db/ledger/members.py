@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from db.tables import chunk, run
+from mernet.db.tables import chunk, run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.
 # A failed outcome counts as one: failures are for `mernet run retry`.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.ledger.runs import RunState
+from mernet.db.ledger.runs import RunState
 
 RUNS = sa.text("""
 SELECT CASE WHEN paused AND finished_at IS NULL THEN 'paused' ELSE state END AS state, count(*)

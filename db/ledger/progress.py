@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db import tables
-from db.engine import transaction
-from db.ledger.runs import RUN_COLUMNS, Run, read_run, to_run
+from mernet.db import tables
+from mernet.db.engine import transaction
+from mernet.db.ledger.runs import RUN_COLUMNS, Run, read_run, to_run
 
 COUNTS = sa.text("""
 SELECT

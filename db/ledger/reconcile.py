@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.engine import transaction
-from db.ledger.runs import RunState, read_run
+from mernet.db.engine import transaction
+from mernet.db.ledger.runs import RunState, read_run
 
 # The keys of the tables already refuse a second outcome of one product. What they cannot refuse is
 # one image under two versions of its name.

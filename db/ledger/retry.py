@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
-from db import classifiers
-from db.errors import RunRefused
-from db.ledger.members import enrol
-from db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
+from mernet.db import classifiers
+from mernet.db.errors import RunRefused
+from mernet.db.ledger.members import enrol
+from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
 
 FAILED_PRODUCTS = sa.text("""
 CREATE TEMPORARY TABLE listed ON COMMIT DROP AS

@@ -8,11 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import classifiers
-from db.engine import first_line, transaction
-from db.errors import RunClosed, RunRefused, UnknownRun
-from db.tables import listing_state, run
-from db.text import storable
+from mernet.db import classifiers
+from mernet.db.engine import first_line, transaction
+from mernet.db.errors import RunClosed, RunRefused, UnknownRun
+from mernet.db.tables import listing_state, run
+from mernet.db.text import storable
 
 EXAMPLES_KEPT = 20
 """How many names a run keeps for each reason that products were left out."""
@@ -53,9 +53,9 @@ class LeftOutCount:
 class NewRun:
     """A run over archives to be made: over all of their products, or over those that are new.
 
-    `archives` are names, URLs or paths as `pds.archive.resolve` reads them; `products` is 'edr',
-    'rdr' or 'any'; `again` also classifies what the classifier has an outcome of; `classifier` is a
-    name, by default the current one's.
+    `archives` are names, URLs or paths as `mernet.pds.archive.resolve` reads them; `products`
+    is 'edr', 'rdr' or 'any'; `again` also classifies what the classifier has an outcome of;
+    `classifier` is a name, by default the current one's.
     """
 
     archives: tuple[str, ...]

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from db.engine import transaction
-from db.ledger.members import never_sent
-from db.tables import chunk, run
+from mernet.db.engine import transaction
+from mernet.db.ledger.members import never_sent
+from mernet.db.tables import chunk, run
 
 # A message is due when none was sent, when the last was sent long ago, or when the taker that it
 # brought has gone silent. A ready chunk has no taker; a silent taker's chunk is due once, then

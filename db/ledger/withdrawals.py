@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from db.errors import ListingRefused
+from mernet.db.errors import ListingRefused
 
 FEW = 100
 """So many products of an archive may be withdrawn at once, however few it has."""

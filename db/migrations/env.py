@@ -1,8 +1,8 @@
-"""Run by alembic: migrate over the connection that `db.migrate` hands in."""
+"""Run by alembic: migrate over the connection that `mernet.db.migrate` hands in."""
 
 from alembic import context
 
-from db.tables import METADATA
+from mernet.db.tables import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 context.run_migrations()

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from scipy.spatial import cKDTree
 
-from demo.drawing.canvas import (
+from mernet.demo.drawing.canvas import (
     TILE_SIZE,
     Image,
     coordinates,

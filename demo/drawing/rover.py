@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from demo.drawing.canvas import Image, blend, coordinates, inside, noise
-from demo.drawing.ground import look
+from mernet.demo.drawing.canvas import Image, blend, coordinates, inside, noise
+from mernet.demo.drawing.ground import look
 
 
 def deck(image: Image, rng: np.random.Generator, top: float) -> None:

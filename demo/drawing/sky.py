@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from demo.drawing.canvas import Image, blend, coordinates, inside, line_noise, noise, window
+from mernet.demo.drawing.canvas import Image, blend, coordinates, inside, line_noise, noise, window
 
 
 def sky(size: int, rng: np.random.Generator) -> Image:

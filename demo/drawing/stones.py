@@ -5,8 +5,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.drawing.canvas import Image, blend, inside, window
-from demo.drawing.ground import Ground
+from mernet.demo.drawing.canvas import Image, blend, inside, window
+from mernet.demo.drawing.ground import Ground
 
 Row: TypeAlias = NDArray[np.float64]
 

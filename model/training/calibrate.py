@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-from model.calibration import Platt, logit
-from model.errors import FitError
-from model.training.fit import as_tensor, minimise, smoothed_targets
+from mernet.model.calibration import Platt, logit
+from mernet.model.errors import FitError
+from mernet.model.training.fit_heads import as_tensor, minimise, smoothed_targets
 
 RARE = 10
 """Classes with fewer images than this that show them, or that do not, get smoothed targets."""

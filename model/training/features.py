@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.backbone import BATCH_SIZES, Backbone, extract_what_fits, resize
-from model.training.augment import Ranges, variant_homographies, warp
-from model.training.data_set import Picture
+from mernet.model.backbone import BATCH_SIZES, Backbone, extract_what_fits, resize
+from mernet.model.training.data.data_set import Picture
+from mernet.model.training.finetuning.augmentation import Ranges, variant_homographies, warp
 
 PIECE = 64
 """Pictures computed and kept together: on a CPU, some seconds' work."""

@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 def template(name: str) -> Template:
     """The template of that file name; what it is given is escaped, and must not be missing."""
     environment = Environment(
-        loader=PackageLoader("model.training"),
+        loader=PackageLoader("mernet.model.training"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from model.errors import DataSetError
+from mernet.model.errors import DataSetError
 
 SHOWN = 5
 """How many problems an error names; the rest are counted."""

@@ -17,9 +17,9 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.server import serve
-from tests.fixtures.compose import PATIENCE, ROOT, SERVERS, Stack, example_variables
-from tests.fixtures.volume import GrowingVolume, as_version, at_clock
+from fixtures.compose import PATIENCE, ROOT, SERVERS, Stack, example_variables
+from fixtures.volume import GrowingVolume, as_version, at_clock
+from mernet.demo.server import serve
 
 NEW, VERSIONS, WITHDRAWN = 30, 5, 2
 OPERATOR = ("operator", secrets.token_hex(24))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.classes import CODES
+from mernet.model.classes import CODES
 
 
 @pytest.fixture

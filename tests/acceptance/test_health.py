@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import redis
 from celery.utils.nodenames import worker_direct
 
-from worker.app import QUEUES, make_app
-from worker.settings import Settings, embedded_broker_url
+from mernet.worker.app import QUEUES, make_app
+from mernet.worker.settings import Settings, embedded_broker_url
 
 NODE = f"mernet@{socket.gethostname()}"
 WORKER = ("--no-beat", "--processes", "1", *(f"--queue={queue}" for queue in QUEUES))

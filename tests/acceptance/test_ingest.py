@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.server import serve
-from tests.fixtures.volume import GrowingVolume, as_version, at_clock
+from fixtures.volume import GrowingVolume, as_version, at_clock
+from mernet.demo.server import serve
 
 NEW, VERSIONS, WITHDRAWN = 30, 5, 2
 

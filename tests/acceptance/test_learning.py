@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.evaluate import JudgedPart
-from cli.main import ROOM_ERRORS, app
-from model.checkpoint import read_header
-from model.training.recipes import RECIPES
+from mernet.cli.learning.evaluate import JudgedPart
+from mernet.cli.main import ROOM_ERRORS, app
+from mernet.model.checkpoint import read_header
+from mernet.model.training.finetuning.recipes import RECIPES
 
 SMALL = ("--weights", "random", "--input-size", "32")
 
@@ -149,7 +149,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
     out = place / "stopped.safetensors"
     words = ("train", "--data", place / "scenes", "--out", out, "--frozen", *SMALL)
     words = (*words, "--variants", "12")
-    command = [sys.executable, "-m", "cli.main", *map(str, words)]
+    command = [sys.executable, "-m", "mernet", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     kept = out.with_suffix(".training") / "features"
     while not list(kept.glob("*.npy")):
@@ -188,16 +188,16 @@ def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, 
 
 
 def test_every_part_that_evaluate_takes_but_all_is_a_part_of_a_split():
-    from model.training.split import Part
+    from mernet.model.training.data.split import Part
 
     assert {str(part) for part in JudgedPart} == {*map(str, Part), "all"}
 
 
 def test_names_in_help_are_those_of_the_model():
-    from cli.backbones import Architecture
-    from cli.train import HeadName, RecipeName
-    from model.backbone import ARCHITECTURES
-    from model.checkpoint import HeadKind
+    from mernet.cli.learning.backbones import Architecture
+    from mernet.cli.learning.train import HeadName, RecipeName
+    from mernet.model.backbone import ARCHITECTURES
+    from mernet.model.checkpoint import HeadKind
 
     assert [*Architecture] == [*ARCHITECTURES]
     assert [*HeadName] == [*HeadKind]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from model.checkpoint import HEADER_KEY, read_header
+from mernet.model.checkpoint import HEADER_KEY, read_header
 
 INVENTORY = "pds4/collection_data_inventory.csv"
 PRODUCTS = 12

@@ -7,7 +7,7 @@ import subprocess
 import psutil
 import redis
 
-from tests.fixtures.service import DONE
+from fixtures.service import DONE
 
 ROWS = "SELECT product_id, class, probability FROM classification ORDER BY product_id, class"
 SCORES = "SELECT product_id, state, reason, scores FROM outcome ORDER BY product_id"

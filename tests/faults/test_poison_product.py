@@ -8,7 +8,7 @@ import pytest
 # Python runs a module of this name at its start, so every worker process has it.
 SITECUSTOMIZE = """
 import os, signal
-from worker import pipeline
+from mernet.worker import pipeline
 
 decode = pipeline.decode
 

@@ -5,12 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from db import ledger
-from db import products as product_table
-from db.ledger import Found, ListedFile, NewRun, RunState
-from db.ledger.ingest import _record
-from db.ledger.runs import end_run, read_run
-from db.publish import Classified, open_chunk, publish_chunk, settle_chunk
+from mernet.db import ledger
+from mernet.db import products as product_table
+from mernet.db.ledger import Found, ListedFile, NewRun, RunState
+from mernet.db.ledger.ingest import _record
+from mernet.db.ledger.runs import end_run, read_run
+from mernet.db.publish import Classified, open_chunk, publish_chunk, settle_chunk
 
 BOTH_SEEN = [0.95, 0.95, *[0.1] * 23]
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from db import ledger
-from db.ledger import Chunk, Lost, RunState, Split
+from mernet.db import ledger
+from mernet.db.ledger import Chunk, Lost, RunState, Split
 
 LONG_AGO = "UPDATE chunk SET taken_at = now() - interval '601 seconds' WHERE state = 'taken'"
 

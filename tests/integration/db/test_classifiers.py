@@ -2,9 +2,9 @@
 
 import pytest
 
-from db import classifiers
-from db.classifiers import NewClassifier
-from db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
+from mernet.db import classifiers
+from mernet.db.classifiers import NewClassifier
+from mernet.db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
 
 SECOND = NewClassifier("b" * 64, "second", "/models/second", 0.9, {"size": 224})
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from db import classifiers, ledger
-from db.classifiers import NewClassifier
-from db.comparison import ImageChange, compare
-from db.errors import QueryRefused, UnknownClassifier
-from db.publish import Failed, publish_chunk
-from db.thresholds import set_threshold
+from mernet.db import classifiers, ledger
+from mernet.db.classifiers import NewClassifier
+from mernet.db.comparison import ImageChange, compare
+from mernet.db.errors import QueryRefused, UnknownClassifier
+from mernet.db.publish import Failed, publish_chunk
+from mernet.db.thresholds import set_threshold
 
 ORDER = ("rod", "pct", "arh")
 

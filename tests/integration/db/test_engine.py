@@ -4,9 +4,9 @@ import pytest
 import sqlalchemy as sa
 from tenacity import wait_none
 
-import db.engine
-from db.engine import connect, transaction
-from db.errors import ConnectionFailed
+import mernet.db.engine
+from mernet.db.engine import connect, transaction
+from mernet.db.errors import ConnectionFailed
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ def test_work_is_repeated_on_a_new_connection_when_the_server_ends_the_old_one(e
 
 
 def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch):
-    monkeypatch.setattr(db.engine, "_RETRYING", db.engine._RETRYING.copy(wait=wait_none()))
+    monkeypatch.setattr(
+        mernet.db.engine, "_RETRYING", mernet.db.engine._RETRYING.copy(wait=wait_none())
+    )
     work = transaction(raise_sqlstate)
     with pytest.raises(ConnectionFailed, match="The database gave up"):
         work(empty_engine, "40001")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from db import ledger
-from db.ledger import FailedProduct
-from db.publish import Classified, Failed, publish_chunk
+from mernet.db import ledger
+from mernet.db.ledger import FailedProduct
+from mernet.db.publish import Classified, Failed, publish_chunk
 
 SCORES = (0.5,) * 25
 

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from db import classifiers, ledger
-from db.classifiers import NewClassifier
-from db.errors import ListingRefused
-from db.ledger import Found, ListedFile, NewRun, RunKind
+from mernet.db import classifiers, ledger
+from mernet.db.classifiers import NewClassifier
+from mernet.db.errors import ListingRefused
+from mernet.db.ledger import Found, ListedFile, NewRun, RunKind
 
 INDEX = "https://example.org/mer1po_0xxx/"
 WANTED = NewRun(archives=(INDEX,), chunk_size=4)
@@ -211,7 +211,7 @@ def test_an_ingest_that_breaks_off_leaves_nothing(story, take_up, listed, monkey
         raise sa.exc.ArgumentError("broken off")
 
     with monkeypatch.context() as patch:
-        patch.setattr("db.ledger.ingest.enrol", enrol)
+        patch.setattr("mernet.db.ledger.ingest.enrol", enrol)
         with pytest.raises(sa.exc.ArgumentError):
             take_up([listed(1)])
     assert ledger.known_files(story.engine, "a" * 64, INDEX, "edr") == []

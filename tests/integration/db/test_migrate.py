@@ -9,9 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from db import ledger, migrate
-from db.errors import SchemaError
-from db.tables import METADATA
+from mernet.db import ledger, migrate
+from mernet.db.errors import SchemaError
+from mernet.db.tables import METADATA
 
 EARLIER = sorted(script.revision for script in ScriptDirectory(migrate.MIGRATIONS).walk_revisions())
 EARLIER.pop()

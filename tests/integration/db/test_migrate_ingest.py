@@ -6,10 +6,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from db import ledger, migrate
-from db.ledger import Found, NewRun
-from db.tables import METADATA
-from tests.fixtures.ledger import Story, make_product, move
+from fixtures.ledger import Story, make_product, move
+from mernet.db import ledger, migrate
+from mernet.db.ledger import Found, NewRun
+from mernet.db.tables import METADATA
 
 NAME = "1P000000001EFF0000P2600L2M1"
 HELD = (

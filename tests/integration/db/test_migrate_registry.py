@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from alembic import command
 
-from db import ledger, migrate
-from db.ledger import Found, Harvested, ListedFile, NewRun
-from tests.fixtures.ledger import make_product, move
+from fixtures.ledger import make_product, move
+from mernet.db import ledger, migrate
+from mernet.db.ledger import Found, Harvested, ListedFile, NewRun
 
 BEFORE = "0004"
 CLASSIFIER = "a" * 64

@@ -3,10 +3,10 @@
 import pytest
 from alembic import command
 
-from db import classifiers, migrate
-from db.classifiers import NewClassifier
-from db.thresholds import set_threshold
-from tests.fixtures.ledger import make_product, move
+from fixtures.ledger import make_product, move
+from mernet.db import classifiers, migrate
+from mernet.db.classifiers import NewClassifier
+from mernet.db.thresholds import set_threshold
 
 BEFORE, AFTER = "0002", "0003"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from db import classifiers, ledger
-from db.ledger import Chunk, RunState
-from db.publish import Classified, publish_chunk
+from mernet.db import classifiers, ledger
+from mernet.db.ledger import Chunk, RunState
+from mernet.db.publish import Classified, publish_chunk
 
 SCORES = [0.5] * 25
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from db import ledger
-from db.errors import RunClosed, UnknownRun
-from db.ledger import Chunk, NewRun, RunState
-from db.publish import Classified, publish_chunk
+from mernet.db import ledger
+from mernet.db.errors import RunClosed, UnknownRun
+from mernet.db.ledger import Chunk, NewRun, RunState
+from mernet.db.publish import Classified, publish_chunk
 
 SCORES = [0.5] * 25
 

@@ -5,8 +5,8 @@ import io
 import pytest
 import sqlalchemy as sa
 
-from db import products
-from db.engine import transaction
+from mernet.db import products
+from mernet.db.engine import transaction
 
 
 class CutOff(io.StringIO):

@@ -3,13 +3,13 @@
 import pytest
 import sqlalchemy as sa
 
-from db import classifiers, ledger
-from db.classifiers import NewClassifier
-from db.comparison import compare
-from db.errors import ClassifierInUse, QueryRefused, UnknownClassifier
-from db.pruning import prunable, prune
-from db.tables import listing_state
-from db.thresholds import set_threshold
+from mernet.db import classifiers, ledger
+from mernet.db.classifiers import NewClassifier
+from mernet.db.comparison import compare
+from mernet.db.errors import ClassifierInUse, QueryRefused, UnknownClassifier
+from mernet.db.pruning import prunable, prune
+from mernet.db.tables import listing_state
+from mernet.db.thresholds import set_threshold
 
 SCORES = (0.95, 0.6, *[0.1] * 23)
 PRODUCTS = 5

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from db import ledger
-from db.errors import OutcomeRefused
-from db.ledger import RunState
-from db.publish import Classified, Failed, publish_chunk
+from mernet.db import ledger
+from mernet.db.errors import OutcomeRefused
+from mernet.db.ledger import RunState
+from mernet.db.publish import Classified, Failed, publish_chunk
 
 NONE_PUBLISHED = [0.1] * 25
 ABOVE = np.nextafter(np.float32(0.9), np.float32(1))

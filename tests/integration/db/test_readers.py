@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from db.errors import ReaderRefused
-from db.readers import make_reader
+from mernet.db.errors import ReaderRefused
+from mernet.db.readers import make_reader
 
 READER = "test_reader"
 

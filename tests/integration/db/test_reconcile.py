@@ -2,7 +2,7 @@
 
 import pytest
 
-from db import ledger
+from mernet.db import ledger
 
 
 @pytest.fixture

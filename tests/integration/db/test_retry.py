@@ -2,10 +2,10 @@
 
 import pytest
 
-from db import classifiers, ledger
-from db.classifiers import NewClassifier
-from db.errors import RunRefused, UnknownRun
-from db.publish import Failed, publish_chunk
+from mernet.db import classifiers, ledger
+from mernet.db.classifiers import NewClassifier
+from mernet.db.errors import RunRefused, UnknownRun
+from mernet.db.publish import Failed, publish_chunk
 
 
 def fail(story, products, reason):

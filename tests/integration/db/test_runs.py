@@ -2,10 +2,10 @@
 
 import pytest
 
-from db import classifiers, ledger
-from db.errors import ListingRefused, RunClosed, RunRefused, UnknownClassifier, UnknownRun
-from db.ledger import LeftOutCount, NewRun, RunKind, RunState
-from db.publish import Classified, Failed, publish_chunk
+from mernet.db import classifiers, ledger
+from mernet.db.errors import ListingRefused, RunClosed, RunRefused, UnknownClassifier, UnknownRun
+from mernet.db.ledger import LeftOutCount, NewRun, RunKind, RunState
+from mernet.db.publish import Classified, Failed, publish_chunk
 
 NEW = NewRun(archives=("opportunity", "/data"), mirror="http://mirror", products="any")
 SCORES = [0.5] * 25

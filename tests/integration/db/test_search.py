@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from db import classifiers, search
-from db.errors import QueryRefused, UnknownClassifier, UnknownProduct
-from db.publish import Failed, publish_chunk
-from db.search import Place, Query
+from mernet.db import classifiers, search
+from mernet.db.errors import QueryRefused, UnknownClassifier, UnknownProduct
+from mernet.db.publish import Failed, publish_chunk
+from mernet.db.search import Place, Query
 
 CODES = (
     *("rod", "pct", "arh", "ohw", "rtr", "sot", "rab", "rah", "roc", "flr", "cla", "rmi", "bso"),

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from db import classifiers, ledger, thresholds
-from db.classifiers import NewClassifier
-from db.errors import QueryRefused, ThresholdRefused, UnknownClassifier
-from db.publish import Classified, open_chunk, settle_chunk
-from db.thresholds import set_threshold
+from mernet.db import classifiers, ledger, thresholds
+from mernet.db.classifiers import NewClassifier
+from mernet.db.errors import QueryRefused, ThresholdRefused, UnknownClassifier
+from mernet.db.publish import Classified, open_chunk, settle_chunk
+from mernet.db.thresholds import set_threshold
 
 HALF = np.float32(0.5)
 ABOVE_HALF = np.nextafter(HALF, np.float32(1))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.server import serve
+from mernet.demo.server import serve
 
 
 @pytest.fixture

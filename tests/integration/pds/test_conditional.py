@@ -4,12 +4,12 @@ import hashlib
 
 import pytest
 
-from pds.archive import resolve
-from pds.conditional import FileVersion, Revisit
-from pds.errors import FetchError, NotFoundError
-from pds.fetch import Fetcher
-from pds.listing import list_products
-from pds.selection import Selection
+from mernet.pds.archive import resolve
+from mernet.pds.conditional import FileVersion, Revisit
+from mernet.pds.errors import FetchError, NotFoundError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.listing import list_products
+from mernet.pds.selection import Selection
 
 TABLE = "/index/edrindex.tab"
 YESTERDAY = "Sat, 21 Nov 2026 08:00:00 GMT"

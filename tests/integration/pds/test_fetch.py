@@ -9,11 +9,17 @@ from email.utils import format_datetime
 
 import pytest
 
-from pds.archive import resolve
-from pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError, TransferError
-from pds.fetch import Fetcher, user_agent
-from pds.listing import list_products
-from pds.selection import Selection
+from mernet.pds.archive import resolve
+from mernet.pds.errors import (
+    FetchError,
+    ForbiddenError,
+    NotFoundError,
+    TooLargeError,
+    TransferError,
+)
+from mernet.pds.fetch import Fetcher, user_agent
+from mernet.pds.listing import list_products
+from mernet.pds.selection import Selection
 
 BODY = bytes(range(256)) * 800
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pds.archive import resolve
-from pds.errors import NotFoundError
-from pds.fetch import Fetcher
-from pds.listing import list_products
-from pds.registry import Harvest
-from pds.selection import Selection
-from tests.fixtures.registry import Registered, calibrated
+from fixtures.registry import Registered, calibrated
+from mernet.pds.archive import resolve
+from mernet.pds.errors import NotFoundError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.listing import list_products
+from mernet.pds.registry import Harvest
+from mernet.pds.selection import Selection
 
 TUESDAY, WEDNESDAY = "2026-11-17T05:53:24.611495Z", "2026-11-18T05:53:24.611495Z"
 LATE_TUESDAY = "2026-11-17T05:53:24.611999Z"  # within the same millisecond
@@ -39,7 +39,7 @@ def listed(registry):
 @pytest.fixture
 def pages_of(monkeypatch):
     """Sets how many products are asked for at a time."""
-    return lambda size: monkeypatch.setattr("pds.registry.PAGE", size)
+    return lambda size: monkeypatch.setattr("mernet.pds.registry.PAGE", size)
 
 
 def ids(products):
@@ -74,8 +74,8 @@ def test_no_product_is_lost_where_many_have_the_same_harvest_time(registry, list
 
 
 def test_a_page_by_harvest_time_alone_would_lose_products(registry, listed, pages_of, monkeypatch):
-    from pds import registry as search
-    from pds.errors import BadIndexError
+    from mernet.pds import registry as search
+    from mernet.pds.errors import BadIndexError
 
     def by_time_alone(query):
         keys = {"sort", "search-after"} & query.keys()

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from db.ledger import NewRun
-from demo.server import serve
-from pds.fetch import Fetcher
-from tests.fixtures.listed import Volume, name
-from worker.ingest import ingest
+from fixtures.listed import Volume, name
+from mernet.db.ledger import NewRun
+from mernet.demo.server import serve
+from mernet.pds.fetch import Fetcher
+from mernet.worker.ingest import ingest
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from db import classifiers, ledger
-from db.classifiers import NewClassifier
-from db.publish import Classified, Failed, publish_chunk
-from demo.services import EmbeddedRedis
+from mernet.db import classifiers, ledger
+from mernet.db.classifiers import NewClassifier
+from mernet.db.publish import Classified, Failed, publish_chunk
+from mernet.worker import broker, messages
+from mernet.worker.app import make_app
+from mernet.worker.embedded import EmbeddedRedis
+from mernet.worker.exporter import ServiceCollector
+from mernet.worker.metrics import STAGE_SECONDS, count_batches, count_outcome
+from mernet.worker.settings import Settings
 from tests.conftest import ROOT
-from worker import broker, messages
-from worker.app import make_app
-from worker.exporter import ServiceCollector
-from worker.metrics import STAGE_SECONDS, count_batches, count_outcome
-from worker.settings import Settings
 
 ALERTS = ROOT / "ops" / "alerts.yml"
 RUNBOOKS = ROOT / "docs" / "operations.md"

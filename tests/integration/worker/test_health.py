@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from celery.utils.nodenames import worker_direct
 
-from demo.services import EmbeddedRedis
-from worker import health, messages
-from worker.app import make_app
-from worker.errors import BrokerError
-from worker.settings import Settings
+from mernet.worker import health, messages
+from mernet.worker.app import make_app
+from mernet.worker.embedded import EmbeddedRedis
+from mernet.worker.errors import BrokerError
+from mernet.worker.settings import Settings
 
 NODE = "mernet@here"
 OWN_QUEUE = worker_direct(NODE).name

@@ -1,10 +1,10 @@
 """Ingest over HTTP: listed only when it has changed, one at a time, nothing lost on the way."""
 
-from db import ledger
-from db.ledger import NewRun
-from pds.fetch import Fetcher
-from tests.fixtures.listed import LABEL, Volume, name, taken_up, withdrawn
-from worker.ingest import BUSY, UNCHANGED
+from fixtures.listed import LABEL, Volume, name, taken_up, withdrawn
+from mernet.db import ledger
+from mernet.db.ledger import NewRun
+from mernet.pds.fetch import Fetcher
+from mernet.worker.ingest import BUSY, UNCHANGED
 
 
 def test_the_first_look_takes_up_everything_and_says_so(story, look, url):
@@ -17,7 +17,7 @@ def test_the_first_look_takes_up_everything_and_says_so(story, look, url):
 
 def test_an_index_that_has_not_changed_is_not_listed(story, look, monkeypatch):
     look()
-    monkeypatch.setattr("worker.ingest.list_products", None)
+    monkeypatch.setattr("mernet.worker.ingest.list_products", None)
     report = look()
     assert (report.run, report.sentence) == (None, UNCHANGED)
 
@@ -71,7 +71,7 @@ def test_an_archive_named_twice_is_looked_at_once(story, look, url):
 
 
 def test_products_that_a_full_run_listed_are_not_new(story, look, volume, url, monkeypatch):
-    from worker.listing import record_products
+    from mernet.worker.listing import record_products
 
     full = ledger.create_run(story.engine, NewRun(archives=(url,)))
     with Fetcher(attempts=1) as fetcher:

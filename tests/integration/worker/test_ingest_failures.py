@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from db import ledger
-from db.errors import ListingRefused
-from demo import pds4
-from tests.fixtures.listed import Volume, name, taken_up, withdrawn
-from worker.errors import ArchivesNotListed
-from worker.ingest import UNCHANGED
+from fixtures.listed import Volume, name, taken_up, withdrawn
+from mernet.db import ledger
+from mernet.db.errors import ListingRefused
+from mernet.demo import pds4
+from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.ingest import UNCHANGED
 
 MANY = 1050
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from db import classifiers, ledger
-from db.classifiers import NewClassifier
-from db.ledger import NewRun
-from pds.archive import named_archives
-from pds.fetch import Fetcher
-from pds.registry import HARVEST_TIME
-from tests.fixtures.listed import taken_up, withdrawn
-from tests.fixtures.registry import Registered, calibrated
-from worker.errors import ArchivesNotListed
-from worker.ingest import ingest
-from worker.listing import record_products
+from fixtures.listed import taken_up, withdrawn
+from fixtures.registry import Registered, calibrated
+from mernet.db import classifiers, ledger
+from mernet.db.classifiers import NewClassifier
+from mernet.db.ledger import NewRun
+from mernet.pds.archive import named_archives
+from mernet.pds.fetch import Fetcher
+from mernet.pds.registry import HARVEST_TIME
+from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.ingest import ingest
+from mernet.worker.listing import record_products
 
 DAYS = [f"2026-11-{day:02d}T05:53:24.611495Z" for day in range(1, 29)]
 
@@ -103,7 +103,7 @@ def test_a_search_that_breaks_off_is_begun_again_at_the_same_time(
     look()
     registry.holds(*(Registered(calibrated(day), DAYS[day]) for day in range(3, 6)))
     with monkeypatch.context() as patch:
-        patch.setattr("pds.registry.PAGE", 2)
+        patch.setattr("mernet.pds.registry.PAGE", 2)
         patch.setattr(registry, "most", 0)
         with pytest.raises(ArchivesNotListed, match="ended after 0 of 4 products"):
             look()

@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
-from pds.fetch import Fetcher
-from tests.fixtures.listed import name
-from worker import tasks
-from worker.settings import Settings
+from fixtures.listed import name
+from mernet.pds.fetch import Fetcher
+from mernet.worker import tasks
+from mernet.worker.settings import Settings
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 import pytest
 
-from db import ledger
-from db.ledger import NewRun
-from pds.errors import BadIndexError
-from pds.fetch import Fetcher
-from pds.product import Product, ProductName
-from pds.selection import LeftOut, LeftOutReason
-from worker.listing import record_products, to_row
-from worker.results import NOTHING_TO_DO, Result
+from mernet.db import ledger
+from mernet.db.ledger import NewRun
+from mernet.pds.errors import BadIndexError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.product import Product, ProductName
+from mernet.pds.selection import LeftOut, LeftOutReason
+from mernet.worker.listing import record_products, to_row
+from mernet.worker.results import NOTHING_TO_DO, Result
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
 PRODUCT = Product(
@@ -53,7 +53,7 @@ def listing(entries):
 
 def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, run_id, monkeypatch):
     others = [LeftOut(f"other{number}", LeftOutReason.NOT_PANCAM) for number in range(30)]
-    monkeypatch.setattr("worker.listing.list_products", listing([*others, PRODUCT]))
+    monkeypatch.setattr("mernet.worker.listing.list_products", listing([*others, PRODUCT]))
     expected = Result("1 products listed, 1 chunks to classify, 30 left out", [1])
     assert record(story, run_id) == expected
     run = ledger.get_run(story.engine, run_id)
@@ -66,7 +66,7 @@ def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, ru
 
 
 def test_a_product_keeps_what_its_listing_says(story, run_id, monkeypatch):
-    monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
+    monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
     record(story, run_id)
     row = to_row(PRODUCT)
     assert (row.rover, row.site, row.drive, row.sequence) == ("Opportunity", 0, 0, "P2303")
@@ -78,7 +78,7 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
     def list_products(*args):
         raise BadIndexError("the label names no table")
 
-    monkeypatch.setattr("worker.listing.list_products", list_products)
+    monkeypatch.setattr("mernet.worker.listing.list_products", list_products)
     result = record(story, run_id)
     assert result == Result("the run has failed: the label names no table")
     run = ledger.get_run(story.engine, run_id)
@@ -86,14 +86,14 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
 
 
 def test_a_second_message_for_a_listed_run_does_nothing(story, run_id, monkeypatch):
-    monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
+    monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
     record(story, run_id)
     assert record(story, run_id, taker="another") == NOTHING_TO_DO
     assert story.rows("SELECT count(*) FROM chunk") == [(1,)]
 
 
 def test_a_listing_that_another_worker_holds_is_left_to_it(story, run_id, monkeypatch):
-    monkeypatch.setattr("worker.listing.list_products", listing([PRODUCT]))
+    monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
     ledger.take_listing(story.engine, run_id, "another", 600, 3)
     assert record(story, run_id) == NOTHING_TO_DO
     assert ledger.get_run(story.engine, run_id).state == "listing"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from db import ledger
-from demo.services import EmbeddedRedis
-from worker import messages
-from worker.app import make_app
-from worker.settings import Settings
+from mernet.db import ledger
+from mernet.worker import messages
+from mernet.worker.app import make_app
+from mernet.worker.embedded import EmbeddedRedis
+from mernet.worker.settings import Settings
 
 
 @pytest.fixture

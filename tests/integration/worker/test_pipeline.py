@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from db import ledger
-from pds.errors import DecodeError, NotFoundError, TransferError
-from pds.image import Frame
-from worker.pipeline import Pipeline
-from worker.results import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.db import ledger
+from mernet.pds.errors import DecodeError, NotFoundError, TransferError
+from mernet.pds.image import Frame
+from mernet.worker.pipeline import Pipeline
+from mernet.worker.results import NOT_WANTED, NOTHING_TO_DO, Result
 
 STAGES = ("fetch", "decode", "classify", "publish")
 
@@ -64,7 +64,7 @@ def pipeline(story, archive, classifier, monkeypatch):
         pixels[0, 0] = 0
         return Frame(pixels[:512, :512] if data.endswith(b"small.img") else pixels, None)
 
-    monkeypatch.setattr("worker.pipeline.decode", decode)
+    monkeypatch.setattr("mernet.worker.pipeline.decode", decode)
     return Pipeline(
         engine=story.engine,
         source=archive,

@@ -6,17 +6,17 @@ import sys
 
 import pytest
 
-from worker.errors import WorkerError
-from worker.scraping import metrics_served
+from mernet.worker.errors import WorkerError
+from mernet.worker.scraping import metrics_served
 
 # In a process of its own: prometheus_client decides at its import how it counts.
 WORKER = """
 import multiprocessing, sys, urllib.request
-from worker.scraping import metrics_served
+from mernet.worker.scraping import metrics_served
 
 port = int(sys.argv[1])
 with metrics_served("127.0.0.1", port):
-    from worker.metrics import count_batches
+    from mernet.worker.metrics import count_batches
 
     fork = multiprocessing.get_context("fork")
     children = [fork.Process(target=count_batches, args=(images, 8)) for images in (3, 9)]

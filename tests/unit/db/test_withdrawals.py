@@ -2,8 +2,8 @@
 
 import pytest
 
-from db.errors import ListingRefused
-from db.ledger.withdrawals import refuse_many
+from mernet.db.errors import ListingRefused
+from mernet.db.ledger.withdrawals import refuse_many
 
 HERE, ELSEWHERE = "https://example.org/here/", "https://example.org/elsewhere/"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.archive import write_archive
-from demo.plan import Shot, Take, plan_archive
+from mernet.demo.archive import write_archive
+from mernet.demo.plan import Shot, Take, plan_archive
 
 SEED, PRODUCTS = 3, 14
 

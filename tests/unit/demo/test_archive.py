@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.archive import write_archive
-from demo.plan import Delivery, Shot, Take, plan_archive
-from demo.scenes import SHOWN_CLASSES
-from pds.archive import resolve
-from pds.errors import PdsError
-from pds.fetch import Fetcher
-from pds.image import decode, render
-from pds.listing import LeftOut, LeftOutReason, Selection, list_products
-from pds.product import Product, ProductName
+from mernet.demo.archive import write_archive
+from mernet.demo.plan import Delivery, Shot, Take, plan_archive
+from mernet.demo.scenes import SHOWN_CLASSES
+from mernet.pds.archive import resolve
+from mernet.pds.errors import PdsError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.image import decode, render
+from mernet.pds.listing import LeftOut, LeftOutReason, Selection, list_products
+from mernet.pds.product import Product, ProductName
 
 VOLUMES = ("mer1po_0xxx", "mer2po_0xxx")
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from demo import checkpoint
-from demo.frames import rendering_of
-from model import backbone
-from model.checkpoint import load, read_header
-from model.classes import CODES
-from model.classifier import Classifier
+from mernet.demo import checkpoint
+from mernet.demo.frames import rendering_of
+from mernet.model import backbone
+from mernet.model.checkpoint import load, read_header
+from mernet.model.classes import CODES
+from mernet.model.classifier import Classifier
 
 
 def tiny_network() -> nn.Module:

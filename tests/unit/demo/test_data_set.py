@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.data_set import (
+from mernet.demo.data_set import (
     DEPENDENT,
     LIKELY,
     PARENT,
@@ -18,11 +18,11 @@ from demo.data_set import (
     draw_data_set,
     plan_data_set,
 )
-from demo.errors import OccupiedFolderError
-from demo.frames import rendering_of
-from demo.scenes import SHOWN_CLASSES, sample_scenes
-from model.classes import CODES
-from pds.product import ProductName
+from mernet.demo.errors import OccupiedFolderError
+from mernet.demo.frames import rendering_of
+from mernet.demo.scenes import SHOWN_CLASSES, sample_scenes
+from mernet.model.classes import CODES
+from mernet.pds.product import ProductName
 
 SEED, IMAGES, SIZE = 5, 13, 48
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from demo.frames import SHAPES, Cut, compand, expose, photograph, rendering_of
-from demo.pds3 import product_bytes
-from demo.plan import Shot
-from demo.scenes import sample_scenes
-from pds.image import decode, render
+from mernet.demo.frames import SHAPES, Cut, compand, expose, photograph, rendering_of
+from mernet.demo.pds3 import product_bytes
+from mernet.demo.plan import Shot
+from mernet.demo.scenes import sample_scenes
+from mernet.pds.image import decode, render
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.index import COLUMNS, OFF_BY_ONE
-from demo.plan import Take
+from mernet.demo.index import COLUMNS, OFF_BY_ONE
+from mernet.demo.plan import Take
 
 VOLUMES = ("mer1po_0xxx", "mer2po_0xxx")
 MOTION = 50  # the field where the rover motion counter begins

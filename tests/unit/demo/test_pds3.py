@@ -10,10 +10,10 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from demo.archive import take_pixels
-from demo.frames import Cut
-from demo.plan import Delivery, Shot, Take
-from demo.scenes import draw
+from mernet.demo.archive import take_pixels
+from mernet.demo.frames import Cut
+from mernet.demo.plan import Delivery, Shot, Take
+from mernet.demo.scenes import draw
 
 
 def path_of(archive: Path, take: Take) -> Path:

@@ -6,11 +6,11 @@ import numpy as np
 import pds4_tools
 import pytest
 
-from demo.pds4 import INVENTORY, PRODUCTS, SAMPLE_TYPES, Member, member_pixels, plan_bundle
-from pds.archive import resolve
-from pds.fetch import Fetcher
-from pds.image import decode
-from pds.listing import LeftOut, Selection, list_products
+from mernet.demo.pds4 import INVENTORY, PRODUCTS, SAMPLE_TYPES, Member, member_pixels, plan_bundle
+from mernet.pds.archive import resolve
+from mernet.pds.fetch import Fetcher
+from mernet.pds.image import decode
+from mernet.pds.listing import LeftOut, Selection, list_products
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from demo.checkpoint import training_scenes
-from demo.plan import plan_archive
-from demo.scenes import RECIPES, SHOWN_CLASSES, View, draw, sample_scene, sample_scenes
-from model.classes import CODES
+from mernet.demo.checkpoint import training_scenes
+from mernet.demo.plan import plan_archive
+from mernet.demo.scenes import RECIPES, SHOWN_CLASSES, View, draw, sample_scene, sample_scenes
+from mernet.model.classes import CODES
 
 RARE = ("ast", "pct", "rah", "sot", "art")
 

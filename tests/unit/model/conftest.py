@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from model import checkpoint
-from model.backbone import ARCHITECTURES, Architecture, Backbone, build
-from model.calibration import Platt
-from model.chain import ChainHead
-from model.classes import CODES
+from mernet.model import checkpoint
+from mernet.model.backbone import ARCHITECTURES, Architecture, Backbone, build
+from mernet.model.calibration import Platt
+from mernet.model.chain import ChainHead
+from mernet.model.classes import CODES
 
 FEATURES = 12
 CLASSES = len(CODES)

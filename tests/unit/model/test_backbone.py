@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.backbone import (
+from mernet.model.backbone import (
     ARCHITECTURES,
     Architecture,
     Backbone,
@@ -19,8 +19,8 @@ from model.backbone import (
     preprocess,
     restore,
 )
-from model.errors import BackboneError
-from model.torchvision_guard import import_torchvision_models
+from mernet.model.errors import BackboneError
+from mernet.model.torchvision_compat import import_torchvision_models
 
 
 def test_vgg16_gives_4096_features_that_vary_from_picture_to_picture(vgg16: Backbone):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from model.calibration import CLIP, Platt, logit, sigmoid
+from mernet.model.calibration import CLIP, Platt, logit, sigmoid
 
 
 def test_a_probability_follows_the_published_formula():

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from model.calibration import logit, sigmoid
-from model.chain import ChainHead, ChainMode, ChainSettings, uniform_table
-from model.errors import ModelError
+from mernet.model.calibration import logit, sigmoid
+from mernet.model.chain import ChainHead, ChainMode, ChainSettings, uniform_table
+from mernet.model.errors import ModelError
 
 SAMPLED = ChainSettings()
 
@@ -89,7 +89,7 @@ def test_a_latin_hypercube_has_at_most_three_quarters_of_the_error_of_independen
 
     hypercube = rms()
     monkeypatch.setattr(
-        "model.chain.uniform_table",
+        "mernet.model.chain.uniform_table",
         lambda samples, classes, seed: np.random.default_rng(seed).random((samples, classes)),
     )
     assert hypercube < 0.75 * rms()

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from model import checkpoint
-from model.backbone import Backbone
-from model.calibration import Platt
-from model.chain import ChainHead
-from model.classifier import Classifier
-from model.errors import CheckpointError
-from model.softmax import SoftmaxHead
+from mernet.model import checkpoint
+from mernet.model.backbone import Backbone
+from mernet.model.calibration import Platt
+from mernet.model.chain import ChainHead
+from mernet.model.classifier import Classifier
+from mernet.model.errors import CheckpointError
+from mernet.model.softmax import SoftmaxHead
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.classes import CLASSES, CODES, Group
+from mernet.model.classes import CLASSES, CODES, Group
 
 
 def test_there_are_25_classes_with_distinct_three_letter_codes_and_names():

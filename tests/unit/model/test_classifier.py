@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoint
-from model.backbone import Backbone
-from model.calibration import Platt
-from model.chain import ChainHead
-from model.classes import CODES
-from model.classifier import Classifier
-from model.errors import ModelError, OutOfDeviceMemoryError, RenderingError
+from mernet.model import checkpoint
+from mernet.model.backbone import Backbone
+from mernet.model.calibration import Platt
+from mernet.model.chain import ChainHead
+from mernet.model.classes import CODES
+from mernet.model.classifier import Classifier
+from mernet.model.errors import ModelError, OutOfDeviceMemoryError, RenderingError
 
 
 @pytest.fixture

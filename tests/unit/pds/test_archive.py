@@ -2,8 +2,8 @@
 
 import pytest
 
-from pds.archive import ArchiveKind, named_archives, resolve
-from pds.errors import BadArchiveError
+from mernet.pds.archive import ArchiveKind, named_archives, resolve
+from mernet.pds.errors import BadArchiveError
 
 
 @pytest.mark.parametrize("rover", ["opportunity", "spirit"])

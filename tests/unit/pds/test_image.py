@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pds.errors import (
+from mernet.pds.errors import (
     DamagedError,
     DecodeError,
     NotFoundError,
@@ -20,8 +20,8 @@ from pds.errors import (
     PdsError,
     TruncatedError,
 )
-from pds.image import Frame, decode, read_file, render
-from pds.pds3 import read_label
+from mernet.pds.image import Frame, decode, read_file, render
+from mernet.pds.pds3 import read_label
 
 NAME = "1p128287181eff0000p2303l2m1.img"
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
+from mernet.pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "UNK", "N/A", "NULL", "unk"])

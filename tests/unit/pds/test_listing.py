@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pds.archive import resolve
-from pds.errors import BadArchiveError, BadIndexError, NotFoundError
-from pds.fetch import Fetcher
-from pds.listing import list_products
-from pds.selection import LeftOutReason, Selection
+from mernet.pds.archive import resolve
+from mernet.pds.errors import BadArchiveError, BadIndexError, NotFoundError
+from mernet.pds.fetch import Fetcher
+from mernet.pds.listing import list_products
+from mernet.pds.selection import LeftOutReason, Selection
 
 WANTED = "1p128287181eff0000p2303l2m1"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pds.errors import BadNameError
-from pds.product import ProductName, Rover
+from mernet.pds.errors import BadNameError
+from mernet.pds.product import ProductName, Rover
 
 NAME = "2P295043688FFLB1DNP2380L2M1"
 

@@ -7,11 +7,11 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from pds.archive import resolve
-from pds.errors import BadIndexError, ForbiddenError
-from pds.listing import list_products
-from pds.registry import FILE_URLS, HARVEST_TIME, LABEL_URL, Harvest
-from pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds.archive import resolve
+from mernet.pds.errors import BadIndexError, ForbiddenError
+from mernet.pds.listing import list_products
+from mernet.pds.registry import FILE_URLS, HARVEST_TIME, LABEL_URL, Harvest
+from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 SEARCH = "https://example.org/api/search/1/products/urn:nasa:pds:b:c/members"
 DATA = "https://example.org/data"

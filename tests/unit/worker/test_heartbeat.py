@@ -4,7 +4,7 @@ import threading
 
 from sqlalchemy.exc import OperationalError
 
-from worker.heartbeat import Heartbeat
+from mernet.worker.heartbeat import Heartbeat
 
 
 def test_it_beats_until_the_block_ends() -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from celery.app import trace
 
-from worker import logs
-from worker.heartbeat import Heartbeat
+from mernet.worker import logs
+from mernet.worker.heartbeat import Heartbeat
 
-log = logging.getLogger("worker.pipeline")
+log = logging.getLogger("mernet.worker.pipeline")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_text_is_one_line_with_keys_and_values(said) -> None:
     with logs.about(run=3, chunk=17):
         log.warning("split in %s", "two")
     [line] = lines()
-    assert line.endswith("WARNING worker.pipeline run=3 chunk=17: split in two")
+    assert line.endswith("WARNING mernet.worker.pipeline run=3 chunk=17: split in two")
 
 
 def test_a_traceback_stays_in_its_json_line(said) -> None:

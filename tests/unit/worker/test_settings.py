@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from worker.app import make_app
-from worker.errors import SettingsError
-from worker.settings import Settings, settings
+from mernet.worker.app import make_app
+from mernet.worker.errors import SettingsError
+from mernet.worker.settings import Settings, settings
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"MERNET_{name.upper()}", raising=False)
-    monkeypatch.setattr("worker.settings.settings", settings.__wrapped__)
+    monkeypatch.setattr("mernet.worker.settings.settings", settings.__wrapped__)
 
 
 def test_without_settings_the_embedded_servers_of_the_data_folder_are_used(tmp_path: Path) -> None:

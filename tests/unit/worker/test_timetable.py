@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.app import time_limits, timetable
-from worker.errors import SettingsError
-from worker.settings import Settings, settings
+from mernet.worker.app import time_limits, timetable
+from mernet.worker.errors import SettingsError
+from mernet.worker.settings import Settings, settings
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def test_new_products_are_looked_for_as_often_as_is_set(config):
 
 
 def test_every_task_of_the_timetable_exists(config):
-    from worker.tasks import app
+    from mernet.worker.tasks import app
 
     table = timetable(config(MERNET_INGEST_SECONDS="60"))
     assert {entry["task"] for entry in table.values()} <= set(app.tasks)
 
 
 def test_every_task_that_does_something_has_a_time_limit():
-    from worker.tasks import app
+    from mernet.worker.tasks import app
 
     limits = {name: task.time_limit for name, task in app.tasks.items() if "mernet" in name}
     assert limits == {**time_limits(settings()), "mernet.probe": None}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.calibration import Platt, sigmoid
-from model.errors import FitError
-from model.training.calibrate import fit_platt
+from mernet.model.calibration import Platt, sigmoid
+from mernet.model.errors import FitError
+from mernet.model.training.calibrate import fit_platt
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

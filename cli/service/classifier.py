@@ -1,0 +1,239 @@
+"""`mernet classifier`: the registered checkpoints."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from mernet.cli.shared.connections import ledger
+from mernet.cli.shared.output import AsJson, err, note, print_json, print_table
+from mernet.worker.settings import settings
+
+if TYPE_CHECKING:
+    from mernet.db.comparison import Comparison
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The registered classifiers. One is current: new runs use it, searches see its classes.",
+)
+
+
+@app.command()
+def add(
+    checkpoint: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A checkpoint (.safetensors).")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Its name here; by default the one in the checkpoint.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make it the current one too.")
+    ] = False,
+) -> None:
+    """Register a checkpoint, and keep a copy of it under its sha256 in the data folder."""
+    from mernet.db import classifiers
+    from mernet.model.checkpoint import read_header
+    from mernet.worker.checkpoints import check_publishable, keep
+
+    header = read_header(checkpoint)
+    check_publishable(checkpoint, header)
+    engine = ledger()
+    path, sha256 = keep(checkpoint, settings().checkpoints)
+    added = classifiers.add(
+        engine,
+        classifiers.NewClassifier(
+            sha256=sha256,
+            name=name or header.name,
+            path=str(path),
+            threshold=header.threshold,
+            header=header.model_dump(mode="json"),
+        ),
+    )
+    note(f"Registered {added.name} (sha256 {sha256[:12]}...), kept as {path}")
+    if promote:
+        promote_named(added.name)
+
+
+@app.command("promote")
+def promote_named(
+    name: Annotated[str, typer.Argument(help="Name of a registered classifier.")],
+) -> None:
+    """Make a classifier the current one: new runs use it, searches see its classes at once."""
+    from mernet.db import classifiers
+
+    engine = ledger()
+    promoted = classifiers.promote(engine, name)
+    note(f"{promoted.name} is current.")
+    if lacking := classifiers.not_scored(engine):
+        note(
+            f"It has not scored {lacking} images that others have, so searches lack them: `mernet "
+            "run full` scores them, `mernet classifier rollback` goes back."
+        )
+
+
+@app.command()
+def rollback() -> None:
+    """Undo the last promotion: the classifier before it is current again, at once."""
+    from mernet.db import classifiers
+
+    note(f"{classifiers.rollback(ledger()).name} is current again.")
+
+
+@app.command("list")
+def list_them(as_json: AsJson = False) -> None:
+    """List the registered classifiers, the oldest first, and the thresholds of single classes."""
+    from mernet.db import classifiers, thresholds
+
+    engine = ledger()
+    known = classifiers.list_all(engine)
+    of_classes = thresholds.of_classes(engine)
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "sha256": each.sha256,
+                    "current": each.is_current,
+                    "published": each.is_published,
+                    "threshold": each.threshold,
+                    "class_thresholds": of_classes.get(each.sha256, {}),
+                    "added_at": each.added_at,
+                    "path": each.path,
+                    "header": dict(each.header),
+                }
+                for each in known
+            ]
+        )
+        return
+    print_table(
+        ("name", "state", "threshold", "except", "added", "sha256"),
+        [
+            (
+                each.name,
+                "current" if each.is_current else "" if each.is_published else "pruned",
+                each.threshold,
+                ", ".join(f"{code} {p:g}" for code, p in of_classes.get(each.sha256, {}).items()),
+                each.added_at,
+                each.sha256[:12],
+            )
+            for each in known
+        ],
+    )
+    if not known:
+        note("No classifier is registered; add one with `mernet classifier add FILE --promote`.")
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="Name of a classifier, such as the current one.")],
+    after: Annotated[str, typer.Argument(help="Name of the one that may take its place.")],
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Only this class (code or name); may be given several times."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="How many changed images to name at most.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show which classes images gain and lose when one classifier takes the place of another.
+
+    Only images that both have scored are compared; a run with the new one comes first: `mernet run
+    full --classifier NAME`.
+    """
+    from mernet.db.comparison import compare
+
+    found = compare(ledger(), before, after, tuple(class_ or ()), limit)
+    if as_json:
+        print_json(_as_dict(found))
+    else:
+        _print_comparison(found)
+
+
+@app.command()
+def threshold(
+    class_: Annotated[str, typer.Argument(metavar="CLASS", help="Code or name of a class.")],
+    probability: Annotated[
+        float,
+        typer.Argument(help="Publish the class above this, between 0 and 1, both excluded."),
+    ],
+    classifier: Annotated[
+        str | None, typer.Option(help="Name of a classifier; by default the current one.")
+    ] = None,
+) -> None:
+    """Publish a class above another probability, from now on and in what is scored already.
+
+    The classifier's own threshold, shown by `mernet classifier list`, makes the class an ordinary
+    one again. Searches see all of the change or nothing of it; no image is classified again.
+    """
+    from mernet.db.thresholds import set_threshold
+
+    did = set_threshold(ledger(), class_, probability, classifier)
+    note(
+        f"{did.classifier} publishes {did.code} above {did.now:g} (before: {did.before:g}): "
+        f"{did.added} images added, {did.withdrawn} withdrawn."
+    )
+
+
+@app.command()
+def prune(
+    name: Annotated[str, typer.Argument(help="Name of a classifier that is not current.")],
+    keep_scores: Annotated[
+        bool,
+        typer.Option(
+            help="Delete only the published classes; they come back if it is promoted again."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete what a classifier that is not current has left: its outcomes and published classes.
+
+    It stays registered. `mernet status` and `mernet reconcile` no longer add up for its old runs.
+    """
+    from mernet.db.pruning import prunable
+    from mernet.db.pruning import prune as delete
+
+    engine = ledger()
+    there = prunable(engine, name)
+    what = f"{there.classifications} published classes"
+    if not keep_scores:
+        what = f"{there.outcomes} outcomes and {what}"
+    if not yes:
+        typer.confirm(f"Delete {what} of {name}?", abort=True, err=True)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("Pruning", total=there.outcomes)
+        for count in delete(engine, name, keep_scores):
+            progress.advance(task, count)
+    note(f"Deleted {what} of {name}.")
+
+
+def _as_dict(found: "Comparison") -> dict[str, object]:
+    return asdict(found) | {"before": found.before.name, "after": found.after.name}
+
+
+def _print_comparison(found: "Comparison") -> None:
+    def rate(images: int) -> float | None:
+        return images / found.both if found.both else None
+
+    old, new = found.before.name, found.after.name
+    print_table(
+        ("class", "name", old, "rate", new, "rate", "gained", "lost"),
+        [
+            (c.code, c.name, c.before, rate(c.before), c.after, rate(c.after), c.gained, c.lost)
+            for c in found.classes
+        ],
+    )
+    if found.images:
+        print_table(
+            ("image", "gained", "lost"),
+            [
+                (each.product_id, " ".join(each.gained), " ".join(each.lost))
+                for each in found.images
+            ],
+        )
+    note(
+        f"{found.both} images were scored by both; {found.only_before} only by {old}, "
+        f"{found.only_after} only by {new}: those are not compared."
+    )

@@ -1,0 +1,115 @@
+"""`mernet classify`: probabilities for local files, without a database."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import track
+
+from mernet.cli.shared.output import AsJson, err, note, out, print_json, print_table
+from mernet.cli.shared.pictures import read_any
+from mernet.model.errors import DataSetError
+from mernet.pds.errors import PdsError
+from mernet.worker.settings import settings
+
+if TYPE_CHECKING:
+    from mernet.model.classifier import Classifier
+    from mernet.worker.pipeline import Rendering
+
+SHOWN = 5
+"""How many classes of an image the table shows without `--all`."""
+
+
+def classify(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="PDS3 product files, PDS4 labels (.xml) beside theirs, or browse pictures "
+            "(JPEG, PNG, TIFF)."
+        ),
+    ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="The checkpoint; by default MERNET_CHECKPOINT, else the one `mernet demo` made."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help=f"Show all classes, not the first {SHOWN}.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the probabilities of the classes for local files; no database is used.
+
+    A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
+    """
+    from mernet.worker.checkpoints import load
+
+    classifier = load(_checkpoint(checkpoint), settings())
+    starts = range(0, len(files), classifier.batch_size)
+    shown = track(starts, "Classifying", console=err, transient=True, disable=not err.is_terminal)
+    batches = (files[start : start + classifier.batch_size] for start in shown)
+    results = [result for batch in batches for result in _results(batch, classifier)]
+    if as_json:
+        print_json(results)
+    else:
+        _print(results, float(classifier.threshold), None if every else SHOWN)
+    if any("error" in result for result in results):
+        raise typer.Exit(1)
+
+
+def _checkpoint(given: Path | None) -> Path:
+    path = given or settings().checkpoint
+    if path is None:
+        path = settings().demo_checkpoint
+        if not path.is_file():
+            raise typer.BadParameter(
+                "There is no checkpoint: give --checkpoint FILE, or make one with "
+                "`mernet train` or `mernet demo`."
+            )
+        note("Using the demo checkpoint: it knows drawn scenes only, not Mars.")
+    return path
+
+
+def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]]:
+    """For each file its probabilities by class, or its error."""
+    pictures = [_picture(file) for file in files]
+    readable = [picture for picture in pictures if not isinstance(picture, Exception)]
+    scores = iter(classifier.probabilities(readable))
+    return [
+        {"file": str(file), "error": str(picture)}
+        if isinstance(picture, Exception)
+        else {
+            "file": str(file),
+            "probabilities": dict(
+                zip(classifier.header.classes, map(float, next(scores)), strict=True)
+            ),
+        }
+        for file, picture in zip(files, pictures, strict=True)
+    ]
+
+
+def _picture(file: Path) -> "Rendering | PdsError | DataSetError":
+    try:
+        return read_any(file)
+    except (PdsError, DataSetError) as error:
+        return error
+
+
+def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:
+    from mernet.model.classes import CLASSES
+
+    names = {each.code: each.name for each in CLASSES}
+    for result in results:
+        out.print(Path(result["file"]).name, style="bold", markup=False)
+        if "error" in result:
+            out.print(f"  Error: {result['error']}", style="red", markup=False, soft_wrap=True)
+            continue
+        ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])[:shown]
+        print_table(
+            ("class", "name", "probability", f"above {threshold:g}"),
+            [
+                (code, names.get(code, code), p, "yes" if p > threshold else "")
+                for code, p in ranked
+            ],
+        )

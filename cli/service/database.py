@@ -1,0 +1,48 @@
+"""`mernet db`: the ledger's tables, and who else may read them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mernet.cli.shared.connections import ledger, start_embedded
+from mernet.cli.shared.output import note
+from mernet.worker.errors import SettingsError
+from mernet.worker.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="The ledger's tables in Postgres.")
+
+
+@app.command()
+def upgrade() -> None:
+    """Create the tables, or bring them to this program's version; nothing is lost."""
+    from mernet.db import migrate
+    from mernet.db.engine import connect
+
+    start_embedded()
+    engine = connect(settings().database)
+    migrate.upgrade(engine)
+    note(f"The tables are up to date in {engine.url.render_as_string(hide_password=True)}")
+
+
+@app.command()
+def reader(
+    name: Annotated[str, typer.Argument(help="Name of the login, new or a reader's already.")],
+) -> None:
+    """Make a login that may read the view atlas_search and nothing else, or change its password.
+
+    The password is MERNET_READER_PASSWORD; at a terminal it is asked for where that is not set.
+    """
+    from mernet.db.readers import make_reader
+
+    is_new = make_reader(ledger(), name, _password(name))
+    note(f"{name} may read atlas_search." if is_new else f"{name} has a new password.")
+
+
+def _password(name: str) -> str:
+    if secret := settings().reader_password:
+        return secret.get_secret_value()
+    if not sys.stdin.isatty():
+        raise SettingsError(f"Set MERNET_READER_PASSWORD for {name}, or run this at a terminal.")
+    answer: str = typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True)
+    return answer

@@ -1,0 +1,31 @@
+"""`mernet demo`: the tour, and the server of its sample archive."""
+
+from typing import Annotated
+
+import typer
+
+from mernet.cli.shared.output import note
+
+
+def demo(
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help="Only serve the sample archive over HTTP until Ctrl-C, so that runs, retries and "
+            "links of the demo work again.",
+        ),
+    ] = False,
+) -> None:
+    """Show the service at work: a sample archive of drawn scenes, classified end to end.
+
+    Everything is made on the spot: embedded servers, about 260 drawn products with known truth, a
+    checkpoint that knows only drawn scenes. Run again, it does no work twice.
+    """
+    from mernet.demo.tour import serve_sample_archive, tour
+
+    try:
+        serve_sample_archive() if serve else tour()
+    except KeyboardInterrupt:
+        note("Stopped; `mernet demo` goes on from here.")
+        raise

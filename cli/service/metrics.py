@@ -1,0 +1,39 @@
+"""`mernet metrics`: the service's metrics for Prometheus."""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from mernet.cli.shared.connections import ledger, start_embedded
+from mernet.cli.shared.output import note
+from mernet.worker.settings import settings
+
+
+def metrics(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 9808,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; 0.0.0.0 for all networks.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve metrics of runs, chunks, queues and workers to Prometheus until Ctrl-C.
+
+    A worker's own, such as the time of each stage, it serves at MERNET_METRICS_PORT.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from mernet.worker.exporter import ServiceCollector
+
+    registry = CollectorRegistry()
+    start_embedded()
+    registry.register(ServiceCollector(ledger(), settings()))
+    try:
+        _, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{host}:{port} cannot be had ({error}); choose another."
+        ) from error
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # a service manager's way to end it
+    note(f"Metrics are served at http://{host}:{port}/metrics until Ctrl-C.")
+    thread.join()

@@ -1,0 +1,279 @@
+"""`mernet run`: queue a pass over an archive or what it has new, retry, pause, cancel, list."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mernet.cli.service.exit_codes import end_as
+from mernet.cli.service.queued_run import report
+from mernet.cli.shared.connections import ledger, ledger_and_broker
+from mernet.cli.shared.output import AsJson, note, print_json, print_table
+from mernet.worker.settings import settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from mernet.db.ledger import Progress
+    from mernet.worker.ingest import Report
+
+app = typer.Typer(
+    no_args_is_help=True, help="Runs: one pass over a list of products, from queueing to its end."
+)
+
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow",
+        "-f",
+        help="Show it live until the run has ended. With the embedded servers, a worker is "
+        "started for that time if none is running.",
+    ),
+]
+
+
+def _reason(words: str | None) -> str | None:
+    """A reason of failure, which may be written with hyphens."""
+    from mernet.worker.reasons import all_reasons
+
+    reason = words and words.replace("-", " ")
+    if reason and reason not in all_reasons():
+        raise typer.BadParameter(f"nothing fails for it; there are: {', '.join(all_reasons())}.")
+    return reason
+
+
+class Products(StrEnum):
+    """Which products of an archive are wanted."""
+
+    EDR = "edr"
+    RDR = "rdr"
+    ANY = "any"
+
+
+Archives = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Name, URL or path of an archive; may be given several times. By default opportunity "
+        "and spirit.",
+    ),
+]
+Mirror = Annotated[
+    str | None,
+    typer.Option(help="URL or path that replaces the base address of a named archive."),
+]
+WithdrawMany = Annotated[
+    bool,
+    typer.Option(
+        "--withdraw-many",
+        help="Also where more than a tenth of an archive's products, and more than 100, are listed "
+        "no more. Without it such a listing is refused, since a half-written index looks so.",
+    ),
+]
+ProductsWanted = Annotated[
+    Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
+]
+
+
+@app.command()
+def full(
+    archive: Archives = None,
+    mirror: Mirror = None,
+    products: ProductsWanted = Products.EDR,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also classify what has an outcome already.")
+    ] = False,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a registered classifier, to see what it does before it is promoted; by "
+            "default the current one."
+        ),
+    ] = None,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run over all eligible products: left-eye Pancam images through filter 2, 512 or 1024.
+
+    What the classifier has an outcome of is not done again. The exit code with --follow:
+    0 when all is classified, 3 when products failed, 1 otherwise.
+    """
+    from mernet.db.ledger import NewRun, create_run
+    from mernet.worker.messages import send_listing
+
+    archives = _anywhere(archive, mirror)
+    engine = ledger_and_broker()
+    run = create_run(
+        engine,
+        NewRun(
+            archives=archives,
+            mirror=_absolute(mirror),
+            products=products,
+            chunk_size=settings().chunk_size,
+            again=again,
+            classifier=classifier,
+        ),
+    )
+    send_listing(engine, run.run_id)
+    end_as(report(engine, run, follow, as_json))
+
+
+@app.command()
+def new(
+    archive: Archives = None,
+    mirror: Mirror = None,
+    products: ProductsWanted = Products.EDR,
+    withdraw_many: WithdrawMany = False,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run over what an archive lists that no run under the current classifier took up.
+
+    A listing that has not changed since the last look is not read, and with nothing new there is no
+    run. Products that are listed no more are marked as withdrawn and leave the search; a registry
+    search tells of none. What a run left undone that was cancelled or has failed is taken up again.
+    The exit code: 1 when an archive could not be listed, whatever became of the others; else, with
+    --follow, 0 when all is classified or nothing is new, 3 when products failed, 1 otherwise.
+    """
+    from mernet.db.ledger import NewRun
+    from mernet.worker.errors import ArchivesNotListed
+    from mernet.worker.fetching import make_fetcher
+    from mernet.worker.ingest import ingest
+
+    wanted = NewRun(
+        archives=_anywhere(archive, mirror),
+        mirror=_absolute(mirror),
+        products=products,
+        chunk_size=settings().chunk_size,
+    )
+    engine = ledger_and_broker()
+    with make_fetcher(settings()) as fetcher:
+        ingested = ingest(engine, wanted, fetcher, withdraw_many)
+    now = _send_and_report(engine, ingested, follow, as_json)
+    if ingested.failure:
+        raise ArchivesNotListed(ingested.failure)
+    if now is not None:
+        end_as(now)
+
+
+@app.command()
+def retry(
+    run_id: Annotated[
+        int | None, typer.Argument(help="Only what failed in this run and was not done since.")
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            callback=_reason,
+            help="Only what failed for this reason, such as not-found; status shows it.",
+        ),
+    ] = None,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run over the products that failed under the current classifier.
+
+    With nothing to retry there is no run. The exit code with --follow: 0 when all is classified or
+    nothing is left, 3 when products failed, 1 otherwise.
+    """
+    from mernet.db.ledger import create_retry, unsent
+    from mernet.worker.messages import send_chunks
+
+    engine = ledger_and_broker()
+    run = create_retry(engine, settings().chunk_size, reason, run_id)
+    if run is None:
+        what = f" for the reason {reason!r}" if reason else ""
+        where = f" in run {run_id}" if run_id else ""
+        note(f"Nothing is left that failed{what}{where}, so there is no run.")
+        if as_json:
+            print_json({"run": None})
+        return
+    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+    end_as(report(engine, run, follow, as_json))
+
+
+@app.command()
+def cancel(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
+    """End a run: nothing of it is classified or published from now on; what is published stays."""
+    from mernet.db.ledger import cancel_run
+
+    cancel_run(ledger(), run_id)
+    note(f"Run {run_id} is cancelled; what it has published stays.")
+
+
+@app.command()
+def pause(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
+    """Begin no more chunks of a run until it is resumed; those at hand finish and are published."""
+    from mernet.db.ledger import pause_run
+
+    pause_run(ledger(), run_id)
+    note(f"Run {run_id} is paused; go on with `mernet run resume {run_id}`.")
+
+
+@app.command()
+def resume(run_id: Annotated[int, typer.Argument(help="Number of a paused run.")]) -> None:
+    """Let a paused run go on where it stopped."""
+    from mernet.db.ledger import resume_run, unsent
+    from mernet.worker.messages import send_chunks
+
+    engine = ledger_and_broker()
+    resume_run(engine, run_id)
+    send_chunks(engine, run_id, unsent(engine, run_id))
+    note(f"Run {run_id} goes on; see `mernet status {run_id} --follow`.")
+
+
+@app.command("list")
+def list_them(as_json: AsJson = False) -> None:
+    """List the latest runs, newest first."""
+    from mernet.db.ledger import list_runs, progress
+
+    engine = ledger()
+    found = [progress(engine, run.run_id) for run in list_runs(engine, limit=20)]
+    if as_json:
+        from mernet.cli.service.status import as_dict
+
+        print_json([as_dict(each) for each in found])
+        return
+    print_table(
+        ("run", "kind", "state", "listed", "others", "done", "failed", "waiting", "started", "of"),
+        [_row(each) for each in found],
+    )
+
+
+def _row(now: "Progress") -> tuple[object, ...]:
+    run = now.run
+    counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
+    return run.run_id, run.kind, run.condition, *counts, run.created_at, " ".join(run.archives)
+
+
+def _anywhere(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:
+    """The archives so that a worker with another working folder finds the same ones."""
+    from mernet.pds.archive import named_archives, resolve
+
+    found = {name: resolve(name, mirror) for name in names or ("opportunity", "spirit")}
+    return tuple(
+        name if name in named_archives() else archive.url for name, archive in found.items()
+    )
+
+
+def _absolute(mirror: str | None) -> str | None:
+    if mirror is None or "://" in mirror:
+        return mirror
+    return str(Path(mirror).expanduser().absolute())
+
+
+def _send_and_report(
+    engine: "sa.Engine", ingested: "Report", follow: bool, as_json: bool
+) -> "Progress | None":
+    """Say what an ingest came to and begin its run; None without one."""
+    from mernet.db.ledger import unsent
+    from mernet.worker.messages import send_chunks
+
+    note(ingested.sentence)
+    run = ingested.run
+    if run is not None:
+        send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+        return report(engine, run, follow, as_json)
+    if as_json:
+        print_json({"run": None, "withdrawn": ingested.withdrawn})
+    return None

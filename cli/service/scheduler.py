@@ -1,0 +1,27 @@
+"""`mernet beat`: the timetable, where no worker keeps it."""
+
+from typing import Annotated
+
+import typer
+
+from mernet.cli.service.worker import LogLevel
+from mernet.cli.shared.connections import start_embedded
+from mernet.worker.settings import settings
+
+
+def beat(
+    log_level: Annotated[
+        LogLevel | None, typer.Option(help="How much to log; by default MERNET_LOG_LEVEL.")
+    ] = None,
+) -> None:
+    """Keep the timetable until Ctrl-C: the sweep, and the ingest with MERNET_INGEST_SECONDS.
+
+    Exactly one may run for the whole service, and its workers have --no-beat. The time of each last
+    message is kept in MERNET_DATA_DIR, so that a restart puts nothing off.
+    """
+    start_embedded()
+    from mernet.worker.messages import check_broker
+    from mernet.worker.scheduler import keep_timetable
+
+    check_broker()
+    keep_timetable(settings(), log_level or settings().log_level)

@@ -1,0 +1,173 @@
+"""`mernet search` and `mernet show`: the published table, and all that is known of one product."""
+
+import csv
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mernet.cli.shared.connections import ledger
+from mernet.cli.shared.output import AsJson, note, print_json, print_table
+
+SHOWN = 20
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from mernet.db.search import Hit, Page, Place, Query
+
+
+def search(
+    classes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Codes or names of classes that an image has to show, all of them."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A class that it must not show; may be given several times."),
+    ] = None,
+    rover: Annotated[str | None, typer.Option(help="Opportunity or Spirit.")] = None,
+    sol: Annotated[
+        str | None, typer.Option(help="Sols A:B, both included; A: and :B are open, A is one sol.")
+    ] = None,
+    min_probability: Annotated[
+        float, typer.Option(min=0, max=1, help="Lowest probability of each class asked for.")
+    ] = 0.0,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Most images; by default {SHOWN} in a table, else all."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(help="Continue behind a page: what it gave as its end.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find images by class, the most probable first; without a class, count images by class.
+
+    For example: mernet search rtr --without sky --rover Spirit --sol 100:200
+    """
+    if not classes:
+        if without or rover or sol or min_probability or after:
+            raise typer.BadParameter("Name a class to search for, such as sky.")
+        _print_counts(ledger(), as_csv, as_json)
+        return
+    from mernet.db.search import Query
+
+    query = Query(
+        classes=tuple(classes),
+        without=tuple(without or ()),
+        rover=rover,
+        sols=_sols(sol),
+        min_probability=min_probability,
+        after=_place(after),
+    )
+    wanted = limit or (None if as_csv or as_json else SHOWN)
+    _print_page(_pages(ledger(), query, wanted), query, as_csv, as_json)
+
+
+def show(
+    product: Annotated[str, typer.Argument(help="A product's 27-character name, or its file's.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show all 25 probabilities of one product, and which of them are published."""
+    from mernet.db.search import scores_of
+    from mernet.pds.product import ProductName
+
+    scores = scores_of(ledger(), str(ProductName.parse(product)))
+    if as_json:
+        print_json({score.code: score.probability for score in scores})
+        return
+    print_table(
+        ("class", "name", "probability", "published"),
+        [(s.code, s.name, s.probability, "yes" if s.published else "") for s in scores],
+    )
+
+
+def _pages(engine: "sa.Engine", query: "Query", wanted: int | None) -> "Page":
+    """The first `wanted` images, or all, as one page."""
+    from mernet.db.search import LARGEST_PAGE, Page
+    from mernet.db.search import search as find
+
+    hits: list[Hit] = []
+    while True:
+        size = LARGEST_PAGE if wanted is None else min(wanted - len(hits), LARGEST_PAGE)
+        page = find(engine, replace(query, limit=size))
+        hits += page.hits
+        if page.next is None or len(hits) == wanted:
+            return Page(tuple(hits), page.next)
+        query = replace(query, after=page.next)
+
+
+def _print_counts(engine: "sa.Engine", as_csv: bool, as_json: bool) -> None:
+    from mernet.db.search import class_counts
+
+    rows = [
+        {"class": count.code, "name": count.name, "images": count.images}
+        for count in class_counts(engine)
+    ]
+    _print_rows(rows, ("class", "name", "images"), as_csv, as_json)
+
+
+def _print_page(page: "Page", query: "Query", as_csv: bool, as_json: bool) -> None:
+    asked = list(page.hits[0].probabilities) if page.hits else list(query.classes)
+    columns = ("product", *asked, "rover", "sol", "site", "drive", "local time", "image")
+    _print_rows([_row(hit) for hit in page.hits], columns, as_csv, as_json)
+    if not page.hits:
+        note("No image matches; `mernet search` alone counts the images of each class.")
+    if page.next is not None:
+        note(f"There are more: add --after {page.next.probability!r}:{page.next.product_id}")
+
+
+def _row(hit: "Hit") -> dict[str, Any]:
+    return {
+        "product": hit.product_id,
+        **hit.probabilities,
+        "rover": hit.rover,
+        "sol": hit.sol,
+        "site": hit.site,
+        "drive": hit.drive,
+        "local time": hit.local_solar_time,
+        "image": hit.image_url,
+        "browse": hit.browse_url,
+        "start time": hit.start_time,
+    }
+
+
+def _print_rows(
+    rows: list[dict[str, Any]], columns: tuple[str, ...], as_csv: bool, as_json: bool
+) -> None:
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, rows[0] if rows else columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        print_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+def _sols(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    first, colon, last = text.partition(":")
+    try:
+        low, high = (int(part) if part else None for part in (first, last if colon else first))
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no range of sols; write A:B, A:, :B or A.") from None
+    return low, high
+
+
+def _place(text: str | None) -> "Place | None":
+    if text is None:
+        return None
+    from mernet.db.search import Place
+
+    probability, _, product_id = text.partition(":")
+    try:
+        return Place(float(probability), product_id)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is not the end of a page; copy what the page before gave."
+        ) from None

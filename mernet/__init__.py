@@ -1,0 +1,1 @@
+"""MERNet: classify Pancam images of the Mars Exploration Rovers, and search the result."""

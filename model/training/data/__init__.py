@@ -1,0 +1,1 @@
+"""Labelled data sets: loading, splitting, sampling, volunteers' labels, description."""

@@ -1,0 +1,106 @@
+"""What a labelled data set holds: counts of classes and parts, labels an image, duplicates."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mernet.model.classes import Group
+from mernet.model.training.data.data_set import DataSet
+from mernet.model.training.data.split import Part
+
+MAJORITY_ABOVE, MINORITY_FROM = 0.10, 0.05
+"""The abstract's bounds: majority above 10% of the images, extreme minority below 5%."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """A class: how many images show it, their share (0 to 1) of all, and how many in each part."""
+
+    code: str
+    name: str
+    count: int
+    share: float
+    group: Group
+    by_part: dict[Part, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Description:
+    """A data set in numbers.
+
+    `labels_an_image` are mean, least and most; `co_occurrence` (K, K) int counts the images that
+    show both classes, on its diagonal those that show one; `duplicates` counts the images whose
+    file has the content of an earlier one, `straddling` those whose equal is in another part.
+    """
+
+    images: int
+    by_part: dict[Part, int]
+    classes: tuple[ClassCount, ...]
+    labels_an_image: tuple[float, int, int]
+    co_occurrence: NDArray[np.int64]
+    duplicates: int
+    straddling: int
+    digest: str
+
+
+def describe(data: DataSet, parts: Sequence[Part | None]) -> Description:
+    """Count what is in `data`, with each image in the part that `parts` gives; reads every file."""
+    labels_an_image = data.labels.sum(axis=1)
+    counted = data.labels.astype(np.int64)
+    duplicates = _duplicates(data.content_hashes(), parts)
+    return Description(
+        images=len(data),
+        by_part=_by_part(np.ones(len(data), dtype=np.bool_), parts),
+        classes=tuple(class_counts(data, parts)),
+        labels_an_image=(
+            float(labels_an_image.mean()),
+            int(labels_an_image.min()),
+            int(labels_an_image.max()),
+        ),
+        co_occurrence=counted.T @ counted,
+        duplicates=sum(len(each) - 1 for each in duplicates),
+        straddling=sum(len(each) for each in duplicates if len(set(each)) > 1),
+        digest=data.digest(),
+    )
+
+
+def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[ClassCount]:
+    """Each class of `data`, counted with each image in the part that `parts` gives."""
+    shares = data.labels.mean(axis=0)
+    return [
+        ClassCount(
+            code=code,
+            name=name,
+            count=int(shown.sum()),
+            share=float(share),
+            group=group_of_share(float(share)),
+            by_part=_by_part(shown, parts),
+        )
+        for code, name, shown, share in zip(
+            data.classes, data.class_names, data.labels.T, shares, strict=True
+        )
+    ]
+
+
+def group_of_share(share: float) -> Group:
+    """How common a class is, by the abstract's rule, that this share (0 to 1) of images shows."""
+    if share > MAJORITY_ABOVE:
+        return Group.MAJORITY
+    return Group.MINORITY if share >= MINORITY_FROM else Group.EXTREME_MINORITY
+
+
+def _by_part(shown: NDArray[np.bool_], parts: Sequence[Part | None]) -> dict[Part, int]:
+    """How many of the images that are `shown` (N,) lie in each part."""
+    there = Counter(part for part, is_shown in zip(parts, shown, strict=True) if is_shown)
+    return {part: there[part] for part in Part}
+
+
+def _duplicates(hashes: Sequence[str], parts: Sequence[Part | None]) -> list[list[Part | None]]:
+    """For each content that comes more than once, the parts of the images that have it."""
+    parts_of_content = defaultdict(list)
+    for content, part in zip(hashes, parts, strict=True):
+        parts_of_content[content].append(part)
+    return [found for found in parts_of_content.values() if len(found) > 1]

@@ -1,0 +1,64 @@
+"""Finds the picture files that a label file names, wherever in its folder they lie."""
+
+import os
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from mernet.model.errors import DataSetError
+from mernet.model.training.data.split import Part
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+PRODUCT_SUFFIX = ".img"
+"""Browse pictures of the archive are called after the product file: NAME.img.jpg."""
+FOLDERS_OF_PARTS = {
+    Part.TRAIN: ("train", "training"),
+    Part.VALIDATION: ("val", "valid", "validation"),
+    Part.TEST: ("test", "testing"),
+}
+USUAL_FOLDERS = (".", "images", "data")
+
+
+class PictureFinder:
+    """The pictures in a folder and all below it, by file name."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look through `folder` once."""
+        self._folder = folder
+        self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
+        for place, _, names in os.walk(folder, followlinks=True):
+            for name in names:
+                if name.lower().endswith(SUFFIXES):
+                    for called in {name.lower(), _stem(name)}:
+                        self._by_name[called].append(Path(place, name))
+
+    def find(self, name: str, part: Part | None) -> Path:
+        """The picture called `name`, in any case, with its extension or without.
+
+        Of several it is the one in the part's folder, else the one beside the label file, in
+        images/ or in data/. Raises DataSetError where there is none, or no telling which.
+        """
+        bare = PurePosixPath(name.replace("\\", "/")).name
+        candidates = self._by_name.get(bare.lower()) or self._by_name.get(_stem(bare), [])
+        if not candidates:
+            raise DataSetError(f"there is no picture {name!r} in {self._folder}")
+        ranks = [self._rank(path, part) for path in candidates]
+        best = [path for path, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
+        if len(best) > 1:
+            raise DataSetError(f"{name!r} may be {best[0]} or {best[1]}; keep one of them")
+        return best[0]
+
+    def _rank(self, path: Path, part: Part | None) -> int:
+        """The lower, the likelier that a picture in this place is meant."""
+        place = path.parent.relative_to(self._folder)
+        if part is not None and place.name.lower() in FOLDERS_OF_PARTS[part]:
+            return 0
+        usual = place.as_posix().lower()
+        return 1 + (USUAL_FOLDERS.index(usual) if usual in USUAL_FOLDERS else len(USUAL_FOLDERS))
+
+
+def _stem(name: str) -> str:
+    """A file name in lower case without the extensions of pictures and products."""
+    stem = name.lower()
+    while stem.endswith((*SUFFIXES, PRODUCT_SUFFIX)):
+        stem = stem.rpartition(".")[0]
+    return stem

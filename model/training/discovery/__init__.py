@@ -1,0 +1,1 @@
+"""Discovery of new classes: images ranked by novelty."""

@@ -1,0 +1,267 @@
+"""Judges probabilities against the truth: each class, both heads, before and after calibration."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from sklearn.metrics import brier_score_loss, f1_score, log_loss
+
+from mernet.model.errors import FitError
+from mernet.model.training.evaluation.comparison import Comparison, compare
+from mernet.model.training.evaluation.metrics import (
+    ENOUGH,
+    CalibrationError,
+    Labels,
+    Probabilities,
+    Reliability,
+    Share,
+    average_precision,
+    calibration_error,
+    calibration_floor,
+    published,
+    reliability,
+    share,
+)
+
+F1_THRESHOLD = 0.5
+"""What Mars-Bench's weighted F1 is taken at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """One head's probabilities (N, K) float64, before and after calibration."""
+
+    before: Probabilities
+    after: Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTruth:
+    """How often a class is shown; `insufficient`: by fewer than 10 images, or by all but 10."""
+
+    code: str
+    name: str
+    positives: int
+    prevalence: float
+    insufficient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One class at one stage.
+
+    `ece_floor` is what a perfectly calibrated model would show; precision and recall are of what
+    lies above the threshold. Average precision is None without a positive.
+    """
+
+    ece: CalibrationError
+    ece_floor: CalibrationError
+    brier: float
+    log_loss: float
+    average_precision: float | None
+    precision: Share
+    recall: Share
+    reliability: Reliability
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over the classes for which a value is defined, and how many they are."""
+
+    value: float | None
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """All classes at one stage.
+
+    ECE, Brier, log-loss and average precision are means over classes; precision and recall count
+    all published and all shown labels. F1 is at 0.5 and leaves out a class that is neither shown
+    nor predicted. Accuracy is of the most probable class, and None where images show several.
+    """
+
+    ece: CalibrationError
+    ece_floor: CalibrationError
+    brier: float
+    log_loss: float
+    average_precision: Mean
+    precision: Share
+    recall: Share
+    macro_precision: Mean
+    macro_recall: Mean
+    f1_macro: float | None
+    f1_micro: float | None
+    f1_weighted: float | None
+    accuracy: Share | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Scores before or after calibration, class by class and over all."""
+
+    classes: tuple[Scores, ...]
+    overall: Overall
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One head, before and after calibration."""
+
+    name: str
+    before: Stage
+    after: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All there is to say; `dataclasses.asdict` makes it JSON, where None becomes null."""
+
+    images: int
+    threshold: float
+    seed: int
+    classes: tuple[ClassTruth, ...]
+    main: Head
+    control: Head | None
+    comparison: Comparison | None
+
+
+def evaluate(
+    truth: Labels,
+    main: Predictions,
+    control: Predictions | None,
+    classes: Sequence[str],
+    names: Sequence[str],
+    threshold: float = 0.9,
+    seed: int = 0,
+    resamples: int = 1000,
+    groups: Sequence[str] | None = None,
+    main_name: str = "chain",
+) -> Evaluation:
+    """Judge two heads against truth (N, K); `classes` are K codes, `names` K class names.
+
+    `groups` (N) names images that are alike, for the intervals between the heads (`compare`).
+
+    Raises FitError where shapes differ, there is no image, or a number is no probability.
+    """
+    heads = [head for head in (main, control) if head is not None]
+    _check(truth, heads, classes, names, groups)
+    comparison = None
+    if control is not None:
+        comparison = compare(truth, main.after, control.after, groups, resamples, seed, main_name)
+    return Evaluation(
+        images=len(truth),
+        threshold=threshold,
+        seed=seed,
+        classes=tuple(map(_class_truth, classes, names, truth.T)),
+        main=_judge(main_name, truth, main, threshold, seed),
+        control=None if control is None else _judge("control", truth, control, threshold, seed),
+        comparison=comparison,
+    )
+
+
+def _class_truth(code: str, name: str, shown: Labels) -> ClassTruth:
+    positives = int(shown.sum())
+    rarer = min(positives, len(shown) - positives)
+    return ClassTruth(code, name, positives, positives / len(shown), insufficient=rarer < ENOUGH)
+
+
+def _judge(name: str, truth: Labels, head: Predictions, threshold: float, seed: int) -> Head:
+    return Head(
+        name,
+        _stage(truth, head.before, threshold, seed),
+        _stage(truth, head.after, threshold, seed),
+    )
+
+
+def _stage(truth: Labels, probabilities: Probabilities, threshold: float, seed: int) -> Stage:
+    above = published(probabilities, threshold)
+    scores = tuple(
+        _scores(truth[:, k], probabilities[:, k], above[:, k], seed) for k in range(truth.shape[1])
+    )
+    return Stage(scores, _overall(truth, probabilities, above, scores))
+
+
+def _scores(truth: Labels, probabilities: Probabilities, above: Labels, seed: int) -> Scores:
+    hits = int((truth & above).sum())
+    return Scores(
+        ece=calibration_error(truth, probabilities),
+        ece_floor=calibration_floor(probabilities, seed),
+        brier=float(brier_score_loss(truth, probabilities, labels=[False, True])),
+        log_loss=float(log_loss(truth, probabilities, labels=[False, True])),
+        average_precision=average_precision(truth, probabilities),
+        precision=share(hits, int(above.sum())),
+        recall=share(hits, int(truth.sum())),
+        reliability=reliability(truth, probabilities),
+    )
+
+
+def _overall(
+    truth: Labels, probabilities: Probabilities, above: Labels, scores: Sequence[Scores]
+) -> Overall:
+    hits = int((truth & above).sum())
+    return Overall(
+        ece=_mean_error([each.ece for each in scores]),
+        ece_floor=_mean_error([each.ece_floor for each in scores]),
+        brier=float(np.mean([each.brier for each in scores])),
+        log_loss=float(np.mean([each.log_loss for each in scores])),
+        average_precision=_mean([each.average_precision for each in scores]),
+        precision=share(hits, int(above.sum())),
+        recall=share(hits, int(truth.sum())),
+        macro_precision=_mean([each.precision.value for each in scores]),
+        macro_recall=_mean([each.recall.value for each in scores]),
+        f1_macro=_f1(truth, probabilities, "macro"),
+        f1_micro=_f1(truth, probabilities, "micro"),
+        f1_weighted=_f1(truth, probabilities, "weighted"),
+        accuracy=_accuracy(truth, probabilities),
+    )
+
+
+def _mean_error(errors: Sequence[CalibrationError]) -> CalibrationError:
+    return CalibrationError(*np.mean([astuple(error) for error in errors], axis=0).tolist())
+
+
+def _mean(values: Sequence[float | None]) -> Mean:
+    defined = [value for value in values if value is not None]
+    return Mean(float(np.mean(defined)) if defined else None, len(defined))
+
+
+def _f1(truth: Labels, probabilities: Probabilities, average: str) -> float | None:
+    predicted = probabilities > F1_THRESHOLD
+    value = f1_score(truth, predicted, average=average, zero_division=np.nan)
+    return None if np.isnan(value) else float(value)
+
+
+def _accuracy(truth: Labels, probabilities: Probabilities) -> Share | None:
+    if not (truth.sum(axis=1) == 1).all():
+        return None
+    right = truth.argmax(axis=1) == probabilities.argmax(axis=1)
+    return share(int(right.sum()), len(right))
+
+
+def _check(
+    truth: Labels,
+    heads: Sequence[Predictions],
+    classes: Sequence[str],
+    names: Sequence[str],
+    groups: Sequence[str] | None,
+) -> None:
+    if truth.dtype != np.bool_ or truth.ndim != 2 or truth.size == 0:
+        raise FitError(
+            "there is nothing to judge: the truth must be booleans (images, classes), at least one"
+        )
+    if {len(classes), len(names)} != {truth.shape[1]}:
+        raise FitError(f"the truth has {truth.shape[1]} classes; give as many codes and names")
+    if groups is not None and len(groups) != len(truth):
+        raise FitError(f"{len(groups)} groups for {len(truth)} images; give a group for each image")
+    for probabilities in (stage for head in heads for stage in (head.before, head.after)):
+        _check_probabilities(probabilities, truth.shape)
+
+
+def _check_probabilities(probabilities: Probabilities, shape: tuple[int, ...]) -> None:
+    if probabilities.shape != shape:
+        raise FitError(
+            f"probabilities of shape {probabilities.shape}, truth of {shape}; give the same images"
+        )
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # False for NaN
+        raise FitError("probabilities must lie between 0 and 1; look at the classifier's output")

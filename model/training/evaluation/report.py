@@ -1,0 +1,102 @@
+"""Writes an evaluation as JSON, CSV and one HTML page that needs nothing else."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mernet.model.training.evaluation.evaluate import ClassTruth, Evaluation, Head
+from mernet.model.training.evaluation.metrics import ENOUGH
+from mernet.model.training.evaluation.plots import (
+    calibration_plot,
+    comparison_plot,
+    reliability_diagram,
+)
+from mernet.model.training.evaluation.summary import headlines
+from mernet.model.training.evaluation.table1 import Beside, Means, means, side_by_side
+from mernet.model.training.html import template
+from mernet.model.training.text_files import write_text
+
+NAME = "evaluation"
+
+
+def write_report(folder: Path, evaluation: Evaluation, provenance: Mapping[str, str]) -> Path:
+    """Write evaluation.json, .csv and .html into `folder`, made where it is missing.
+
+    `provenance` says what was judged (checkpoint, data set, versions), in the order to show it.
+    Each file appears whole or not at all; the same arguments give the same bytes. Returns the
+    page's path. Raises OSError where the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"provenance": dict(provenance), **asdict(evaluation)}
+    page = folder / f"{NAME}.html"
+    write_text(folder / f"{NAME}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(folder / f"{NAME}.csv", as_csv(evaluation))
+    write_text(page, as_html(evaluation, provenance))
+    return page
+
+
+def as_csv(evaluation: Evaluation) -> str:
+    """One row a class and head; a column for each number, empty where it is undefined."""
+    heads = [evaluation.main, evaluation.control]
+    rows = [row for head in heads if head is not None for row in _csv_rows(evaluation, head)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
+    """The page, with its plots inside."""
+    comparison, beside = evaluation.comparison, side_by_side(evaluation)
+    heads = [head for head in (evaluation.main, evaluation.control) if head is not None]
+    return template("evaluation.html").render(
+        evaluation=evaluation,
+        provenance=provenance,
+        headlines=headlines(evaluation),
+        enough=ENOUGH,
+        heads=heads,
+        overall=[stage.overall for head in heads for stage in (head.before, head.after)],
+        beside=beside,
+        means=_means(beside) if beside else None,
+        calibration=calibration_plot(evaluation),
+        comparison=comparison and comparison_plot(evaluation, comparison.average_precision),
+        diagrams=list(_diagrams(evaluation)),
+    )
+
+
+def _csv_rows(evaluation: Evaluation, head: Head) -> Iterator[dict[str, Any]]:
+    stages = (head.before.classes, head.after.classes)
+    for truth, before, after in zip(evaluation.classes, *stages, strict=True):
+        scores = {"before": asdict(before), "after": asdict(after)}
+        for stage in scores.values():
+            del stage["reliability"]  # bins are in the JSON
+        yield {"head": head.name, **asdict(truth), **_flat(scores)}
+
+
+def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a_b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        inner = _flat(value) if isinstance(value, Mapping) else {"": value}
+        flat |= {f"{key}_{name}".rstrip("_"): number for name, number in inner.items()}
+    return flat
+
+
+def _diagrams(evaluation: Evaluation) -> Iterator[tuple[ClassTruth, str]]:
+    stages = (evaluation.main.before.classes, evaluation.main.after.classes)
+    for truth, before, after in zip(evaluation.classes, *stages, strict=True):
+        yield truth, reliability_diagram(before, after, f"Reliability of {truth.name}")
+
+
+def _means(beside: Sequence[Beside]) -> dict[str, Means]:
+    return {
+        "theirs_before": means([each.theirs.before for each in beside]),
+        "before": means([each.before for each in beside]),
+        "theirs_after": means([each.theirs.after for each in beside]),
+        "after": means([each.after for each in beside]),
+    }

@@ -1,0 +1,124 @@
+"""Table 1 of the MERNet abstract, and an evaluation beside it."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from statistics import fmean
+
+from mernet.model.classes import Group
+from mernet.model.training.evaluation.evaluate import Evaluation, Scores
+
+THRESHOLD = 0.9
+"""What Table 1's precision and recall are taken at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """ECE, and precision and recall above 0.9; 0 where nothing was published, as Table 1 prints."""
+
+    ece: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One class of Table 1; `percent` of 3,004 images, figures before and after calibration."""
+
+    position: int
+    code: str
+    name: str
+    group: Group
+    count: int
+    percent: float
+    before: Figures
+    after: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One class, theirs and ours; our ECE has 15 bins of equal width, theirs an unknown number."""
+
+    theirs: Row
+    images: int
+    percent: float
+    insufficient: bool
+    before: Figures
+    after: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Means of `Figures` over classes, and how many classes have a recall of 0."""
+
+    ece: float
+    precision: float
+    recall: float
+    without_recall: int
+
+
+@cache
+def table_1() -> tuple[Row, ...]:
+    """The published figures in chain order."""
+    text = (
+        files("mernet.model.training.evaluation").joinpath("table1.csv").read_text(encoding="utf-8")
+    )
+    return tuple(_row(fields) for fields in csv.DictReader(text.splitlines()))
+
+
+def means(figures: Sequence[Figures]) -> Means:
+    """Means over classes (at least one), a class with nothing published counting as 0."""
+    return Means(
+        fmean(each.ece for each in figures),
+        fmean(each.precision for each in figures),
+        fmean(each.recall for each in figures),
+        sum(each.recall == 0 for each in figures),
+    )
+
+
+def side_by_side(evaluation: Evaluation) -> tuple[Beside, ...]:
+    """The main head beside Table 1, in its order.
+
+    Empty where a class is not MERNet's, or the threshold not Table 1's. A precision or recall that
+    is undefined is 0 here, as in Table 1.
+    """
+    published = {row.code: row for row in table_1()}
+    same_classes = all(each.code in published for each in evaluation.classes)
+    if not same_classes or evaluation.threshold != THRESHOLD:
+        return ()
+    stages = (evaluation.main.before.classes, evaluation.main.after.classes)
+    beside = [
+        Beside(
+            published[each.code],
+            each.positives,
+            100 * each.prevalence,
+            each.insufficient,
+            _figures(before),
+            _figures(after),
+        )
+        for each, before, after in zip(evaluation.classes, *stages, strict=True)
+    ]
+    return tuple(sorted(beside, key=lambda each: each.theirs.position))
+
+
+def _figures(scores: Scores) -> Figures:
+    return Figures(scores.ece.bins_15, scores.precision.value or 0.0, scores.recall.value or 0.0)
+
+
+def _row(fields: dict[str, str]) -> Row:
+    before, after = (
+        Figures(*(float(fields[f"{what}_{stage}"]) for what in ("ece", "precision", "recall")))
+        for stage in ("before", "after")
+    )
+    return Row(
+        int(fields["chain_position"]),
+        fields["code"],
+        fields["name"],
+        Group(fields["group"]),
+        int(fields["count"]),
+        float(fields["percent"]),
+        before,
+        after,
+    )

@@ -1,0 +1,47 @@
+"""`mernet db reader`: where the password comes from."""
+
+import pytest
+from typer.testing import CliRunner
+
+from mernet.cli.service.database import app
+from mernet.worker.errors import SettingsError
+from mernet.worker.settings import Settings
+
+READER = "test_command_reader"
+
+
+@pytest.fixture
+def mernet(story, monkeypatch):
+    """`mernet db`, with or without a password in the environment."""
+    monkeypatch.setattr("mernet.cli.service.database.ledger", lambda: story.engine)
+
+    def run(*words: str, password: str | None):
+        config = Settings(reader_password=password)
+        monkeypatch.setattr("mernet.cli.service.database.settings", lambda: config)
+        return CliRunner().invoke(app, words)
+
+    yield run
+    story.execute(f"DROP ROLE IF EXISTS {READER}")
+
+
+def can_log_in(story) -> bool:
+    return bool(story.rows("SELECT FROM pg_roles WHERE rolcanlogin AND rolname = :r", r=READER))
+
+
+def test_a_reader_is_made_with_the_password_of_the_settings_and_then_changed(mernet, story):
+    ran = mernet("reader", READER, password="secret")
+    assert (ran.exit_code, ran.stderr) == (0, f"{READER} may read atlas_search.\n")
+    assert can_log_in(story)
+    assert "has a new password" in mernet("reader", READER, password="other").stderr
+
+
+def test_without_a_password_and_a_terminal_no_reader_is_made(mernet, story):
+    ran = mernet("reader", READER, password=None)
+    assert isinstance(ran.exception, SettingsError)
+    assert "Set MERNET_READER_PASSWORD" in str(ran.exception)
+    assert not can_log_in(story)
+
+
+def test_the_password_is_shown_nowhere(mernet):
+    assert "secret" not in str(Settings(reader_password="secret"))
+    assert "secret" not in mernet("reader", READER, password="secret").output

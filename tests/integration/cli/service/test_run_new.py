@@ -1,0 +1,82 @@
+"""`mernet run new`: what can be listed is taken up, and the exit code tells what could not."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fixtures.listed import Volume, name
+from mernet.cli.service.run import app
+from mernet.demo.server import serve
+from mernet.worker.errors import ArchivesNotListed
+
+
+@pytest.fixture
+def volume(tmp_path):
+    volume = Volume(tmp_path / "volume")
+    volume.lists(name(1), name(2))
+    return volume
+
+
+@pytest.fixture
+def url(tmp_path, volume):
+    with serve(tmp_path) as url:
+        yield f"{url}volume/"
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The numbers of the runs whose chunks were sent."""
+    sent = []
+    monkeypatch.setattr(
+        "mernet.worker.messages.send_chunks", lambda _, run_id, __: sent.append(run_id)
+    )
+    return sent
+
+
+@pytest.fixture
+def run_new(story, monkeypatch, sent):
+    """`mernet run new` on archives; gives what it came to."""
+    monkeypatch.setattr("mernet.cli.service.run.ledger_and_broker", lambda: story.engine)
+
+    def run_new(*archives, options=()):
+        words = [word for archive in archives for word in ("--archive", archive)]
+        return CliRunner().invoke(app, ["new", *words, *options])
+
+    return run_new
+
+
+def test_a_run_is_sent_and_shown_although_another_archive_could_not_be_listed(run_new, url, sent):
+    ran = run_new(f"{url}nowhere/", url, options=["--json"])
+    assert json.loads(ran.stdout)["run"]["run_id"] == 1
+    assert "Run 1 takes up 2 new products" in ran.stderr
+    assert sent == [1]
+    assert isinstance(ran.exception, ArchivesNotListed)
+    assert str(ran.exception).startswith("1 of 2 archives could not be listed: ")
+
+
+def test_it_is_followed_to_its_end_too(run_new, story, url, monkeypatch):
+    from mernet.db import ledger
+
+    def follow(engine, run_id, crew):
+        return ledger.progress(engine, ledger.cancel_run(engine, run_id).run_id)
+
+    monkeypatch.setattr("mernet.cli.service.run_progress.follow", follow)
+    ran = run_new(f"{url}nowhere/", url, options=["--follow", "--json"])
+    assert json.loads(ran.stdout)["run"]["state"] == "cancelled"
+    assert isinstance(ran.exception, ArchivesNotListed)
+
+
+def test_where_nothing_could_be_listed_no_run_is_shown(run_new, url, sent):
+    ran = run_new(f"{url}nowhere/", options=["--json"])
+    assert (ran.stdout, sent) == ("", [])
+    assert isinstance(ran.exception, ArchivesNotListed)
+
+
+def test_many_withdrawals_are_marked_when_told_so(run_new, volume, url):
+    volume.lists(*map(name, range(150)))
+    assert run_new(url).exit_code == 0
+    volume.lists(name(1))
+    assert "--withdraw-many" in str(run_new(url).exception)
+    ran = run_new(url, options=["--withdraw-many", "--json"])
+    assert (ran.exit_code, json.loads(ran.stdout)) == (0, {"run": None, "withdrawn": 149})

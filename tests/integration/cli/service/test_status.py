@@ -1,0 +1,115 @@
+"""`mernet status`: what it says of products that failed, of other runs, and of the broker."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mernet.cli.service.status import status
+from mernet.db import ledger
+from mernet.db.publish import Failed, publish_chunk
+from mernet.worker.broker import BrokerState
+
+QUEUES = ("listing", "classify", "sweep")
+
+
+@pytest.fixture
+def broker():
+    """What the broker answers: by default nothing waits, and a worker for each queue."""
+
+    class Broker:
+        waiting = dict.fromkeys(QUEUES, 0)
+        consumers = dict.fromkeys(QUEUES, 1)
+        workers = ("a@host",)
+
+        def state(self) -> BrokerState:
+            return BrokerState(self.waiting, 0, self.consumers, self.workers)
+
+    return Broker()
+
+
+@pytest.fixture
+def said(story, broker, monkeypatch):
+    """What `mernet status` prints, on both streams."""
+    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda: story.engine)
+    monkeypatch.setattr("mernet.worker.broker.broker_state", broker.state)
+    app = typer.Typer()
+    app.command()(status)
+
+    def run(*words: str) -> str:
+        ran = CliRunner().invoke(app, words)
+        assert ran.exit_code == 0, ran.output
+        return ran.stdout if "--json" in words else ran.output
+
+    return run
+
+
+@pytest.fixture
+def failed_run(story, product) -> int:
+    """A run whose one product failed."""
+    run_id = story.listed(count=1)
+    publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "not found", "Gone.")])
+    return run_id
+
+
+def test_each_failed_product_is_told_where_asked_for(said, story, failed_run, product):
+    name = product(1).product_id
+    assert [name, "not", "found", "Gone."] in [
+        each.split() for each in said("--failed").split("\n")
+    ]
+    assert name not in said()
+    failed = json.loads(said("--failed", "--json"))["failed_products"]
+    assert failed == [{"product_id": name, "reason": "not found", "detail": "Gone."}]
+    assert "failed_products" not in json.loads(said("--json"))
+
+
+def test_other_open_runs_are_told_where_no_number_was_given(said, story):
+    full, ended, nightly = (story.listed(count=1, again=True) for _ in range(3))
+    ledger.cancel_run(story.engine, ended)
+    assert f"Also open: run {full} (running)\n" in said()
+    assert "Also open" not in said(str(nightly))
+    assert json.loads(said("--json"))["also_open"] == [full]
+
+
+def test_an_only_run_has_no_others(said, failed_run):
+    assert "Also open" not in said()
+
+
+def test_each_queue_is_told_with_its_workers(said, broker, failed_run):
+    broker.consumers = {"listing": 1, "classify": 3, "sweep": 1}
+    lines = [each.split() for each in said().split("\n")]
+    assert ["queue", "messages", "workers"] in lines
+    assert ["classify", "0", "3"] in lines
+
+
+def test_a_queue_in_which_messages_wait_for_nobody_is_told_with_what_helps(
+    said, broker, failed_run
+):
+    broker.waiting = {"listing": 0, "classify": 0, "sweep": 4}
+    broker.consumers = {"listing": 0, "classify": 0, "sweep": 0}
+    text = said()
+    assert "Work waits in the queue sweep" in text
+    assert "`mernet worker --queue sweep --no-beat --name sweep`" in text
+    assert text.count("Work waits") == 1, "an empty queue needs nobody"
+
+
+def test_an_open_run_needs_its_queue_also_where_its_messages_are_lost(said, broker, story):
+    story.listed(count=1)
+    broker.consumers = {"listing": 0, "classify": 0, "sweep": 1}
+    assert "Work waits in the queue classify" in said()
+    ledger.create_run(story.engine, ledger.NewRun(archives=("sample",)))
+    assert "Work waits in the queue listing" in said()
+
+
+def test_a_paused_run_needs_nobody(said, broker, story):
+    ledger.pause_run(story.engine, story.listed(count=1))
+    broker.consumers = {"listing": 0, "classify": 0, "sweep": 1}
+    assert "Work waits" not in said()
+
+
+def test_where_no_worker_answers_that_alone_is_told(said, broker, story):
+    story.listed(count=1)
+    broker.consumers, broker.workers = dict.fromkeys(QUEUES, 0), ()
+    assert "No worker answers" in said()
+    assert "Work waits" not in said()

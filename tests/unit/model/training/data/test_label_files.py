@@ -1,0 +1,262 @@
+"""Loading labelled data sets: every layout, and mistakes named by file and line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mernet.model.classes import CODES
+from mernet.model.errors import DataSetError
+from mernet.model.training.data.data_set import DataSet
+from mernet.model.training.data.label_files import load_data_set
+from mernet.model.training.data.split import Part
+
+MARS_BENCH_IDS = [
+    "rah",
+    "cla",
+    "dur",
+    "soi",
+    "roc",
+    "clr",
+    "rab",
+    "div",
+    "rod",
+    "bso",
+    "flr",
+    "art",
+    "pct",
+    "arh",
+    "rrf",
+    "sph",
+    "ohw",
+    "ast",
+    "nbs",
+    "rmi",
+    "rtr",
+    "sky",
+    "rpa",
+    "rlf",
+    "sot",
+]
+ONE_HOT_OF_ROD_AND_SKY = ["1" if code in ("rod", "sky") else "0" for code in CODES]
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def draw(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), len(path.name)).save(path)
+
+
+def shown(data: DataSet) -> dict[str, set[str]]:
+    """For each image the codes of its classes."""
+    return {
+        name: {code for code, is_shown in zip(data.classes, row, strict=True) if is_shown}
+        for name, row in zip(data.names, data.labels, strict=True)
+    }
+
+
+def problems_of(path: Path) -> str:
+    with pytest.raises(DataSetError) as caught:
+        load_data_set(path)
+    return str(caught.value)
+
+
+def test_mars_bench_ids_become_merent_codes_in_chain_order(tmp_path: Path):
+    mapping = {str(number): [code, f"The {code}"] for number, code in enumerate(MARS_BENCH_IDS)}
+    write(tmp_path / "mapping.json", json.dumps(mapping))
+    write(
+        tmp_path / "annotation.csv",
+        "file_id,label,feature_name,split\n"
+        "a.jpg,\"[0, 21]\",\"['RAT hole', 'Sky']\",train\n"
+        'b.jpg,"[8]",Rover deck,val\n'
+        "c.jpg,[],,test\n",
+    )
+    draw(*(tmp_path / "data" / name for name in ("train/a.jpg", "val/b.jpg", "test/c.jpg")))
+    data = load_data_set(tmp_path)
+    assert data.classes == CODES
+    assert shown(data) == {"a.jpg": {"rah", "sky"}, "b.jpg": {"rod"}, "c.jpg": set()}
+    assert data.parts == (Part.TRAIN, Part.VALIDATION, Part.TEST)
+    assert data.paths[0] == tmp_path / "data" / "train" / "a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", "filename,sky,rod,cla\na.jpg,1,1,0\n"),
+        ("labels.csv", "Image;Rover deck;SKY\na.jpg;1.0;True\n"),
+        ("labels.csv", "product_id,rod,sky,rod_share,sky_share,volunteers\na,1,1,1,1,1\n"),
+        ("labels.csv", "sol,file,labels\n12,a.jpg,rod sky\n"),
+        ("any.tsv", "file\tclasses\na.jpg\tRover deck, Sky\n"),
+        ("labels.csv", 'file,label\na.jpg,"[0, 20]"\n'),
+        ("labels.csv", "file,label\na.jpg,\"['sky', 'rod']\"\n"),
+        ("labels.csv", "\ufefffile,label\na.jpg,rod|sky\n"),
+        ("labels.txt", f"a.jpg {' '.join(ONE_HOT_OF_ROD_AND_SKY)}\n"),
+        ("labels.csv", f"a.jpg,{','.join(ONE_HOT_OF_ROD_AND_SKY)}\n"),
+        ("labels.txt", "a.jpg   rod sky\n"),
+        ("labels.txt", "a.jpg rod,sky\n"),
+        ("labels.csv", "a.jpg,sky,rod\n"),
+        ("some.txt", "a.jpg 0 20\n"),
+        ("some.txt", "a.jpg [0, 20]\n"),
+    ],
+)
+def test_the_same_labels_are_read_from_each_layout(tmp_path: Path, name: str, text: str):
+    write(tmp_path / name, text)
+    draw(tmp_path / "a.jpg")
+    data = load_data_set(tmp_path)
+    assert data.classes == CODES
+    assert shown(data) == {"a.jpg": {"rod", "sky"}}
+    assert data.parts == (None,)
+
+
+def test_files_called_after_parts_hold_them_and_a_table_names_their_classes(tmp_path: Path):
+    write(tmp_path / "classes.tsv", "0\twheel\n7\tapxs cal target\n")
+    write(tmp_path / "train.txt", "a.jpg 7\nb.jpg 0\n")
+    write(tmp_path / "val.txt", "c.jpg 7\n")
+    draw(*(tmp_path / "images" / f"{name}.jpg" for name in "abc"))
+    data = load_data_set(tmp_path)
+    assert data.classes == ("wheel", "apxs_cal_target")
+    assert data.class_names == ("wheel", "apxs cal target")
+    assert shown(data) == {
+        "a.jpg": {"apxs_cal_target"},
+        "b.jpg": {"wheel"},
+        "c.jpg": {data.classes[1]},
+    }
+    assert data.parts == (Part.TRAIN, Part.TRAIN, Part.VALIDATION)
+    assert data.is_single_label
+
+
+def test_files_of_parts_may_have_longer_names(tmp_path: Path):
+    write(tmp_path / "train-calibrated-shuffled.txt", "a.jpg sky\n")
+    write(tmp_path / "test-set-v2.1.txt", "b.jpg rod sky\n")
+    draw(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert set(load_data_set(tmp_path).parts) == {Part.TRAIN, Part.TEST}
+
+
+def test_one_number_an_image_without_a_list_of_classes_makes_classes_of_their_own(tmp_path: Path):
+    write(tmp_path / "anything.txt", "a.jpg 30\nb.jpg 4\nc.jpg 30.0\n")
+    draw(*(tmp_path / f"{name}.jpg" for name in "abc"))
+    data = load_data_set(tmp_path)
+    assert data.classes == ("4", "30")
+    assert shown(data) == {"a.jpg": {"30"}, "b.jpg": {"4"}, "c.jpg": {"30"}}
+
+
+def test_columns_of_zeros_and_ones_that_are_not_mernets_are_the_sets_own_classes(tmp_path: Path):
+    write(
+        tmp_path / "labels.csv", "file,sol,wheel,sun,split\na.jpg,7,1,1,train\nb.jpg,9,1,0,test\n"
+    )
+    draw(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    data = load_data_set(tmp_path)
+    assert data.classes == ("wheel", "sun")
+    assert data.labels.tolist() == [[True, True], [True, False]]
+    assert data.parts == (Part.TRAIN, Part.TEST)
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("2P1.JPG", "images/2p1.jpg"),
+        ("2P1", "data/2p1.png"),
+        ("2p1.img", "browse/sol1/2p1.img.jpg"),
+        ("elsewhere/2p1.jpg", "2p1.jpg"),
+    ],
+)
+def test_pictures_are_found_in_any_case_with_any_extension(tmp_path: Path, written, place):
+    write(tmp_path / "labels.csv", f"file,label\n{written},sky\n")
+    draw(tmp_path / place)
+    assert load_data_set(tmp_path).paths == (tmp_path / place,)
+
+
+def test_a_picture_in_a_usual_folder_is_taken_before_one_elsewhere(tmp_path: Path):
+    write(tmp_path / "labels.csv", "file,label\na.jpg,sky\n")
+    draw(tmp_path / "thumbnails" / "a.jpg", tmp_path / "images" / "a.jpg")
+    assert load_data_set(tmp_path).paths == (tmp_path / "images" / "a.jpg",)
+
+
+def test_two_pictures_in_unusual_folders_leave_no_telling_which(tmp_path: Path):
+    write(tmp_path / "labels.csv", "file,label\na.jpg,sky\n")
+    draw(tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg")
+    assert "keep one of them" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,label\na.jpg,sky\nlost.jpg,sky\n", ":3: there is no picture 'lost.jpg'"),
+        ("file,label\na.jpg,skye\n", ":2: 'skye' is no class"),
+        ("file,label\na.jpg,-1\n", ":2: '-1' is no class"),
+        ("file,sky,rod\na.jpg,1,-1\n", ":2: '-1' stands where 0 or 1 belongs"),
+        ("file,sky,sky\na.jpg,1,1\n", ":2: the classes sky sky name one of them twice"),
+        ("file,label\na.jpg,31 3\n", ":2: '31' is no class"),
+        ("file,label\na.jpg,sky 20\n", ":2: the classes sky 20 name one of them twice"),
+        ("file,label\na.jpg,[sky\n", ":2: '[sky' is no list"),
+        ("file,label\na.jpg,sky\nA.JPG,rod\n", ":3: 'A.JPG' is another in"),
+        ("file,label,split\na.jpg,sky,holdout\n", ":2: 'holdout' is no part"),
+        ("file,sky,rod\na.jpg,1\n", ":2: 2 cells, 3 expected"),
+        ("file,sky,rod\na.jpg,1,2\n", ":2: '2' stands where 0 or 1 belongs"),
+        ("file,sky,skye\na.jpg,1,0\n", ":1: the column 'skye' is no class"),
+        ("file,sol\na.jpg,12\n", ":1: no column holds classes"),
+        ("a.jpg,1,0,1,0\n", ":1: 4 values, 25 expected"),
+        ("a.jpg\n", ":1: no class follows the file name"),
+        ('file,label\na.jpg,"sky" 1\n', ":2: "),
+        ("file,label\n", ": names no image"),
+        ("", "is empty"),
+        (",,\n", "is empty"),
+    ],
+)
+def test_a_mistake_is_named_by_file_and_line(tmp_path: Path, text: str, said: str):
+    write(tmp_path / "labels.csv", text)
+    draw(tmp_path / "a.jpg")
+    message = problems_of(tmp_path)
+    assert str(tmp_path / "labels.csv") in message
+    assert said in message
+
+
+def test_the_first_five_problems_are_named_and_all_are_counted(tmp_path: Path):
+    write(tmp_path / "labels.csv", "file,label\n" + "".join(f"{n}.jpg,sky\n" for n in range(8)))
+    message = problems_of(tmp_path)
+    assert message.count("there is no picture") == 5
+    assert "3 more, 8 in all" in message
+
+
+def test_the_same_row_twice_is_one_image(tmp_path: Path):
+    write(tmp_path / "labels.csv", "file,label\na.jpg,sky\na.jpg,sky\n")
+    draw(tmp_path / "a.jpg")
+    assert len(load_data_set(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": ["rah"]}', '{"0": 3}', '{"0": []}'])
+def test_a_mapping_that_is_none_is_refused(tmp_path: Path, text: str):
+    write(tmp_path / "mapping.json", text)
+    write(tmp_path / "annotation.csv", "file_id,label\na.jpg,[0]\n")
+    assert "mapping.json" in problems_of(tmp_path)
+
+
+def test_a_folder_without_one_label_file_to_take_says_so(tmp_path: Path):
+    assert "holds no .csv, .tsv, .txt files" in problems_of(tmp_path)
+    write(tmp_path / "one.csv", "a.jpg,sky\n")
+    write(tmp_path / "two.csv", "a.jpg,rod\n")
+    assert "give the label file itself" in problems_of(tmp_path)
+    draw(tmp_path / "a.jpg")
+    assert shown(load_data_set(tmp_path / "two.csv")) == {"a.jpg": {"rod"}}
+
+
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path):
+    assert "does not exist" in problems_of(tmp_path / "nowhere")
+
+
+@pytest.mark.real
+def test_the_sister_data_set_loads_with_its_parts(real_files: Path):
+    data = load_data_set(real_files / "msl")
+    assert data.parts.count(Part.TRAIN) == 3746
+    assert data.parts.count(Part.VALIDATION) == 1640
+    assert len(data.classes) == 25
+    assert data.is_single_label
+    train = np.array([part is Part.TRAIN for part in data.parts])
+    assert data.labels[train, data.classes.index("ground")].sum() == 2343

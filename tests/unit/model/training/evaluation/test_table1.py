@@ -1,0 +1,62 @@
+"""Table 1 as published: what follows from it, and an evaluation beside it."""
+
+import numpy as np
+import pytest
+
+from mernet.model.classes import CLASSES, CODES
+from mernet.model.training.evaluation.evaluate import Evaluation, Predictions, evaluate
+from mernet.model.training.evaluation.summary import table_1_rows
+from mernet.model.training.evaluation.table1 import means, side_by_side, table_1
+
+
+def judged(codes: tuple[str, ...], threshold: float = 0.9) -> Evaluation:
+    truth = np.random.default_rng(0).random((50, len(codes))) < 0.4
+    given = np.where(truth, 0.95, 0.02)
+    given[:, 0] = 0.5  # nothing of the first class is published
+    return evaluate(truth, Predictions(given, given), None, codes, codes, threshold)
+
+
+def test_the_rows_are_the_25_classes_in_chain_order():
+    rows = [(row.position, row.code, row.name, row.group) for row in table_1()]
+    assert rows == [(each.position, each.code, each.name, each.group) for each in CLASSES]
+
+
+def test_the_means_of_table_1_are_the_known_ones():
+    before, after = (means([getattr(row, s) for row in table_1()]) for s in ("before", "after"))
+    known_before, known_after = (0.0290, 0.535, 0.318), (0.0141, 0.568, 0.268)
+    assert (before.ece, before.precision, before.recall) == pytest.approx(known_before, abs=5e-4)
+    assert (after.ece, after.precision, after.recall) == pytest.approx(known_after, abs=5e-4)
+    assert after.without_recall == 10
+
+
+def test_seven_classes_of_table_1_have_an_error_above_their_prevalence():
+    assert sum(row.after.ece > row.percent / 100 for row in table_1()) == 7
+
+
+def test_an_evaluation_of_our_classes_stands_beside_table_1_in_its_order():
+    beside = side_by_side(judged(CODES[::-1]))
+    assert [each.theirs.code for each in beside] == list(CODES)
+    assert beside[0].after.precision == 1.0
+
+
+def test_a_class_of_which_nothing_is_published_counts_as_zero_as_in_table_1():
+    beside = side_by_side(judged(CODES[:3]))
+    assert [each.after.precision for each in beside] == [0.0, 1.0, 1.0]
+    assert means([each.after for each in beside]).precision == pytest.approx(2 / 3)
+
+
+def test_other_classes_do_not_stand_beside_table_1():
+    other = judged(("rod", "wheel"))
+    assert side_by_side(other) == ()
+    assert table_1_rows(other)[1] == []
+
+
+def test_another_threshold_does_not_stand_beside_table_1():
+    assert side_by_side(judged(CODES, threshold=0.8)) == ()
+
+
+def test_rows_for_the_terminal_end_with_the_means():
+    headers, rows = table_1_rows(judged(CODES), calibrated=False)
+    assert len(rows) == 26
+    assert {len(row) for row in rows} == {len(headers)}
+    assert rows[-1][3] == pytest.approx(0.0290, abs=5e-4)

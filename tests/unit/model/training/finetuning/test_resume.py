@@ -1,0 +1,87 @@
+"""The state of a fine-tuning on disk, and interrupts that wait for the end of a step."""
+
+import signal
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import torch
+
+from mernet.model.errors import TrainingError
+from mernet.model.training.finetuning.resume import (
+    STATE_FILE,
+    interrupts_wait,
+    load_state,
+    save_state,
+)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path):
+    save_state(tmp_path / "new", {"seed": 1}, {"step": 3, "weights": {"a": torch.arange(3)}})
+    state = load_state(tmp_path / "new", {"seed": 1})
+    assert state is not None
+    assert state["step"] == 3
+    assert torch.equal(state["weights"]["a"], torch.arange(3))
+
+
+def test_without_a_state_there_is_nothing_to_go_on_from(tmp_path: Path):
+    assert load_state(tmp_path, {"seed": 1}) is None
+
+
+def test_a_new_state_takes_the_place_of_the_old_and_leaves_nothing_beside_it(tmp_path: Path):
+    for step in (1, 2):
+        save_state(tmp_path, {}, {"step": step})
+    assert load_state(tmp_path, {}) == {"step": 2}
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+
+
+def test_a_state_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path):
+    save_state(tmp_path, {}, {"step": 1})
+    with pytest.raises(AttributeError, match="pickle"):
+        save_state(tmp_path, {}, {"step": lambda: None})
+    assert load_state(tmp_path, {}) == {"step": 1}
+
+
+def test_every_setting_that_differs_is_named(tmp_path: Path):
+    save_state(tmp_path, {"seed": 1, "head": "chain", "old": 1}, {})
+    with pytest.raises(TrainingError, match=r"head \(chain, now softmax\), old \(1, now None\)"):
+        load_state(tmp_path, {"seed": 1, "head": "softmax"})
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path):
+    marker = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (marker,)
+
+    torch.save({"settings": {}, "state": Trap()}, tmp_path / STATE_FILE)
+    with pytest.raises(TrainingError, match="is damaged or no state"):
+        load_state(tmp_path, {})
+    assert not marker.exists()
+
+
+def test_an_interrupt_waits_for_the_end_of_a_step():
+    done = []
+
+    def step() -> None:
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest of the step")
+
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert done == ["the rest of the step"]
+
+
+def test_a_step_outside_the_main_thread_needs_no_waiting():
+    done = []
+
+    def step() -> None:
+        with interrupts_wait():
+            done.append("a step")
+
+    thread = Thread(target=step)
+    thread.start()
+    thread.join()
+    assert done == ["a step"]

@@ -1,0 +1,46 @@
+"""Whether the timetable is kept."""
+
+import fcntl
+import os
+import time
+
+import pytest
+
+from mernet.worker.errors import WorkerError
+from mernet.worker.scheduler import alive_file, keep_timetable, why_beat_is_unhealthy
+from mernet.worker.settings import Settings
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Settings(data_dir=tmp_path, sweep_seconds=20, ingest_seconds=86400)
+
+
+def kept(config, seconds_ago: float) -> None:
+    alive = alive_file(config)
+    alive.parent.mkdir()
+    alive.touch()
+    then = time.time() - seconds_ago
+    os.utime(alive, (then, then))
+
+
+def test_a_timetable_that_nobody_keeps_is_unhealthy(config):
+    assert "start `mernet beat`" in why_beat_is_unhealthy(config)
+
+
+def test_a_timetable_may_miss_its_shortest_interval_twice(config):
+    kept(config, seconds_ago=85)
+    assert why_beat_is_unhealthy(config) is None
+
+
+def test_a_timetable_that_has_stopped_is_unhealthy_however_rare_the_ingest(config):
+    kept(config, seconds_ago=95)
+    assert "95 seconds ago" in why_beat_is_unhealthy(config)
+
+
+def test_a_timetable_that_another_process_keeps_is_left_to_it(config):
+    kept(config, seconds_ago=0)
+    with (alive_file(config).parent / "lock").open("w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(WorkerError, match="Another `mernet beat`"):
+            keep_timetable(config, "INFO")
