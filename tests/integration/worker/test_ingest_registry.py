@@ -164,7 +164,7 @@ def test_a_full_run_lists_all_of_it_at_every_time(story, look, registry):
 
 
 def test_a_named_search_is_found_at_a_mirror(story, look, registry, monkeypatch):
-    monkeypatch.setattr("tests.fixtures.registry.COLLECTION", spirit_collection())
+    monkeypatch.setattr("fixtures.registry.COLLECTION", spirit_collection())
     assert (
         len(taken_up(story, look("spirit-registry", mirror=f"{registry.base}/api/search/1"))) == 3
     )

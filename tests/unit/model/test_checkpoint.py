@@ -110,7 +110,7 @@ def test_the_sha256_is_that_of_the_files_bytes(saved: Path):
 
 def test_reading_a_header_does_not_import_torch(saved: Path):
     program = (
-        "import sys; from pathlib import Path; from model.checkpoint import read_header\n"
+        "import sys; from pathlib import Path; from mernet.model.checkpoint import read_header\n"
         f"print(read_header(Path({str(saved)!r})).name, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
