@@ -31,7 +31,7 @@ def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
 
 
 def test_a_sweep_says_what_it_sent_and_nothing_where_there_was_nothing(story, broker, caplog):
-    caplog.set_level("INFO", logger="worker")
+    caplog.set_level("INFO", logger="mernet.worker")
     messages.send_again(story.engine, lease_seconds=600)
     assert caplog.messages == []
     story.listed(count=8, chunk_size=4)
