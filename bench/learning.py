@@ -30,6 +30,7 @@ from mernet.model.training.data.data_set import DataSet, read_picture
 from mernet.model.training.data.label_files import load_data_set
 from mernet.model.training.data.split import Part, read_split
 from mernet.model.training.evaluation.predictions import predict
+from mernet.self_command import self_command
 
 RESULTS = Path(__file__).parent / "results" / "learning.csv"
 IMAGES = 4000
@@ -62,7 +63,7 @@ def main(folder: Path, msl: Path | None) -> None:
 
 def mernet(*words: object) -> None:
     """Run a command, and stop where it fails."""
-    subprocess.run([sys.executable, "-m", "mernet", *map(str, words)], check=True)
+    subprocess.run(self_command(*map(str, words)), check=True)
 
 
 def experiment(stem: Path, data: Path, *options: str, like: Path | None = None) -> dict[str, Any]:

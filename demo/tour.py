@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from mernet.demo.errors import DemoError
 from mernet.demo.judge import judge
 from mernet.demo.paths import sample_archive
 from mernet.demo.server import serve
+from mernet.self_command import self_command
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.settings import Settings, settings
 
@@ -160,7 +160,7 @@ def _output(*arguments: str) -> str:
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "mernet", *arguments]
+    return self_command(*arguments)
 
 
 @contextmanager

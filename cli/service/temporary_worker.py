@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from types import TracebackType
 from typing import Self
 
 from mernet.cli.shared.output import note
+from mernet.self_command import self_command
 from mernet.worker.errors import BrokerError, WorkerError
 from mernet.worker.messages import workers_answer
 from mernet.worker.settings import settings
@@ -77,7 +77,7 @@ class Crew:
             note("No worker answers; start one with `mernet worker`.")
             return
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "mernet", "worker", "--name=hired", "--end-with-parent"]
+        command = self_command("worker", "--name=hired", "--end-with-parent")
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 command,

@@ -14,6 +14,7 @@ import typer
 
 from mernet.cli.shared.connections import ledger_and_broker
 from mernet.cli.shared.output import note
+from mernet.self_command import self_command
 from mernet.worker.settings import settings
 
 DEFAULT_PROCESSES = 2
@@ -138,4 +139,5 @@ def _start_again() -> None:
     """
     note(f"The worker ended unasked; it starts again in {RESTART_SECONDS} seconds.")
     time.sleep(RESTART_SECONDS)
-    os.execv(sys.executable, [sys.executable, "-m", "mernet", *sys.argv[1:]])
+    command = self_command(*sys.argv[1:])
+    os.execv(command[0], command)

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mernet.cli.learning.evaluate import JudgedPart
 from mernet.cli.main import ROOM_ERRORS, app
 from mernet.model.checkpoint import read_header
 from mernet.model.training.finetuning.recipes import RECIPES
+from mernet.self_command import self_command
 
 SMALL = ("--weights", "random", "--input-size", "32")
 
@@ -149,7 +149,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
     out = place / "stopped.safetensors"
     words = ("train", "--data", place / "scenes", "--out", out, "--frozen", *SMALL)
     words = (*words, "--variants", "12")
-    command = [sys.executable, "-m", "mernet", *map(str, words)]
+    command = self_command(*map(str, words))
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     kept = out.with_suffix(".training") / "features"
     while not list(kept.glob("*.npy")):
