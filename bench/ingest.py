@@ -19,7 +19,7 @@ from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.demo.server import serve
 from mernet.pds.fetch import Fetcher
-from mernet.worker.ingest import Report, ingest
+from mernet.worker.ingest import IngestReport, ingest
 
 NEW_ROWS = 100
 
@@ -45,7 +45,7 @@ def lengthen(table: Path, real_files: Path) -> None:
     os.utime(table, (time.time() + 60, time.time() + 60))  # servers tell it in whole seconds
 
 
-def timed(engine: sa.Engine, url: str) -> tuple[float, Report]:
+def timed(engine: sa.Engine, url: str) -> tuple[float, IngestReport]:
     """Seconds for one ingest, and what it came to."""
     start = time.perf_counter()
     with Fetcher() as fetcher:

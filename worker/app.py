@@ -24,17 +24,17 @@ SWEEP_TIME_LIMIT = 120
 """Seconds; a sweep that hangs would keep all others from their work."""
 
 
-def intervals(config: Settings) -> dict[str, float]:
+def schedule_intervals(config: Settings) -> dict[str, float]:
     """Seconds between two messages of the sweep, and where the settings say so of the ingest."""
     every = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
     return {name: seconds for name, seconds in every.items() if seconds is not None}
 
 
-def timetable(config: Settings) -> dict[str, dict[str, object]]:
+def schedule(config: Settings) -> dict[str, dict[str, object]]:
     """What beat sends, and when. A message that nobody fetched before the next one is dropped."""
     return {
         name: {"task": f"mernet.{name}", "schedule": seconds, "options": {"expires": seconds}}
-        for name, seconds in intervals(config).items()
+        for name, seconds in schedule_intervals(config).items()
     }
 
 
@@ -85,7 +85,7 @@ def make_app(config: Settings) -> Celery:
         task_track_started=True,
         worker_hijack_root_logger=False,
         timezone="UTC",
-        beat_schedule=timetable(config),
+        beat_schedule=schedule(config),
     )
     return app
 

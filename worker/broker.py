@@ -1,40 +1,115 @@
-"""What goes on at the broker: messages that wait, messages in hand, who takes them."""
+"""Asks the broker and, through it, the workers: do they answer, which messages wait."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import RedisError
 
-from mernet.worker.app import QUEUES, app
-from mernet.worker.messages import PING_SECONDS, check_broker, no_answer
+from mernet.worker.app import CLASSIFY, QUEUES, app
+from mernet.worker.errors import BrokerError, NameInUse
+
+PING_SECONDS = 1.0
+"""How long workers may take to answer; each call waits for so long, since any may answer late."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """Messages `waiting` in each queue, messages that workers hold unacknowledged, how many workers
-    consume each queue, names of the workers that answer: one may answer and consume nothing."""
+    """Messages and workers of the service at one moment.
+
+    Attributes:
+        waiting: The number of messages in each queue that no worker has received.
+        unacknowledged: The number of messages that workers have received and not yet acknowledged.
+        consumers: The number of workers that consume each queue.
+        workers: The names of the workers that answer. A worker may answer and consume no queue.
+    """
 
     waiting: Mapping[str, int]
-    in_hand: int
+    unacknowledged: int
     consumers: Mapping[str, int]
     workers: tuple[str, ...]
 
 
 def broker_state() -> BrokerState:
-    """What the broker and the workers answer within a second or two. Raises `BrokerError`.
+    """Return what the broker and the workers answer within a second or two.
 
-    Celery keeps a queue in a Redis list of its name, and what was taken in one hash for all queues.
+    Celery keeps a queue in a Redis list of its name, and the unacknowledged messages of all queues
+    in one hash.
+
+    Raises:
+        BrokerError: If the broker does not answer.
     """
     check_broker()
     try:
         with app.connection_for_read() as connection, connection.channel() as channel:
             waiting = {queue: int(channel.client.llen(queue)) for queue in QUEUES}
-            in_hand = int(channel.client.hlen(channel.unacked_key))
+            unacknowledged = int(channel.client.hlen(channel.unacked_key))
         consumed = app.control.inspect(timeout=PING_SECONDS).active_queues() or {}
     except (OperationalError, RedisError) as error:
-        raise no_answer(error) from error
+        raise broker_unreachable(error) from error
     counts = Counter(queue["name"] for queues in consumed.values() for queue in queues)
     consumers = {queue: counts[queue] for queue in QUEUES}
-    return BrokerState(waiting, in_hand, consumers, tuple(sorted(consumed)))
+    return BrokerState(waiting, unacknowledged, consumers, tuple(sorted(consumed)))
+
+
+def check_broker() -> None:
+    """Check that the broker answers.
+
+    Raises:
+        BrokerError: If it does not answer at once.
+    """
+    with app.connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=PING_SECONDS)
+        except OperationalError as error:
+            raise broker_unreachable(error) from error
+
+
+def workers_answer() -> bool:
+    """Return whether any worker answers within a second.
+
+    Raises:
+        BrokerError: If the broker does not answer.
+    """
+    try:
+        return bool(app.control.ping(timeout=PING_SECONDS))
+    except OperationalError as error:
+        raise broker_unreachable(error) from error
+
+
+def require_unused_name(node: str) -> None:
+    """Check that no running worker has the name `node`, which has the form name@host.
+
+    The connection is opened for this question and closed afterwards: if one stays in the
+    application's pool, each process that is forked later waits on it for an answer until the
+    time-out.
+
+    Raises:
+        NameInUse: If a worker of this name answers.
+        BrokerError: If the broker does not answer.
+    """
+    try:
+        with app.connection_for_write() as connection:
+            answers = app.control.ping([node], timeout=PING_SECONDS / 2, connection=connection)
+    except OperationalError as error:
+        raise broker_unreachable(error) from error
+    if answers:
+        raise NameInUse(f"A worker named {node} is already running; choose another --name.")
+
+
+def count_waiting_chunk_messages() -> int:
+    """Return how many messages for chunks no worker has received yet."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(CLASSIFY, passive=True).message_count)
+        except ChannelError:  # Redis has no empty lists
+            return 0
+
+
+def broker_unreachable(error: Exception) -> BrokerError:
+    """Return the error to raise when a call to the broker fails with `error`."""
+    return BrokerError(
+        f"The broker does not answer ({error}); start it or correct MERNET_BROKER_URL. No work is "
+        "lost: the sweep sends the messages of everything in the ledger again."
+    )

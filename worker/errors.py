@@ -15,6 +15,10 @@ class BrokerError(WorkerError):
     """The broker does not answer."""
 
 
+class NameInUse(WorkerError):
+    """A worker of the same name is already running on this host."""
+
+
 class Abandoned(WorkerError):
     """Work is no longer wanted: its run was cancelled, or another worker has it."""
 

@@ -59,13 +59,15 @@ def _of_ledger(now: Overview) -> Iterator[GaugeMetricFamily]:
         ("outcome", "reason"),
         now.outcomes.items(),
     )
-    open_chunks = ((("unsent",), now.unsent), (("untaken",), now.untaken), (("taken",), now.taken))
+    open_chunks = ((("unsent",), now.unsent), (("queued",), now.untaken), (("claimed",), now.taken))
     yield _by("open_chunks", "Chunks of running runs by state.", ("state",), open_chunks)
     yield _gauge(
         "oldest_message_seconds", "Age of the oldest open chunk's message.", now.oldest_seconds
     )
     yield _gauge(
-        "silent_seconds", "Longest time that a taken chunk's worker is silent.", now.silent_seconds
+        "oldest_heartbeat_seconds",
+        "Longest time that a taken chunk's worker is silent.",
+        now.silent_seconds,
     )
     yield _gauge(
         "idle_seconds", "Time since a chunk was closed, while some are open.", now.idle_seconds
@@ -82,7 +84,12 @@ def _of_ingest(now: Overview, config: Settings, interval: float) -> Iterator[Gau
         for name, url in _archives(config)
         if (url, config.ingest_products) in now.last_looks
     )
-    yield _by("last_look_seconds", "Time since an archive was last looked at.", ("archive",), looks)
+    yield _by(
+        "ingest_last_check_age_seconds",
+        "Time since an archive was last looked at.",
+        ("archive",),
+        looks,
+    )
 
 
 def _archives(config: Settings) -> Iterator[tuple[str, str]]:
@@ -95,7 +102,9 @@ def _archives(config: Settings) -> Iterator[tuple[str, str]]:
 def _of_broker(now: BrokerState) -> Iterator[GaugeMetricFamily]:
     waiting = (((queue,), count) for queue, count in now.waiting.items())
     yield _by("queue_messages", "Messages that no worker has fetched.", ("queue",), waiting)
-    yield _gauge("messages_in_hand", "Messages fetched and not acknowledged.", now.in_hand)
+    yield _gauge(
+        "unacknowledged_messages", "Messages fetched and not acknowledged.", now.unacknowledged
+    )
     consumers = (((queue,), count) for queue, count in now.consumers.items())
     yield _by("consumers", "Workers that consume a queue.", ("queue",), consumers)
     yield _gauge("workers", "Workers that answer.", len(now.workers))

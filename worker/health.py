@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from mernet.worker.app import QUEUES, app
-from mernet.worker.messages import check_broker, no_answer
+from mernet.worker.broker import broker_unreachable, check_broker
 
 ANSWER_SECONDS = 3.0
 TAKE_SECONDS = 5.0
@@ -45,7 +45,7 @@ def why_workers_are_unhealthy(host: str, name: str | None = None) -> str | None:
                 return f"{node} answers but consumes no queue of ours; start it again."
         return _why_probes_lie(list(consumed))
     except (OperationalError, RedisError) as error:
-        raise no_answer(error) from error
+        raise broker_unreachable(error) from error
 
 
 def _consumed_queues(host: str, name: str | None) -> Mapping[str, set[str]]:

@@ -40,7 +40,7 @@ OTHERS_UNCHANGED = "No listing that could be read has changed since the last loo
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class IngestReport:
     """What an ingest came to: the run of what is new, None without; how many products were marked
     as withdrawn; and all that in a sentence.
 
@@ -71,7 +71,7 @@ class Listing:
 
 def ingest(
     engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool = False
-) -> Report:
+) -> IngestReport:
     """Make a run of what the archives of `wanted` have new under the current classifier.
 
     An archive whose tables are as they were at the last ingest is not listed; a plain folder always
@@ -83,7 +83,7 @@ def ingest(
     when none could be listed, `ListingRefused` as `record_new` does with `withdraw_many`, and
     `UnknownClassifier` when none is current.
     """
-    report = Report(None, 0, BUSY)
+    report = IngestReport(None, 0, BUSY)
     with ledger.exclusive(engine, "ingest") as alone:
         if alone:
             report = _ingest(engine, wanted, fetcher, withdraw_many)
@@ -91,7 +91,9 @@ def ingest(
     return report
 
 
-def _ingest(engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool) -> Report:
+def _ingest(
+    engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool
+) -> IngestReport:
     sha256 = classifiers.current(engine).sha256
     looks: dict[str, Listing | None] = {}
     failures: list[str] = []
@@ -108,7 +110,7 @@ def _ingest(engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: 
     if changed:
         report = _take_up(engine, wanted, changed, withdraw_many)
     else:
-        report = Report(None, 0, OTHERS_UNCHANGED if failures else UNCHANGED)
+        report = IngestReport(None, 0, OTHERS_UNCHANGED if failures else UNCHANGED)
     return replace(report, failure=_failure(failures, len(looks) + len(failures)))
 
 
@@ -145,11 +147,11 @@ def _list(archive: Archive, wanted: NewRun, files: Revisit, harvest: Harvest) ->
 
 def _take_up(
     engine: sa.Engine, wanted: NewRun, changed: Sequence[Listing], withdraw_many: bool
-) -> Report:
+) -> IngestReport:
     rows = chain.from_iterable(listing.rows for listing in changed)
     found = _found(changed)
     recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many)
-    return Report(recorded.run, recorded.withdrawn, _sentence(recorded, found))
+    return IngestReport(recorded.run, recorded.withdrawn, _sentence(recorded, found))
 
 
 def _found(changed: Sequence[Listing]) -> Found:

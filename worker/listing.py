@@ -18,7 +18,7 @@ from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 from mernet.worker.errors import Abandoned
 from mernet.worker.heartbeat import Heartbeat
-from mernet.worker.results import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
 
 LISTING_ATTEMPTS = 3
 """How many workers may die over one listing before the run has failed."""

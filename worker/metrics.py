@@ -1,4 +1,4 @@
-"""What a worker counts and times, for Prometheus; `mernet.worker.scraping` hands it out."""
+"""What a worker counts and times, for Prometheus; `mernet.worker.metrics_server` hands it out."""
 
 import math
 

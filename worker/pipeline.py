@@ -16,11 +16,11 @@ from mernet.db.publish import Classified, Failed, Outcome, publish_chunk
 from mernet.pds.errors import PdsError
 from mernet.pds.image import Frame, decode, render
 from mernet.worker.errors import Abandoned
+from mernet.worker.failure_reasons import WRONG_SIZE
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.logs import about
 from mernet.worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
-from mernet.worker.reasons import WRONG_SIZE
-from mernet.worker.results import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
 
 log = logging.getLogger(__name__)
 

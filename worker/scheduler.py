@@ -6,7 +6,7 @@ from pathlib import Path
 
 from celery.signals import after_task_publish, beat_init
 
-from mernet.worker.app import app, intervals
+from mernet.worker.app import app, schedule_intervals
 from mernet.worker.errors import WorkerError
 from mernet.worker.settings import Settings
 
@@ -18,7 +18,7 @@ def alive_file(config: Settings) -> Path:
     return config.data_dir / "beat" / "alive"
 
 
-def keep_timetable(config: Settings, log_level: str) -> None:
+def run_scheduler(config: Settings, log_level: str) -> None:
     """Send what is due, until the process is asked to end.
 
     The time of each last message is kept in the data folder: a daily ingest is due after a day,
@@ -43,13 +43,13 @@ def keep_timetable(config: Settings, log_level: str) -> None:
     app.Beat(schedule=str(alive.with_name("schedule")), loglevel=log_level, quiet=True).run()
 
 
-def why_beat_is_unhealthy(config: Settings) -> str | None:
+def why_scheduler_is_unhealthy(config: Settings) -> str | None:
     """A sentence, or None where the timetable sent a message lately: three of its shortest
     intervals, and half a minute, may pass without one."""
     alive = alive_file(config)
     if not alive.is_file():
         return f"Nobody has kept the timetable yet ({alive} is missing); start `mernet beat`."
-    allowed = 3 * min(intervals(config).values()) + GRACE_SECONDS
+    allowed = 3 * min(schedule_intervals(config).values()) + GRACE_SECONDS
     silent = time.time() - alive.stat().st_mtime
     if silent <= allowed:
         return None

@@ -21,11 +21,11 @@ from mernet.pds.fetch import Fetcher
 from mernet.worker.app import app
 from mernet.worker.checkpoints import load_classifier
 from mernet.worker.errors import CheckpointUnusable, WorkerError
-from mernet.worker.fetching import make_fetcher
+from mernet.worker.fetcher import create_fetcher
 from mernet.worker.ingest import ingest
 from mernet.worker.listing import record_products
-from mernet.worker.messages import send_again, send_chunks
 from mernet.worker.pipeline import ImageClassifier, Pipeline
+from mernet.worker.sending import resend_stalled, send_chunks
 from mernet.worker.settings import settings
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def classify_chunk(self: Task, run_id: int, number: int) -> str:
 @app.task(name="mernet.sweep", send_events=False)
 def sweep() -> str:
     """Send again what has not moved."""
-    sent = send_again(_engine(), settings().lease_seconds)
+    sent = resend_stalled(_engine(), settings().lease_seconds)
     return f"{sent} sent again" if sent else "nothing to send"
 
 
@@ -111,7 +111,7 @@ def _engine() -> sa.Engine:
 
 @cache
 def _fetcher() -> Fetcher:
-    return make_fetcher(settings(), _processes())
+    return create_fetcher(settings(), _processes())
 
 
 @cache

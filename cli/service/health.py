@@ -33,9 +33,9 @@ def worker(
 @app.command()
 def beat() -> None:
     """Exit with 0 where `mernet beat` with this MERNET_DATA_DIR sent a message lately, else 1."""
-    from mernet.worker.scheduler import why_beat_is_unhealthy
+    from mernet.worker.scheduler import why_scheduler_is_unhealthy
 
-    _judge(why_beat_is_unhealthy(settings()))
+    _judge(why_scheduler_is_unhealthy(settings()))
 
 
 def _judge(fault: str | None) -> None:

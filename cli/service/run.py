@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from mernet.db.ledger import Progress
-    from mernet.worker.ingest import Report
+    from mernet.worker.ingest import IngestReport
 
 app = typer.Typer(
     no_args_is_help=True, help="Runs: one pass over a list of products, from queueing to its end."
@@ -35,11 +35,13 @@ Follow = Annotated[
 
 def _reason(words: str | None) -> str | None:
     """A reason of failure, which may be written with hyphens."""
-    from mernet.worker.reasons import all_reasons
+    from mernet.worker.failure_reasons import failure_reasons
 
     reason = words and words.replace("-", " ")
-    if reason and reason not in all_reasons():
-        raise typer.BadParameter(f"nothing fails for it; there are: {', '.join(all_reasons())}.")
+    if reason and reason not in failure_reasons():
+        raise typer.BadParameter(
+            f"nothing fails for it; there are: {', '.join(failure_reasons())}."
+        )
     return reason
 
 
@@ -99,7 +101,7 @@ def full(
     0 when all is classified, 3 when products failed, 1 otherwise.
     """
     from mernet.db.ledger import NewRun, create_run
-    from mernet.worker.messages import send_listing
+    from mernet.worker.sending import send_listing
 
     archives = _anywhere(archive, mirror)
     engine = ledger_and_broker()
@@ -137,7 +139,7 @@ def new(
     """
     from mernet.db.ledger import NewRun
     from mernet.worker.errors import ArchivesNotListed
-    from mernet.worker.fetching import make_fetcher
+    from mernet.worker.fetcher import create_fetcher
     from mernet.worker.ingest import ingest
 
     wanted = NewRun(
@@ -147,7 +149,7 @@ def new(
         chunk_size=settings().chunk_size,
     )
     engine = ledger_and_broker()
-    with make_fetcher(settings()) as fetcher:
+    with create_fetcher(settings()) as fetcher:
         ingested = ingest(engine, wanted, fetcher, withdraw_many)
     now = _send_and_report(engine, ingested, follow, as_json)
     if ingested.failure:
@@ -177,7 +179,7 @@ def retry(
     nothing is left, 3 when products failed, 1 otherwise.
     """
     from mernet.db.ledger import create_retry, unsent
-    from mernet.worker.messages import send_chunks
+    from mernet.worker.sending import send_chunks
 
     engine = ledger_and_broker()
     run = create_retry(engine, settings().chunk_size, reason, run_id)
@@ -214,7 +216,7 @@ def pause(run_id: Annotated[int, typer.Argument(help="Number of an open run.")])
 def resume(run_id: Annotated[int, typer.Argument(help="Number of a paused run.")]) -> None:
     """Let a paused run go on where it stopped."""
     from mernet.db.ledger import resume_run, unsent
-    from mernet.worker.messages import send_chunks
+    from mernet.worker.sending import send_chunks
 
     engine = ledger_and_broker()
     resume_run(engine, run_id)
@@ -263,11 +265,11 @@ def _absolute(mirror: str | None) -> str | None:
 
 
 def _send_and_report(
-    engine: "sa.Engine", ingested: "Report", follow: bool, as_json: bool
+    engine: "sa.Engine", ingested: "IngestReport", follow: bool, as_json: bool
 ) -> "Progress | None":
     """Say what an ingest came to and begin its run; None without one."""
     from mernet.db.ledger import unsent
-    from mernet.worker.messages import send_chunks
+    from mernet.worker.sending import send_chunks
 
     note(ingested.sentence)
     run = ingested.run

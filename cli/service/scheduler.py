@@ -20,8 +20,8 @@ def beat(
     message is kept in MERNET_DATA_DIR, so that a restart puts nothing off.
     """
     start_embedded()
-    from mernet.worker.messages import check_broker
-    from mernet.worker.scheduler import keep_timetable
+    from mernet.worker.broker import check_broker
+    from mernet.worker.scheduler import run_scheduler
 
     check_broker()
-    keep_timetable(settings(), log_level or settings().log_level)
+    run_scheduler(settings(), log_level or settings().log_level)

@@ -23,9 +23,9 @@ def start() -> None:
 @app.command()
 def stop() -> None:
     """Stop the embedded servers; their data stays."""
-    from mernet.worker.embedded import embedded
+    from mernet.worker.embedded import embedded_servers
 
-    for service in embedded(settings()):
+    for service in embedded_servers(settings()):
         service.stop()
         note(f"Embedded {service.status().name} is stopped; its data stays in {service.data}")
 
@@ -33,9 +33,9 @@ def stop() -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show which servers this command uses and whether the embedded ones run."""
-    from mernet.worker.embedded import embedded
+    from mernet.worker.embedded import embedded_servers
 
-    rows = [service.status() for service in embedded(settings())]
+    rows = [service.status() for service in embedded_servers(settings())]
     if as_json:
         print_json([{"name": r.name, "running": r.running, "url": r.url} for r in rows])
         return

@@ -139,7 +139,9 @@ def _print_failures(failures: "Sequence[FailedProduct]") -> None:
 def _print_broker(now: "Progress", state: "BrokerState") -> None:
     out.print()
     queues = [(queue, count, state.consumers[queue]) for queue, count in state.waiting.items()]
-    print_table(("queue", "messages", "workers"), [*queues, ("in hand", state.in_hand, None)])
+    print_table(
+        ("queue", "messages", "workers"), [*queues, ("in hand", state.unacknowledged, None)]
+    )
     if not state.workers:
         note("No worker answers; start one with `mernet worker`.")
         return

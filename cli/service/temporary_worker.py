@@ -9,8 +9,8 @@ from typing import Self
 
 from mernet.cli.shared.output import note
 from mernet.self_command import self_command
+from mernet.worker.broker import workers_answer
 from mernet.worker.errors import BrokerError, WorkerError
-from mernet.worker.messages import workers_answer
 from mernet.worker.settings import settings
 
 LOOK_SECONDS = 10

@@ -84,17 +84,17 @@ def worker(
     from celery import platforms
 
     from mernet.worker.app import app
-    from mernet.worker.messages import refuse_taken_name
-    from mernet.worker.scraping import metrics_served
+    from mernet.worker.broker import require_unused_name
+    from mernet.worker.metrics_server import serve_metrics
 
     config = settings()
     # Celery warns root of pickle, which is never accepted here.
     warnings.simplefilter("ignore", platforms.SecurityWarning)
     if end_with_parent:
         platforms.set_pdeathsig("SIGTERM")
-    refuse_taken_name(f"{name}@{socket.gethostname()}")
+    require_unused_name(f"{name}@{socket.gethostname()}")
     app.conf.worker_concurrency = processes
-    with metrics_served(config.metrics_host, config.metrics_port):
+    with serve_metrics(config.metrics_host, config.metrics_port):
         failed = _fails(arguments(queue or (), beat, name, log_level or config.log_level))
     if failed:
         _start_again()

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def start_embedded() -> None:
     """Start those embedded servers that no setting replaces and that do not run yet."""
-    from mernet.worker.embedded import embedded
+    from mernet.worker.embedded import embedded_servers
 
-    for service in embedded(settings()):
+    for service in embedded_servers(settings()):
         _start(service)
 
 
@@ -46,7 +46,7 @@ def ledger_and_broker() -> sa.Engine:
     """
     engine = ledger()
     start_embedded()
-    from mernet.worker.messages import check_broker
+    from mernet.worker.broker import check_broker
 
     check_broker()
     return engine

@@ -67,7 +67,7 @@ def test_a_checkpoint_that_is_none_is_refused(idle_service, tmp_path):
 
 
 def test_search_does_not_import_torch():
-    code = "import sys, cli.main, db.search, worker.messages; assert 'torch' not in sys.modules"
+    code = "import sys, cli.main, db.search, worker.sending; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -8,7 +8,7 @@ import redis
 import sqlalchemy as sa
 
 from mernet.db.engine import connect
-from mernet.worker.embedded import EmbeddedPostgres, EmbeddedRedis, embedded
+from mernet.worker.embedded import EmbeddedPostgres, EmbeddedRedis, embedded_servers
 from mernet.worker.errors import ServiceError
 from mernet.worker.settings import Settings
 
@@ -65,11 +65,11 @@ def test_a_folder_too_deep_for_a_unix_socket_is_refused_with_advice(tmp_path: Pa
 
 
 def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
-    for server in embedded(Settings(data_dir=tmp_path)):
+    for server in embedded_servers(Settings(data_dir=tmp_path)):
         server.stop()
         assert not server.status().running
 
 
 def test_a_server_that_settings_name_is_not_embedded(tmp_path: Path) -> None:
     config = Settings(data_dir=tmp_path, database_url="postgresql://db/mernet")
-    assert [service.status().name for service in embedded(config)] == ["redis"]
+    assert [service.status().name for service in embedded_servers(config)] == ["redis"]

@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
 from mernet.db.publish import Classified, Failed, publish_chunk
-from mernet.worker import broker, messages
+from mernet.worker import broker, sending
 from mernet.worker.app import make_app
 from mernet.worker.embedded import EmbeddedRedis
 from mernet.worker.exporter import ServiceCollector
@@ -35,7 +35,7 @@ DASHBOARD = ROOT / "ops" / "grafana" / "mernet.json"
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedRedis]:
     server = EmbeddedRedis(tmp_path)
     server.start()
-    for module in (messages, broker):
+    for module in (sending, broker):
         monkeypatch.setattr(module, "app", make_app(Settings(broker_url=server.url)))
     yield server
     server.stop()
@@ -66,7 +66,7 @@ def values(samples: list[Sample]) -> dict[tuple[str, ...], float]:
 def a_run_under_way(story) -> int:
     """Four chunks: one published, one taken, one sent, one not sent; another run paused."""
     run_id = story.listed(count=8, chunk_size=2)
-    messages.send_chunks(story.engine, run_id, [1, 2, 3])
+    sending.send_chunks(story.engine, run_id, [1, 2, 3])
     first, second = story.take(run_id, 1).products
     outcomes = [
         Classified(first.product_id, [0.5] * 25),
@@ -95,22 +95,22 @@ def test_a_scrape_tells_what_the_ledger_and_the_broker_say(story, redis):
         ("outcomes", "classified", ""): 1,
         ("outcomes", "failed", "not found"): 1,
         ("open_chunks", "unsent"): 1,
-        ("open_chunks", "untaken"): 1,
-        ("open_chunks", "taken"): 1,
+        ("open_chunks", "queued"): 1,
+        ("open_chunks", "claimed"): 1,
         ("queue_messages", "classify"): 3,
         ("queue_messages", "listing"): 0,
-        ("messages_in_hand",): 0,
+        ("unacknowledged_messages",): 0,
         ("consumers", "classify"): 0,
         ("workers",): 0,
     }
     assert {key: found[key] for key in expected} == expected
-    assert 70 <= found["silent_seconds",] < 90 <= found["oldest_message_seconds",] < 120
+    assert 70 <= found["oldest_heartbeat_seconds",] < 90 <= found["oldest_message_seconds",] < 120
     assert 0 <= found["idle_seconds",] < 30
 
 
 def test_where_nothing_is_to_be_done_nothing_is_old(story, redis):
     found = values(scraped(story.engine))
-    ages = ("silent_seconds", "oldest_message_seconds", "idle_seconds")
+    ages = ("oldest_heartbeat_seconds", "oldest_message_seconds", "idle_seconds")
     assert [found[age,] for age in ages] == [0, 0, 0]
 
 
@@ -143,7 +143,7 @@ def test_the_last_look_at_each_archive_of_the_ingest_is_told(story, redis):
     look(story, "https://example.org/not-asked-for/", "edr", seconds_ago=400)
     archives = "https://example.org/a https://example.org/never/ /no/such/disk"
     found = scraped(story.engine, ingest_seconds=3600, ingest_archives=archives)
-    looks = {each.labels["archive"]: each.value for each in found if "last_look" in each.name}
+    looks = {each.labels["archive"]: each.value for each in found if "last_check" in each.name}
     assert looks == {"https://example.org/a": pytest.approx(300, abs=30)}
     assert values(found)["ingest_interval_seconds",] == 3600
 
@@ -151,7 +151,7 @@ def test_the_last_look_at_each_archive_of_the_ingest_is_told(story, redis):
 def test_without_an_ingest_no_look_is_told_or_missed(story, redis):
     look(story, "https://example.org/a/", "edr", seconds_ago=300)
     names = {each.name for each in scraped(story.engine, ingest_archives="https://example.org/a/")}
-    assert not {"mernet_last_look_seconds", "mernet_ingest_interval_seconds"} & names
+    assert not {"mernet_ingest_last_check_age_seconds", "mernet_ingest_interval_seconds"} & names
 
 
 def test_a_broker_that_is_gone_is_told_and_the_ledger_all_the_same(story, redis):

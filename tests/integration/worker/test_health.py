@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from celery.utils.nodenames import worker_direct
 
-from mernet.worker import health, messages
+from mernet.worker import broker, health
 from mernet.worker.app import make_app
 from mernet.worker.embedded import EmbeddedRedis
 from mernet.worker.errors import BrokerError
@@ -47,7 +47,7 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedR
     server = EmbeddedRedis(tmp_path)
     server.start()
     app = make_app(Settings(broker_url=server.url, chunk_time_limit=100))
-    for module in (health, messages):
+    for module in (health, broker):
         monkeypatch.setattr(module, "app", app)
     monkeypatch.setattr(health, "TAKE_SECONDS", 0.2)
     yield server

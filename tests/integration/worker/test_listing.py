@@ -9,7 +9,7 @@ from mernet.pds.fetch import Fetcher
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason
 from mernet.worker.listing import record_products, to_row
-from mernet.worker.results import NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOTHING_TO_DO, Result
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
 PRODUCT = Product(

@@ -8,7 +8,7 @@ from mernet.db import ledger
 from mernet.pds.errors import DecodeError, NotFoundError, TransferError
 from mernet.pds.image import Frame
 from mernet.worker.pipeline import Pipeline
-from mernet.worker.results import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
 
 STAGES = ("fetch", "decode", "classify", "publish")
 

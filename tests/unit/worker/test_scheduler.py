@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mernet.worker.errors import WorkerError
-from mernet.worker.scheduler import alive_file, keep_timetable, why_beat_is_unhealthy
+from mernet.worker.scheduler import alive_file, run_scheduler, why_scheduler_is_unhealthy
 from mernet.worker.settings import Settings
 
 
@@ -25,17 +25,17 @@ def kept(config, seconds_ago: float) -> None:
 
 
 def test_a_timetable_that_nobody_keeps_is_unhealthy(config):
-    assert "start `mernet beat`" in why_beat_is_unhealthy(config)
+    assert "start `mernet beat`" in why_scheduler_is_unhealthy(config)
 
 
 def test_a_timetable_may_miss_its_shortest_interval_twice(config):
     kept(config, seconds_ago=85)
-    assert why_beat_is_unhealthy(config) is None
+    assert why_scheduler_is_unhealthy(config) is None
 
 
 def test_a_timetable_that_has_stopped_is_unhealthy_however_rare_the_ingest(config):
     kept(config, seconds_ago=95)
-    assert "95 seconds ago" in why_beat_is_unhealthy(config)
+    assert "95 seconds ago" in why_scheduler_is_unhealthy(config)
 
 
 def test_a_timetable_that_another_process_keeps_is_left_to_it(config):
@@ -43,4 +43,4 @@ def test_a_timetable_that_another_process_keeps_is_left_to_it(config):
     with (alive_file(config).parent / "lock").open("w") as theirs:
         fcntl.flock(theirs, fcntl.LOCK_EX)
         with pytest.raises(WorkerError, match="Another `mernet beat`"):
-            keep_timetable(config, "INFO")
+            run_scheduler(config, "INFO")

@@ -29,7 +29,7 @@ def sent(monkeypatch):
     """The numbers of the runs whose chunks were sent."""
     sent = []
     monkeypatch.setattr(
-        "mernet.worker.messages.send_chunks", lambda _, run_id, __: sent.append(run_id)
+        "mernet.worker.sending.send_chunks", lambda _, run_id, __: sent.append(run_id)
     )
     return sent
 

@@ -17,7 +17,10 @@ def broker(monkeypatch):
 
     class Broker:
         answer = BrokerState(
-            {"listing": 1, "classify": 11, "sweep": 0}, in_hand=2, consumers={}, workers=("a",)
+            {"listing": 1, "classify": 11, "sweep": 0},
+            unacknowledged=2,
+            consumers={},
+            workers=("a",),
         )
         looks = threading.Semaphore(0)
 
@@ -40,7 +43,7 @@ def test_messages_and_workers_are_told_and_looked_at_again_and_again(broker):
     with run_progress.BrokerWatch() as watch:
         assert broker.was_looked_at(2)
         assert watch.seen == "messages waiting: 12, workers: 1"
-        broker.answer = BrokerState({"listing": 0}, in_hand=0, consumers={}, workers=())
+        broker.answer = BrokerState({"listing": 0}, unacknowledged=0, consumers={}, workers=())
         assert broker.was_looked_at(3)
         assert watch.seen == "messages waiting: 0, workers: 0"
 

@@ -4,7 +4,7 @@ from mernet.pds.fetch import Fetcher, user_agent
 from mernet.worker.settings import Settings
 
 
-def make_fetcher(config: Settings, processes: int = 1) -> Fetcher:
+def create_fetcher(config: Settings, processes: int = 1) -> Fetcher:
     """A fetcher for one of `processes` that share the connections to an archive host."""
     return Fetcher(
         user_agent(config.contact),

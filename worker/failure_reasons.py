@@ -8,7 +8,7 @@ from mernet.pds.errors import PdsError
 WRONG_SIZE = "wrong size"
 
 
-def all_reasons() -> list[str]:
+def failure_reasons() -> list[str]:
     """Every reason there is, in alphabetical order."""
     return sorted({*_reasons_of(PdsError), WRONG_SIZE, INTERNAL_ERROR, WORKER_LOST})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mernet.worker.app import time_limits, timetable
+from mernet.worker.app import schedule, time_limits
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import Settings, settings
 
@@ -22,11 +22,11 @@ def config(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_a_setting_only_the_sweep_is_sent(config):
-    assert set(timetable(config())) == {"sweep"}
+    assert set(schedule(config())) == {"sweep"}
 
 
 def test_new_products_are_looked_for_as_often_as_is_set(config):
-    table = timetable(config(MERNET_INGEST_SECONDS="86400"))
+    table = schedule(config(MERNET_INGEST_SECONDS="86400"))
     assert table["ingest"] == {
         "task": "mernet.ingest",
         "schedule": 86400,
@@ -37,7 +37,7 @@ def test_new_products_are_looked_for_as_often_as_is_set(config):
 def test_every_task_of_the_timetable_exists(config):
     from mernet.worker.tasks import app
 
-    table = timetable(config(MERNET_INGEST_SECONDS="60"))
+    table = schedule(config(MERNET_INGEST_SECONDS="60"))
     assert {entry["task"] for entry in table.values()} <= set(app.tasks)
 
 

@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from mernet.worker.errors import WorkerError
-from mernet.worker.scraping import metrics_served
+from mernet.worker.metrics_server import serve_metrics
 
 # In a process of its own: prometheus_client decides at its import how it counts.
 WORKER = """
 import multiprocessing, sys, urllib.request
-from mernet.worker.scraping import metrics_served
+from mernet.worker.metrics_server import serve_metrics
 
 port = int(sys.argv[1])
-with metrics_served("127.0.0.1", port):
+with serve_metrics("127.0.0.1", port):
     from mernet.worker.metrics import count_batches
 
     fork = multiprocessing.get_context("fork")
@@ -49,6 +49,6 @@ def test_a_port_that_is_taken_is_named_with_its_setting(taken_port, monkeypatch)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
     with (
         pytest.raises(WorkerError, match=f"{taken_port}.*correct MERNET_METRICS_PORT"),
-        metrics_served("127.0.0.1", taken_port),
+        serve_metrics("127.0.0.1", taken_port),
     ):
         pass

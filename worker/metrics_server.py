@@ -12,7 +12,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @contextmanager
-def metrics_served(host: str, port: int | None) -> Iterator[None]:
+def serve_metrics(host: str, port: int | None) -> Iterator[None]:
     """Serve, while the block lasts, what the processes forked in it count; nothing without a port.
 
     The processes count in files of one folder, a new one, whose name prometheus_client reads once,
