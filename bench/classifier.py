@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mernet.model.backbone import build
+from mernet.model.backbone import build_backbone
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Header
@@ -95,7 +95,7 @@ def measure(precision: str, input_size: int, batch_size: int) -> Measurement:
 
 def random_classifier(precision: str, input_size: int, batch_size: int) -> Classifier:
     """VGG-16 with random weights under a chain head of zeros: the same work as a trained one."""
-    backbone = build("vgg16", seed=0)
+    backbone = build_backbone("vgg16", seed=0)
     backbone.network.to(DEVICE, getattr(torch, precision))
     classes = len(CODES)
     shapes = ((classes, backbone.feature_count), (classes, classes), (classes,))

@@ -26,9 +26,10 @@ import numpy as np
 
 from mernet.demo.data_set import DEPENDENT, TRUTH
 from mernet.model.classifier import Classifier
-from mernet.model.training.data.data_set import DataSet, read_picture
-from mernet.model.training.data.label_files import load_data_set
-from mernet.model.training.data.split import Part, read_split
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.loading import load_data_set
+from mernet.model.training.data.picture_files import read_picture
+from mernet.model.training.data.split import read_split
 from mernet.model.training.evaluation.predictions import predict
 from mernet.self_command import self_command
 

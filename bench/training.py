@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from classifier import DEVICE, device_name, peak_memory
 
-from mernet.model.backbone import build
+from mernet.model.backbone import build_backbone
 from mernet.model.checkpoint import HeadKind
 from mernet.model.classes import CODES
 from mernet.model.training.finetuning.batches import Images
@@ -71,7 +71,7 @@ def measure() -> Measurement:
     recipe = RECIPES["paper"].changed(
         iterations=ITERATIONS, validate_every=ITERATIONS, validation_variants=1
     )
-    backbone = build("vgg16", seed=0)
+    backbone = build_backbone("vgg16", seed=0)
     stamps = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         fine_tune(

@@ -18,7 +18,7 @@ from mernet.demo.archive import FORMAT_VERSION
 from mernet.demo.frames import rendering_of
 from mernet.demo.processes import mapped
 from mernet.demo.scenes import Scene, sample_scenes
-from mernet.model.backbone import Backbone, build, extract_features, restore
+from mernet.model.backbone import Backbone, build_backbone, extract_features, restore_backbone
 from mernet.model.chain import ChainSettings
 from mernet.model.checkpoint import Header, read_header, save
 from mernet.model.classes import CODES
@@ -46,7 +46,7 @@ def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None)
     record = training_record(seed)
     if _is_made(path, record):
         return
-    backbone = _rounded(build(BACKBONE, seed=BACKBONE_SEED))
+    backbone = _rounded(build_backbone(BACKBONE, seed=BACKBONE_SEED))
     scenes = training_scenes(seed)
     labels = np.array([[code in scene.labels for code in CODES] for scene in scenes])
     digest = hashlib.sha256(labels.tobytes())
@@ -95,7 +95,7 @@ def _is_made(path: Path, record: dict[str, str | int | float]) -> bool:
 def _rounded(backbone: Backbone) -> Backbone:
     """The backbone as it comes back from a file that stores float16, so that features agree."""
     tensors = {key: value.half() for key, value in backbone.network.state_dict().items()}
-    return restore(backbone.name, tensors)
+    return restore_backbone(backbone.name, tensors)
 
 
 def _features(

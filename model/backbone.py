@@ -83,7 +83,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build(
+def build_backbone(
     name: str = "vgg16",
     seed: int | None = None,
     weights_path: Path | None = None,
@@ -105,9 +105,11 @@ def build(
         )
     architecture = _architecture(name)
     if imagenet:
-        return restore(name, imagenet_weights(name))
+        return restore_backbone(name, imagenet_weights(name))
     if weights_path is not None:
-        return restore(name, _without_last_layer(architecture, _read_weights(weights_path)))
+        return restore_backbone(
+            name, _without_last_layer(architecture, _read_weights(weights_path))
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = architecture.construct()
@@ -142,7 +144,7 @@ def check_input_size(name: str, size: int) -> None:
         raise BackboneError(f"{name} takes pictures of {fixed} pixels only, not {size}")
 
 
-def restore(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone:
+def restore_backbone(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone:
     """A backbone with the given weights, kept as float32 (and integers as they are).
 
     Raises BackboneError where a tensor is missing, unknown, of another shape or not finite.
@@ -202,7 +204,7 @@ def extract_features(
     return features
 
 
-def extract_what_fits(
+def extract_features_within_memory(
     backbone: Backbone, renderings: Sequence[NDArray[np.uint8]], size: int, batch_size: int
 ) -> tuple[NDArray[np.float32], int]:
     """Features as `extract_features` gives them, and the batch size they come from.

@@ -155,7 +155,7 @@ def save(
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint and check all but the backbone's weights, which `backbone.restore` checks.
+    """Read a checkpoint and check all but the backbone's weights, which `restore_backbone` checks.
 
     Raises CheckpointError where the file is missing, damaged, of another kind or version, holds
     other classes or tensors, or a chain of wrong shapes or numbers.

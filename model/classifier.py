@@ -13,17 +13,12 @@ from mernet.model.backbone import (
     BATCH_SIZES,
     Backbone,
     check_input_size,
-    extract_what_fits,
-    restore,
+    extract_features_within_memory,
+    restore_backbone,
 )
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Checkpoint, Head, Header
-from mernet.model.errors import (
-    BackboneError,
-    CheckpointError,
-    ModelError,
-    RenderingError,
-)
+from mernet.model.errors import BackboneError, CheckpointError, ModelError, RenderingError
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -72,7 +67,7 @@ class Classifier:
         Raises CheckpointError where the file does not load or its weights do not fit, ModelError
         where the device is not there or a number is not positive.
         """
-        target = device_named(device)
+        target = select_device(device)
         for count in (batch_size, threads):
             if count is not None and count < 1:
                 raise ModelError(f"batch size and threads must be at least 1, not {count}")
@@ -108,13 +103,13 @@ class Classifier:
         """
         for index, rendering in enumerate(renderings):
             _check(rendering, index)
-        features, self.batch_size = extract_what_fits(
+        features, self.batch_size = extract_features_within_memory(
             self._backbone, renderings, self.header.input_size, self.batch_size
         )
         return features
 
 
-def device_named(name: str | None) -> torch.device:
+def select_device(name: str | None) -> torch.device:
     """The device of that name; by default CUDA where there is one, else the CPU.
 
     Raises ModelError where the name is unknown or the device is not there.
@@ -132,7 +127,7 @@ def _fitting_backbone(path: Path, loaded: Checkpoint) -> Backbone:
     tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
     try:
         check_input_size(loaded.header.backbone, loaded.header.input_size)
-        backbone = restore(loaded.header.backbone, tensors)
+        backbone = restore_backbone(loaded.header.backbone, tensors)
     except BackboneError as error:
         raise CheckpointError(f"{path}: {error}") from error
     features = loaded.head.weight.shape[1]

@@ -37,15 +37,15 @@ def chosen_backbone(name: str, weights: str, seed: int) -> "Backbone":
 
     Raises BackboneError where the weights cannot be had or do not fit.
     """
-    from mernet.model.backbone import build
+    from mernet.model.backbone import build_backbone
 
     if weights == IMAGENET:
-        return build(name, imagenet=True)
+        return build_backbone(name, imagenet=True)
     if weights == RANDOM:
-        return build(name, seed=seed)
+        return build_backbone(name, seed=seed)
     path = Path(weights)
     if not path.is_file():
         raise typer.BadParameter(
             f"--weights {weights}: there is no such file; give one, {IMAGENET} or {RANDOM}."
         )
-    return build(name, weights_path=path)
+    return build_backbone(name, weights_path=path)

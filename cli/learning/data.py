@@ -16,8 +16,8 @@ from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
 
 if TYPE_CHECKING:
     from mernet.model.training.data.consensus import Consensus
+    from mernet.model.training.data.data_set import Part
     from mernet.model.training.data.description import ClassCount, Description
-    from mernet.model.training.data.split import Part
 
 DISPUTED_SHOWN = 5
 
@@ -41,13 +41,13 @@ def describe(
     as_json: AsJson = False,
 ) -> None:
     """Print counts of classes and parts, labels an image, duplicates and the set's digest."""
-    from mernet.model.training.data.description import describe as description_of
-    from mernet.model.training.data.label_files import load_data_set
+    from mernet.model.training.data.description import describe_data_set
+    from mernet.model.training.data.loading import load_data_set
     from mernet.model.training.data.split import read_split
 
     loaded = load_data_set(data)
     parts = read_split(split, loaded.names) if split else loaded.parts
-    found = description_of(loaded, parts)
+    found = describe_data_set(loaded, parts)
     if as_json:
         print_json(_description_as_dict(found))
         return
@@ -76,15 +76,16 @@ def split_data(
 
     Images of one rover, site and sequence stay together where file names are product names.
     """
+    from mernet.model.training.data.data_set import Part
     from mernet.model.training.data.description import class_counts
-    from mernet.model.training.data.label_files import load_data_set
-    from mernet.model.training.data.split import Part, parts_of, split, write_split
+    from mernet.model.training.data.loading import load_data_set
+    from mernet.model.training.data.split import complete_split, split, write_split
 
     loaded = load_data_set(data)
     groups = groups_to_keep(loaded.names, group_pattern)
     wanted = _shares(shares)
     if keep:
-        parts = parts_of(loaded, groups, seed, wanted)
+        parts = complete_split(loaded, groups, seed, wanted)
     else:
         parts = split(loaded.labels, groups, wanted, seed)
     write_split(file, loaded.names, parts)
@@ -120,14 +121,13 @@ def consensus(
     The file has a 0 or 1 for each class, the share that chose it, and the number of volunteers.
     Fleiss' kappa tells how far they agree on a class: 1 wholly, 0 as by chance.
     """
-    from mernet.model.training.data.consensus import consensus as consensus_of
-    from mernet.model.training.data.consensus import write_labels
+    from mernet.model.training.data.consensus import compute_consensus, write_label_file
     from mernet.model.training.data.zooniverse import read_export
 
-    found = consensus_of(
+    found = compute_consensus(
         read_export(export, task, workflow), retirement=retirement, threshold=threshold
     )
-    write_labels(file, found)
+    write_label_file(file, found)
     if as_json:
         print_json(_consensus_as_dict(found))
     else:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mernet.model.training.data.data_set import Picture
-    from mernet.model.training.discovery.demud import Ranking
+    from mernet.model.training.data.picture_files import Picture
+    from mernet.model.training.discovery.demud import NoveltyRanking
     from mernet.model.training.discovery.gallery import RankedPicture
 
     Features = NDArray[np.float32]
@@ -124,7 +124,7 @@ def discover(
 
 def _classes(path: Path) -> dict[str, tuple[str, ...]]:
     """The classes of each image of a labelled data set, by file name."""
-    from mernet.model.training.data.label_files import load_data_set
+    from mernet.model.training.data.loading import load_data_set
 
     data = load_data_set(path)
     return {
@@ -145,11 +145,11 @@ def _extractor(
     if checkpoint:
         return _of_checkpoint(checkpoint, size)
     from mernet.model.backbone import check_input_size, extract_features
-    from mernet.model.classifier import device_named
+    from mernet.model.classifier import select_device
 
     network, side = chosen_backbone(backbone, weights, RANDOM_SEED), size or NETWORK_SIDE
     check_input_size(network.name, side)
-    network.network.to(device_named(None))
+    network.network.to(select_device(None))
     called = f"features of {network.name}, {weights} weights, {side}x{side}"
     return partial(extract_features, network, size=side), called
 
@@ -203,12 +203,14 @@ def _readable(files: Sequence[Path]) -> "dict[Path, Picture]":
     return pictures
 
 
-def _rank(features: "Features", known: "Features | None", components: int, count: int) -> "Ranking":
-    from mernet.model.training.discovery.demud import rank
+def _rank(
+    features: "Features", known: "Features | None", components: int, count: int
+) -> "NoveltyRanking":
+    from mernet.model.training.discovery.demud import rank_by_novelty
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("Ranking", total=None)
-        return rank(
+        return rank_by_novelty(
             features,
             known,
             components,
@@ -218,7 +220,7 @@ def _rank(features: "Features", known: "Features | None", components: int, count
 
 
 def _ranked(
-    ranking: "Ranking", paths: Sequence[Path], classes: Mapping[str, tuple[str, ...]], by: By
+    ranking: "NoveltyRanking", paths: Sequence[Path], classes: Mapping[str, tuple[str, ...]], by: By
 ) -> "list[RankedPicture]":
     """The ranked pictures, read again, since not all fit into memory at once."""
     from mernet.model.training.discovery.gallery import RankedPicture

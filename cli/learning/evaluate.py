@@ -16,8 +16,7 @@ from mernet.cli.shared.output import AsJson, note, out, print_table
 if TYPE_CHECKING:
     from mernet.model.checkpoint import Header
     from mernet.model.classifier import Classifier
-    from mernet.model.training.data.data_set import DataSet
-    from mernet.model.training.data.split import Part
+    from mernet.model.training.data.data_set import DataSet, Part
     from mernet.model.training.evaluation.evaluate import Evaluation
 
 
@@ -76,7 +75,7 @@ def judge(
 ) -> "Evaluation":
     """Judge a checkpoint and write the report into `folder`."""
     from mernet.model.classifier import Classifier
-    from mernet.model.training.data.label_files import load_data_set
+    from mernet.model.training.data.loading import load_data_set
     from mernet.model.training.evaluation.report import write_report
 
     classifier = Classifier.load(checkpoint, device=device)
@@ -149,7 +148,8 @@ def _in_part(
 
 def _not_learned_from(data: "DataSet", kept: Path) -> "tuple[DataSet, str]":
     """All images of another data set but those that the checkpoint knows by their names."""
-    from mernet.model.training.data.split import Part, read_parts
+    from mernet.model.training.data.data_set import Part
+    from mernet.model.training.data.split import read_parts
 
     known = read_parts(kept) if kept.is_file() else {}
     members = [
@@ -166,8 +166,8 @@ def _not_learned_from(data: "DataSet", kept: Path) -> "tuple[DataSet, str]":
 def _evaluation(
     classifier: "Classifier", data: "DataSet", groups: list[str], seed: int
 ) -> "Evaluation":
-    from mernet.model.training.data.data_set import read_picture
-    from mernet.model.training.evaluation.evaluate import evaluate as judge_predictions
+    from mernet.model.training.data.picture_files import read_picture
+    from mernet.model.training.evaluation.evaluate import evaluate_predictions
     from mernet.model.training.evaluation.predictions import predict
 
     with Stages() as stages:
@@ -177,7 +177,7 @@ def _evaluation(
             lambda done: stages.report("Classifying", done, len(data), ""),
         )
         stages.report("Judging", 0, 1, "")
-        return judge_predictions(
+        return evaluate_predictions(
             data.labels,
             main,
             control,

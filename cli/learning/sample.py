@@ -35,7 +35,7 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Draw images to label: of the eligible ones, a share at each site of each rover."""
-    from mernet.model.training.data.sampling import draw
+    from mernet.model.training.data.sampling import draw_sample
     from mernet.model.training.text_files import write_csv
 
     if fraction == 0:
@@ -47,7 +47,7 @@ def sample(
             "index, an inventory, a folder of products, or other --products"
         )
     strata = {each.product_id: (each.name.rover, each.site) for each in eligible}
-    names = draw(strata, fraction, seed)
+    names = draw_sample(strata, fraction, seed)
     drawn = sorted(
         (each for each in eligible if each.product_id in names), key=lambda each: each.product_id
     )

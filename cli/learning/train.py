@@ -18,8 +18,7 @@ from mernet.cli.learning.stage_progress import Stages
 from mernet.cli.shared.output import note
 
 if TYPE_CHECKING:
-    from mernet.model.training.data.data_set import DataSet
-    from mernet.model.training.data.split import Part
+    from mernet.model.training.data.data_set import DataSet, Part
     from mernet.model.training.finetuning.recipes import Recipe
     from mernet.model.training.train import Plan
 
@@ -141,7 +140,7 @@ def train(
     run goes on from: call the same command again. A control of independent classes learns along;
     `mernet evaluate` compares the two.
     """
-    from mernet.model.training.data.label_files import load_data_set
+    from mernet.model.training.data.loading import load_data_set
 
     chosen = _recipe(
         recipe,
@@ -205,10 +204,10 @@ def _plan(
     device: str | None,
 ) -> "Plan":
     from mernet.model.checkpoint import HeadKind
-    from mernet.model.classifier import device_named
+    from mernet.model.classifier import select_device
     from mernet.model.training.train import Plan
 
-    found = str(device_named(device))
+    found = str(select_device(device))
     if not frozen and found == "cpu":
         note("No GPU: fine-tuning runs on the CPU, which takes days; --frozen takes minutes.")
     return Plan(name, HeadKind(head), recipe, weights, input_size, frozen, seed, found)
@@ -218,14 +217,15 @@ def parts_for(
     data: "DataSet", split: Path | None, group_pattern: str | None, seed: int
 ) -> "tuple[Part, ...]":
     """The parts of a split file, else the data set's own, else new ones."""
-    from mernet.model.training.data.split import Part, parts_of, read_split
+    from mernet.model.training.data.data_set import Part
+    from mernet.model.training.data.split import complete_split, read_split
 
     if split is not None:
         return read_split(split, data.names)
     groups = groups_to_keep(data.names, group_pattern)
     if Part.TRAIN in data.parts and not {Part.VALIDATION, Part.TEST} <= set(data.parts):
         note("The data set lacks a part of its own; it is made from another one.")
-    return parts_of(data, groups, seed)
+    return complete_split(data, groups, seed)
 
 
 def _settings(words: list[str]) -> dict[str, Any]:

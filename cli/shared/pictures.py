@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mernet.model.training.data.data_set import Picture
+    from mernet.model.training.data.picture_files import Picture
 
 PRODUCT_SUFFIXES = (".img", ".xml")
 
@@ -14,7 +14,7 @@ def read_any(path: Path) -> "Picture":
 
     Raises DataSetError or PdsError, naming the file, where it cannot be read.
     """
-    from mernet.model.training.data.data_set import read_picture
+    from mernet.model.training.data.picture_files import read_picture
     from mernet.pds.image import read_file, render
 
     if path.suffix.lower() in PRODUCT_SUFFIXES:

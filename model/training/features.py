@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mernet.model.backbone import BATCH_SIZES, Backbone, extract_what_fits, resize
-from mernet.model.training.data.data_set import Picture
+from mernet.model.backbone import BATCH_SIZES, Backbone, extract_features_within_memory, resize
+from mernet.model.training.data.picture_files import Picture
 from mernet.model.training.finetuning.augmentation import Ranges, variant_homographies, warp
 
 PIECE = 64
@@ -56,7 +56,7 @@ class FeatureCache:
         if path.is_file():
             kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
             return kept
-        computed, self._batch_size = extract_what_fits(
+        computed, self._batch_size = extract_features_within_memory(
             self._backbone, pictures, self._size, self._batch_size
         )
         self._folder.mkdir(parents=True, exist_ok=True)

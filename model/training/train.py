@@ -16,8 +16,9 @@ from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Head, Header, HeadKind
 from mernet.model.errors import CheckpointError, TrainingError
 from mernet.model.training.calibrate import fit_platt
-from mernet.model.training.data.data_set import DataSet, Picture, read_picture
-from mernet.model.training.data.split import Part, split_digest
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.picture_files import Picture, read_picture
+from mernet.model.training.data.split import split_digest
 from mernet.model.training.features import FeatureCache, weights_hash, with_variants
 from mernet.model.training.finetuning.batches import prepare_images
 from mernet.model.training.finetuning.finetune import fine_tune

@@ -188,7 +188,7 @@ def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, 
 
 
 def test_every_part_that_evaluate_takes_but_all_is_a_part_of_a_split():
-    from mernet.model.training.data.split import Part
+    from mernet.model.training.data.data_set import Part
 
     assert {str(part) for part in JudgedPart} == {*map(str, Part), "all"}
 

@@ -16,11 +16,11 @@ MAPPING = "mapping.json"
 CLASS_TABLE = "classes.tsv"
 """A list of classes in lines of number, tab and name."""
 
-Numbered = Mapping[int, tuple[str, ...]]
+NumberedClasses = Mapping[int, tuple[str, ...]]
 """What the numbers of a set stand for: the code (where there is one) and the name of a class."""
 
 NAMES = tuple(image_class.name for image_class in CLASSES)
-CHAIN_ORDER: Numbered = dict(enumerate(zip(CODES, NAMES, strict=True)))
+CHAIN_ORDER: NumberedClasses = dict(enumerate(zip(CODES, NAMES, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,21 @@ class ClassList:
     places: Mapping[str, int]
 
     @classmethod
-    def mernet(cls, numbered: Numbered = CHAIN_ORDER) -> Self:
+    def mernet(cls, numbered: NumberedClasses = CHAIN_ORDER) -> Self:
         """MERNet's 25 classes in chain order, under the numbers and further names of a set.
 
         Each entry of `numbered` must hold a code or name of MERNet's.
         """
         places = _places(CODES) | _places(NAMES)
         for number, words in numbered.items():
-            place = next(places[key(word)] for word in words if key(word) in places)
-            places |= dict.fromkeys([str(number), *map(key, words)], place)
+            place = next(
+                places[normalise_word(word)] for word in words if normalise_word(word) in places
+            )
+            places |= dict.fromkeys([str(number), *map(normalise_word, words)], place)
         return cls(CODES, NAMES, places)
 
     @classmethod
-    def own(cls, numbered: Numbered) -> Self:
+    def own(cls, numbered: NumberedClasses) -> Self:
         """A set's own classes in the order of their numbers.
 
         The first word of each, with _ for blanks, is its code; the last is its name. Raises
@@ -60,10 +62,10 @@ class ClassList:
 
     def place(self, word: str) -> int | None:
         """The place of the class that is called `word`, None where there is none."""
-        return self.places.get(key(word))
+        return self.places.get(normalise_word(word))
 
 
-def key(word: str) -> str:
+def normalise_word(word: str) -> str:
     """A number, code or name without what may differ in writing: case, blanks, punctuation."""
     number = re.fullmatch(r"(\d+)(\.0*)?", word.strip())
     if number:
@@ -73,10 +75,10 @@ def key(word: str) -> str:
     return word.strip() if letters.isdecimal() else letters
 
 
-def class_list(numbered: Numbered) -> ClassList:
+def class_list_for(numbered: NumberedClasses) -> ClassList:
     """MERNet's classes where each entry has a code or name of MERNet's, else the entries."""
     known = ClassList.mernet({}).places
-    if all(any(key(word) in known for word in words) for words in numbered.values()):
+    if all(any(normalise_word(word) in known for word in words) for words in numbered.values()):
         return ClassList.mernet(numbered)
     return ClassList.own(numbered)
 
@@ -87,13 +89,13 @@ def read_class_list(folder: Path) -> ClassList | None:
     Raises DataSetError naming the file (and the line, in classes.tsv) that cannot be read.
     """
     if (folder / MAPPING).is_file():
-        return class_list(_from_mapping(folder / MAPPING))
+        return class_list_for(_from_mapping(folder / MAPPING))
     if (folder / CLASS_TABLE).is_file():
-        return class_list(_from_table(folder / CLASS_TABLE))
+        return class_list_for(_from_table(folder / CLASS_TABLE))
     return None
 
 
-def _from_mapping(path: Path) -> Numbered:
+def _from_mapping(path: Path) -> NumberedClasses:
     wanted = f'{path}: must hold numbers with a name, or a code and a name: {{"0": ["rah", "RAT"]}}'
     try:
         entries = json.loads(read_text(path))
@@ -111,7 +113,7 @@ def _from_mapping(path: Path) -> Numbered:
     return {int(number): tuple(words) for number, words in numbered.items()}
 
 
-def _from_table(path: Path) -> Numbered:
+def _from_table(path: Path) -> NumberedClasses:
     numbered: dict[int, tuple[str, ...]] = {}
     problems = Problems()
     for line, cells in read_csv(path, "\t"):
@@ -124,4 +126,4 @@ def _from_table(path: Path) -> Numbered:
 
 
 def _places(words: Iterable[object]) -> dict[str, int]:
-    return {key(str(word)): place for place, word in enumerate(words)}
+    return {normalise_word(str(word)): place for place, word in enumerate(words)}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.class_list import ClassList
-from mernet.model.training.data.label_table import SHARE_SUFFIX, VOLUNTEERS
-from mernet.model.training.data.zooniverse import Classification
+from mernet.model.training.data.label_files import SHARE_SUFFIX, VOLUNTEERS
+from mernet.model.training.data.zooniverse import VolunteerClassification
 from mernet.model.training.text_files import write_csv
 
 
@@ -71,8 +71,8 @@ class Consensus:
         return [(self.images[place], float(minority[place])) for place in order]
 
 
-def consensus(
-    classifications: Iterable[Classification],
+def compute_consensus(
+    classifications: Iterable[VolunteerClassification],
     classes: ClassList | None = None,
     retirement: int = 5,
     threshold: float = 0.5,
@@ -111,10 +111,10 @@ def consensus(
     )
 
 
-def write_labels(path: Path, result: Consensus) -> None:
+def write_label_file(path: Path, result: Consensus) -> None:
     """Write CSV: file, a 0 or 1 for each class, the share for each class, number of volunteers.
 
-    `label_files.load_data_set` reads it beside its pictures, and passes over the shares.
+    `load_data_set` reads it beside its pictures, and passes over the shares.
     """
     header = ["file", *result.classes, *(c + SHARE_SUFFIX for c in result.classes), VOLUNTEERS]
     rows = zip(
@@ -128,7 +128,7 @@ def write_labels(path: Path, result: Consensus) -> None:
 
 
 def _last_votes(
-    classifications: Iterable[Classification],
+    classifications: Iterable[VolunteerClassification],
 ) -> dict[tuple[str, str], frozenset[str]]:
     """What each volunteer chose at their last look at each image."""
     in_order = sorted(classifications, key=lambda each: each.order)

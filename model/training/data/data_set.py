@@ -4,19 +4,19 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from mernet.model.errors import DataSetError
-from mernet.model.training.data.split import Part
 
-Picture = NDArray[np.uint8]
-"""One image, (H, W) grey levels 0 to 255."""
+class Part(StrEnum):
+    """What an image is used for: learning, calibrating and stopping, or judging."""
 
-FORMATS = ("JPEG", "PNG", "TIFF")
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,24 +75,6 @@ class DataSet:
             )
         )
         return hashlib.sha256(json.dumps([self.classes, images]).encode()).hexdigest()
-
-
-def read_picture(path: Path) -> Picture:
-    """The grey levels (H, W) uint8 of a JPEG, PNG or TIFF file; colours become their luma.
-
-    Raises DataSetError naming the file where it cannot be read, or has more than 8 bits a pixel.
-    """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.mode[0] in "IF":
-                raise DataSetError(
-                    f"{path}: pixels have more than 8 bits; give the 8-bit browse picture"
-                )
-            return np.asarray(image.convert("L"))
-    except UnidentifiedImageError as error:
-        raise DataSetError(f"{path}: no JPEG, PNG or TIFF picture; replace the file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataSetError(f"{path}: cannot be read ({error}); replace the file") from error
 
 
 def _sha256(path: Path) -> str:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mernet.model.classes import Group
-from mernet.model.training.data.data_set import DataSet
-from mernet.model.training.data.split import Part
+from mernet.model.training.data.data_set import DataSet, Part
 
 MAJORITY_ABOVE, MINORITY_FROM = 0.10, 0.05
 """The abstract's bounds: majority above 10% of the images, extreme minority below 5%."""
@@ -46,7 +45,7 @@ class Description:
     digest: str
 
 
-def describe(data: DataSet, parts: Sequence[Part | None]) -> Description:
+def describe_data_set(data: DataSet, parts: Sequence[Part | None]) -> Description:
     """Count what is in `data`, with each image in the part that `parts` gives; reads every file."""
     labels_an_image = data.labels.sum(axis=1)
     counted = data.labels.astype(np.int64)

@@ -1,155 +1,192 @@
-"""Loads a labelled data set from a folder or a label file, in any of the known layouts."""
+"""One label file, in any of the known layouts: which image shows which classes."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+from mernet.model.training.data.class_list import ClassList, normalise_word
+from mernet.model.training.data.data_set import Part
+from mernet.model.training.text_files import Problems, read_csv, read_text
 
-from mernet.model.errors import DataSetError
-from mernet.model.training.data.class_list import (
-    CLASS_TABLE,
-    ClassList,
-    class_list,
-    key,
-    read_class_list,
+# As `normalise_word` writes them; the first that a header has is taken.
+FILE_COLUMNS = (
+    *("file", "fileid", "filename", "filepath", "path", "image", "imageid", "imagename"),
+    *("imagefile", "productid", "product", "picture", "name", "id"),
 )
-from mernet.model.training.data.data_set import DataSet
-from mernet.model.training.data.label_table import (
-    LabelRow,
-    LabelTable,
-    part_called,
-    read_label_table,
-)
-from mernet.model.training.data.picture_files import PictureFinder
-from mernet.model.training.data.split import Part
-from mernet.model.training.text_files import Problems
+LABEL_COLUMNS = ("labels", "label", "classes", "class", "codes", "code", "classid", "classids")
+PART_COLUMNS = ("split", "part", "subset", "set")
+SHARE_SUFFIX = "_share"
+VOLUNTEERS = "volunteers"
+PARTS = {
+    **dict.fromkeys(("train", "training"), Part.TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), Part.VALIDATION),
+    **dict.fromkeys(("test", "testing"), Part.TEST),
+}
+BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+ONE_HOT_LENGTH = 3
+"""From this many zeros and ones on, a line is no list of class numbers: one would come twice."""
 
-ENDINGS = (".csv", ".tsv", ".txt")
-USUAL_NAMES = ("annotation", "annotations", "labels")
+Rows = list[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
-    """A picture file, the places (from 0) of the classes it shows, its part, and who says so."""
+class LabelRow:
+    """An image's labels: numbers, codes or names of classes, as they are written."""
+
+    line: int
+    image: str
+    words: tuple[str, ...]
+    part: Part | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A label file's rows, and its class columns where its header names them."""
 
     path: Path
-    shown: frozenset[int]
-    part: Part | None
-    source: str
+    rows: tuple[LabelRow, ...]
+    columns: tuple[str, ...] = ()
 
 
-def load_data_set(path: Path) -> DataSet:
-    """The labelled images that a folder or a label file holds.
+@dataclass(frozen=True, slots=True)
+class _Headed:
+    """Where in a row things are: (from 0) the image, its part, its list of labels, its classes."""
 
-    A folder is searched for, in this order: files called after the parts (train.txt, val.txt,
-    test.txt; also .csv, .tsv), annotation.csv as Mars-Bench has it, labels.csv, or its only .csv,
-    .tsv or .txt. `label_table` tells what may stand in them, `picture_files` where the pictures may
-    lie. Numbers of classes mean what mapping.json or classes.tsv beside the label file says.
-    Without one, they are the set's own where each image has exactly one number, else 0 to 24 are
-    MERNet's chain order. A class of MERNet's that the files never speak of is shown by no image.
+    length: int
+    image: int
+    part: int | None
+    labels: int | None
+    classes: Mapping[int, str]
 
-    Raises DataSetError, naming the first problems by file and line: a picture that is missing or
-    labelled twice in different ways, an unknown class, a wrong number of columns.
-    """
-    if not path.exists():
-        raise DataSetError(f"{path} does not exist; give the folder of a data set or a label file")
-    folder = path if path.is_dir() else path.parent
-    listed = read_class_list(folder)
-    problems = Problems()
-    tables = [
-        read_label_table(file, listed or ClassList.mernet(), problems)
-        for file in _label_files(path)
-    ]
-    problems.raise_any()
-    classes = listed or _classes_of(tables)
-    images = _images(tables, classes, PictureFinder(folder), problems)
-    problems.raise_any()
-    if not images:
-        raise DataSetError(f"{tables[0].path}: names no image; give another label file")
-    return _data_set(images, classes)
+    def read(self, line: int, cells: list[str], known: ClassList) -> LabelRow:
+        if len(cells) != self.length:
+            raise ValueError(f"{len(cells)} cells, {self.length} expected as in the header")
+        part = None if self.part is None else _part(cells[self.part])
+        if self.labels is not None:
+            words = _listed(cells[self.labels], known)
+        else:
+            words = tuple(name for at, name in self.classes.items() if _binary(cells[at]))
+        return LabelRow(line, cells[self.image], words, part)
 
 
-def _label_files(path: Path) -> list[Path]:
-    """The label files of a data set: one, or one for each part."""
-    if path.is_file():
-        return [path]
-    files = [
-        file
-        for file in sorted(path.iterdir())
-        if file.suffix.lower() in ENDINGS and file.is_file() and file.name != CLASS_TABLE
-    ]
-    of_parts = [file for file in files if part_called(file)]
-    usual = [file for name in USUAL_NAMES for file in files if file.stem.lower() == name]
-    if of_parts or usual or len(files) == 1:
-        return of_parts or usual[:1] or files
-    raise DataSetError(
-        f"{path} holds {len(files) or 'no'} {', '.join(ENDINGS)} files that may be of labels; "
-        "give the label file itself, or call it labels.csv"
-    )
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """Rows of a file name and what it shows: zeros and ones for all classes, or classes."""
 
+    one_hot: bool
+    separator: str
 
-def _classes_of(tables: Sequence[LabelTable]) -> ClassList:
-    """The classes that label files without a list of classes speak of."""
-    columns = [column for table in tables for column in table.columns]
-    if columns:
-        mernet = ClassList.mernet()
-        if any(mernet.place(column) is not None for column in columns):
-            return mernet
-        return class_list(dict(enumerate((name,) for name in dict.fromkeys(columns))))
-    words = [tuple(map(key, row.words)) for table in tables for row in table.rows]
-    if all(len(each) == 1 and each[0].isdecimal() for each in words):
-        return class_list({int(number): (number,) for (number,) in words})
-    return ClassList.mernet()
-
-
-def _images(
-    tables: Sequence[LabelTable], classes: ClassList, finder: PictureFinder, problems: Problems
-) -> list[_Image]:
-    """The images of all tables, each once; what is wrong with a row goes to `problems`."""
-    images: dict[str, _Image] = {}
-    for table in tables:
-        problems.found.extend(_unknown_columns(table, classes))
-        for row in table.rows:
-            try:
-                path = finder.find(row.image, row.part)
-                image = _Image(path, _shown(row, classes), row.part, f"{table.path}:{row.line}")
-            except DataSetError as error:
-                problems.add(table.path, row.line, str(error))
-                continue
-            first = images.setdefault(path.name.lower(), image)
-            if (first.path, first.shown, first.part) != (image.path, image.shown, image.part):
-                problems.add(table.path, row.line, f"{row.image!r} is another in {first.source}")
-    return list(images.values())
-
-
-def _unknown_columns(table: LabelTable, classes: ClassList) -> Iterator[str]:
-    for column in table.columns:
-        if classes.place(column) is None:
-            yield f"{table.path}:1: the column {column!r} is no class; rename or remove it"
-
-
-def _shown(row: LabelRow, classes: ClassList) -> frozenset[int]:
-    """The places of the classes that a row names, each of them once."""
-    places = [classes.place(word) for word in row.words]
-    if None in places:
-        word = row.words[places.index(None)]
-        raise DataSetError(
-            f"{word!r} is no class; use codes of MERNet's, or list the set's own in {CLASS_TABLE}"
+    def read(self, line: int, cells: list[str], known: ClassList) -> LabelRow:
+        image, *rest = cells
+        if not rest:
+            raise ValueError("no class follows the file name")
+        text = self.separator.join(rest)
+        return LabelRow(
+            line, image, _one_hot(rest, known) if self.one_hot else _listed(text, known), None
         )
-    if len(set(places)) < len(places):
-        raise DataSetError(f"the classes {' '.join(row.words)} name one of them twice")
-    return frozenset(place for place in places if place is not None)
 
 
-def _data_set(images: Sequence[_Image], classes: ClassList) -> DataSet:
-    labels = np.zeros((len(images), len(classes.codes)), dtype=np.bool_)
-    for row, image in zip(labels, images, strict=True):
-        row[list(image.shown)] = True
-    return DataSet(
-        classes=classes.codes,
-        class_names=classes.names,
-        paths=tuple(image.path for image in images),
-        labels=labels,
-        parts=tuple(image.part for image in images),
-    )
+def read_label_file(path: Path, known: ClassList, problems: Problems) -> LabelFile:
+    """Read a label file; what is wrong in its lines goes to `problems`.
+
+    Cells are separated by tab, comma, semicolon or blanks. With a header: a column of file names
+    and either one of lists of classes or one of zeros and ones for each class; a column of parts
+    may stand beside. Without: the file name, then as many zeros and ones as `known` has classes, or
+    classes. A row that names no part is in the one that the file is called after, see
+    `part_from_file_name`. Raises DataSetError where the file is no such text.
+    """
+    rows, separator = _rows(path)
+    header = _header(rows, known)
+    layout = header or _Bare(_is_one_hot(rows), separator)
+    part = part_from_file_name(path)
+    found = []
+    for line, cells in rows[1:] if header else rows:
+        try:
+            row = layout.read(line, cells, known)
+            found.append(replace(row, part=row.part or part))
+        except ValueError as error:
+            problems.add(path, line, str(error))
+    if header and header.labels is None and not header.classes:
+        problems.add(path, 1, "no column holds classes; call one 'labels', or one after each class")
+    return LabelFile(path, tuple(found), tuple(header.classes.values()) if header else ())
+
+
+def part_from_file_name(path: Path) -> Part | None:
+    """The part that a label file is called after, as train.txt and val-shuffled.txt are."""
+    return PARTS.get(re.split(r"[-_. ]", path.name.lower())[0])
+
+
+def _rows(path: Path) -> tuple[Rows, str]:
+    """The rows of a file with their line numbers, and what separates their cells."""
+    lines = read_text(path).splitlines()
+    first = next(line for line in lines if line.strip())
+    found = re.search(r"[\s,;]" if path.suffix.lower() == ".txt" else r"[\t,;]", first)
+    if found is None or found[0] == " ":
+        return [(line, text.split()) for line, text in enumerate(lines, 1) if text.strip()], " "
+    return list(read_csv(path, found[0])), found[0]
+
+
+def _header(rows: Rows, known: ClassList) -> _Headed | None:
+    """What the first row says of the columns, None where it is an image's."""
+    names = [normalise_word(cell) for cell in rows[0][1]]
+    image = _column(names, FILE_COLUMNS)
+    if image is None:
+        return None
+    part, labels = _column(names, PART_COLUMNS), _column(names, LABEL_COLUMNS)
+    classes = {
+        column: name
+        for column, name in enumerate(rows[0][1])
+        if labels is None
+        and column not in (image, part)
+        and not (name.endswith(SHARE_SUFFIX) or names[column] in ("", VOLUNTEERS))
+        and (known.place(name) is not None or _is_mostly_binary(rows[1:], column))
+    }
+    return _Headed(len(names), image, part, labels, classes)
+
+
+def _column(names: Sequence[str], wanted: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in wanted if name in names), None)
+
+
+def _is_mostly_binary(rows: Rows, column: int) -> bool:
+    """Whether a column tells of a class; the few other values in it are then mistakes."""
+    binary = [len(cells) > column and cells[column].lower() in BINARY for _, cells in rows]
+    return sum(binary) > len(rows) / 2
+
+
+def _is_one_hot(rows: Rows) -> bool:
+    """Whether rows without a header hold zeros and ones, rather than numbers of classes."""
+    values = [cells[1:] for _, cells in rows]
+    return any(len(each) >= ONE_HOT_LENGTH and set(each) <= {"0", "1"} for each in values)
+
+
+def _one_hot(values: Sequence[str], known: ClassList) -> tuple[str, ...]:
+    if len(values) != len(known.codes):
+        raise ValueError(f"{len(values)} values, {len(known.codes)} expected: one for each class")
+    return tuple(c for c, value in zip(known.codes, values, strict=True) if _binary(value))
+
+
+def _binary(value: str) -> bool:
+    if value.lower() not in BINARY:
+        raise ValueError(f"{value!r} stands where 0 or 1 belongs")
+    return BINARY[value.lower()]
+
+
+def _listed(text: str, known: ClassList) -> tuple[str, ...]:
+    """The words of a list: a Python list, or separated by comma, semicolon, | or blanks."""
+    if text.startswith(("[", "(")):
+        try:
+            return tuple(str(item) for item in ast.literal_eval(text))
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise ValueError(f"{text!r} is no list of classes") from error
+    words = [word.strip() for word in re.split(r"[,;|\t]", text)]
+    split = [[word] if known.place(word) is not None else word.split() for word in words]
+    return tuple(word for each in split for word in each)
+
+
+def _part(text: str) -> Part | None:
+    if normalise_word(text) not in ("", *PARTS):
+        raise ValueError(f"{text!r} is no part; use train, val or test")
+    return PARTS.get(normalise_word(text))

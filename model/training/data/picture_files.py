@@ -4,8 +4,12 @@ import os
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
 from mernet.model.errors import DataSetError
-from mernet.model.training.data.split import Part
+from mernet.model.training.data.data_set import Part
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PRODUCT_SUFFIX = ".img"
@@ -16,6 +20,12 @@ FOLDERS_OF_PARTS = {
     Part.TEST: ("test", "testing"),
 }
 USUAL_FOLDERS = (".", "images", "data")
+
+
+Picture = NDArray[np.uint8]
+"""One image, (H, W) grey levels 0 to 255."""
+
+FORMATS = ("JPEG", "PNG", "TIFF")
 
 
 class PictureFinder:
@@ -54,6 +64,24 @@ class PictureFinder:
             return 0
         usual = place.as_posix().lower()
         return 1 + (USUAL_FOLDERS.index(usual) if usual in USUAL_FOLDERS else len(USUAL_FOLDERS))
+
+
+def read_picture(path: Path) -> Picture:
+    """The grey levels (H, W) uint8 of a JPEG, PNG or TIFF file; colours become their luma.
+
+    Raises DataSetError naming the file where it cannot be read, or has more than 8 bits a pixel.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.mode[0] in "IF":
+                raise DataSetError(
+                    f"{path}: pixels have more than 8 bits; give the 8-bit browse picture"
+                )
+            return np.asarray(image.convert("L"))
+    except UnidentifiedImageError as error:
+        raise DataSetError(f"{path}: no JPEG, PNG or TIFF picture; replace the file") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataSetError(f"{path}: cannot be read ({error}); replace the file") from error
 
 
 def _stem(name: str) -> str:

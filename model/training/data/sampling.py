@@ -11,7 +11,7 @@ ROUNDING = 1e-9
 """Keeps a product such as 0.07 * 100, in floating point just above 7, from becoming 8."""
 
 
-def draw(strata: Mapping[str, Hashable], fraction: float, seed: int = 0) -> frozenset[str]:
+def draw_sample(strata: Mapping[str, Hashable], fraction: float, seed: int = 0) -> frozenset[str]:
     """The names drawn at random: of each stratum `fraction` of its names, rounded up.
 
     `strata` gives the stratum of each name. Rounded up, so that every stratum gets at least one.

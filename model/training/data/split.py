@@ -10,30 +10,18 @@ rare class before any gets its second.
 import hashlib
 import json
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mernet.model.errors import DataSetError
+from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.text_files import Problems, read_csv, write_csv
-
-if TYPE_CHECKING:
-    from mernet.model.training.data.data_set import DataSet
 
 SHARES = (0.6, 0.15, 0.25)
 """The abstract's: train, validation, test."""
 HEADER = ("file", "part")
-
-
-class Part(StrEnum):
-    """What an image is used for: learning, calibrating and stopping, or judging."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 def split(
@@ -83,7 +71,7 @@ def stratify(
     return goes_to[members]
 
 
-def halve(
+def split_in_two(
     labels: NDArray[np.bool_], groups: Sequence[str], seed: int = 0, share: float = 0.5
 ) -> NDArray[np.bool_]:
     """(N,) bool: True for the images that go to the second of two stratified portions.
@@ -94,8 +82,8 @@ def halve(
     return is_second
 
 
-def parts_of(
-    data: "DataSet", groups: Sequence[str], seed: int = 0, shares: Sequence[float] = SHARES
+def complete_split(
+    data: DataSet, groups: Sequence[str], seed: int = 0, shares: Sequence[float] = SHARES
 ) -> tuple[Part, ...]:
     """A part for each image: the set's own where it has them, else those of `split`.
 
@@ -186,12 +174,12 @@ def _rarest(left: NDArray[np.float64]) -> int:
 
 
 def _moved(
-    data: "DataSet", groups: Sequence[str], seed: int, source: Part, target: Part, share: float
+    data: DataSet, groups: Sequence[str], seed: int, source: Part, target: Part, share: float
 ) -> tuple[Part, ...]:
     """The set's own parts, but for a stratified share of `source` that goes to `target`."""
     parts = [part for part in data.parts if part is not None]
     members = [place for place, part in enumerate(parts) if part is source]
-    moves = halve(data.labels[members], [groups[place] for place in members], seed, share)
+    moves = split_in_two(data.labels[members], [groups[place] for place in members], seed, share)
     for place in np.array(members)[moves]:
         parts[place] = target
     return tuple(parts)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mernet.model.errors import DataSetError
-from mernet.model.training.data.class_list import key
+from mernet.model.training.data.class_list import normalise_word
 from mernet.model.training.data.picture_files import SUFFIXES
 from mernet.model.training.text_files import Problems, read_csv
 
@@ -21,12 +21,12 @@ COLUMNS = (
     *("classification_id", "user_id", "user_ip", "workflow_id", "created_at"),
     *("annotations", "subject_data"),
 )
-# As `key` writes them; the first that a subject has names its file.
+# As `normalise_word` writes them; the first that a subject has names its file.
 FILE_KEYS = ("filename", "image", "imagename", "file", "productid")
 
 
 @dataclass(frozen=True, slots=True)
-class Classification:
+class VolunteerClassification:
     """One look of a volunteer at an image; `order` says which of two came later."""
 
     image: str
@@ -37,7 +37,7 @@ class Classification:
 
 def read_export(
     path: Path, task: str | None = None, workflow: str | None = None
-) -> list[Classification]:
+) -> list[VolunteerClassification]:
     """The classifications of an export, of one task and one workflow where these are given.
 
     Raises DataSetError, with file and line, where columns are missing or hold something else than
@@ -49,7 +49,7 @@ def read_export(
     if missing:
         raise DataSetError(f"{path}:{line}: lacks {', '.join(missing)}; export classifications")
     problems = Problems()
-    found: list[Classification] = []
+    found: list[VolunteerClassification] = []
     for line, cells in rows:
         row = dict(zip(header, cells, strict=False))
         try:
@@ -65,11 +65,11 @@ def read_export(
     return found
 
 
-def _classification(row: Mapping[str, str], task: str | None) -> Iterator[Classification]:
+def _classification(row: Mapping[str, str], task: str | None) -> Iterator[VolunteerClassification]:
     """What a row says; nothing where it does not answer the task."""
     answers = [each for each in _annotations(row) if task in (None, each.get("task"))]
     if answers:
-        yield Classification(
+        yield VolunteerClassification(
             image=_image(row),
             volunteer=_volunteer(row),
             order=(_time(row["created_at"]), int(row["classification_id"])),
@@ -114,7 +114,11 @@ def _image(row: Mapping[str, str]) -> str:
     subjects = _json(row, "subject_data")
     if not isinstance(subjects, dict) or not all(isinstance(s, dict) for s in subjects.values()):
         raise ValueError("subject_data must be an object with one for the subject in it")
-    facts = {key(name): str(value) for each in subjects.values() for name, value in each.items()}
+    facts = {
+        normalise_word(name): str(value)
+        for each in subjects.values()
+        for name, value in each.items()
+    }
     named = [facts[name] for name in FILE_KEYS if facts.get(name)]
     pictures = [value for value in facts.values() if value.lower().endswith(SUFFIXES)]
     if not named and not pictures:

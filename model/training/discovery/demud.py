@@ -26,11 +26,10 @@ DENSE = 500
 """Up to so many seen items all eigenvectors are computed; beyond, iterating to a few is faster."""
 
 Matrix = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
+class NoveltyRanking:
     """What was picked, the most novel first.
 
     `order` (count,) are rows of the data; `scores` (count,) float64 the squared reconstruction
@@ -43,13 +42,13 @@ class Ranking:
     residuals: NDArray[np.float32]
 
 
-def rank(
+def rank_by_novelty(
     data: NDArray[np.floating],
     seen: NDArray[np.floating] | None = None,
     components: int = COMPONENTS,
     count: int | None = None,
-    progress: Progress | None = None,
-) -> Ranking:
+    progress: Callable[[int, int], None] | None = None,
+) -> NoveltyRanking:
     """The `count` most novel rows of `data` (N, F), or all in order of novelty.
 
     `seen` (M, F) are items known before. The basis has `components` singular vectors, or as many as
@@ -78,7 +77,7 @@ def rank(
         model.add(items[best], items)
         if progress is not None:
             progress(place + 1, count)
-    return Ranking(order, scores, residuals)
+    return NoveltyRanking(order, scores, residuals)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from mernet.model.training.data.data_set import Picture
-from mernet.model.training.html import template
+from mernet.model.training.data.picture_files import Picture
+from mernet.model.training.html_templates import load_template
 from mernet.model.training.text_files import write_text
 
 THUMBNAIL = 256
@@ -41,7 +41,7 @@ def write_gallery(
     that both can move together. Raises OSError where the page cannot be written.
     """
     cards = list(_cards(ranked, page.parent))
-    write_text(page, template("gallery.html").render(title=title, facts=facts, cards=cards))
+    write_text(page, load_template("gallery.html").render(title=title, facts=facts, cards=cards))
 
 
 def _cards(ranked: Sequence[RankedPicture], folder: Path) -> Iterator[dict[str, Any]]:

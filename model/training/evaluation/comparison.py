@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mernet.model.training.evaluation.metrics import CONFIDENCE, ENOUGH, Labels, Probabilities
+from mernet.model.training.evaluation.metrics import CONFIDENCE, MIN_EVIDENCE, Labels, Probabilities
 
 TAILS = (50 - 50 * CONFIDENCE, 50 + 50 * CONFIDENCE)
 """Percentiles that bound an interval."""
@@ -51,7 +51,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
+class ProbabilityRanking:
     """Images in falling order of probability, class by class: what average precision needs.
 
     order (N, K) holds image numbers, truth (N, K) their labels in that order, ends (N, K) the place
@@ -96,7 +96,7 @@ class _Pair:
     enough groups show.
     """
 
-    rankings: tuple[Ranking, Ranking]
+    rankings: tuple[ProbabilityRanking, ProbabilityRanking]
     losses: tuple[NDArray[np.float64], NDArray[np.float64]]
     group_of: NDArray[np.intp]
     judged: Labels
@@ -116,7 +116,7 @@ class _Pair:
         draws = (random.integers(groups, size=groups) for _ in range(resamples))
         counts = (np.bincount(draw, minlength=groups).astype(np.float64) for draw in draws)
         samples = np.array([self.measure(count[self.group_of]) for count in counts])
-        enough = np.array([*self.judged, self.judged.any(), groups >= ENOUGH])
+        enough = np.array([*self.judged, self.judged.any(), groups >= MIN_EVIDENCE])
         bounds = np.full((2, *samples.shape[1:]), np.nan)
         # A class of 10 groups is missing from fewer than one resample in ten thousand.
         bounds[:, enough] = np.nanpercentile(samples[:, enough], TAILS, axis=0)
@@ -141,10 +141,10 @@ def compare(
     group_of = np.unique(groups or range(len(truth)), return_inverse=True)[1]
     showing = np.array([len(np.unique(group_of[shown])) for shown in truth.T])
     pair = _Pair(
-        (Ranking.of(truth, main), Ranking.of(truth, control)),
+        (ProbabilityRanking.of(truth, main), ProbabilityRanking.of(truth, control)),
         (image_losses(truth, main), image_losses(truth, control)),
         group_of,
-        showing >= ENOUGH,
+        showing >= MIN_EVIDENCE,
     )
     values = pair.measure(np.ones(len(truth)))
     bounds = pair.bounds(resamples, seed).swapaxes(0, 1)

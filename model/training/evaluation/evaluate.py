@@ -9,34 +9,27 @@ from sklearn.metrics import brier_score_loss, f1_score, log_loss
 from mernet.model.errors import FitError
 from mernet.model.training.evaluation.comparison import Comparison, compare
 from mernet.model.training.evaluation.metrics import (
-    ENOUGH,
+    MIN_EVIDENCE,
     CalibrationError,
     Labels,
     Probabilities,
     Reliability,
     Share,
+    above_threshold,
     average_precision,
     calibration_error,
     calibration_floor,
-    published,
     reliability,
     share,
 )
+from mernet.model.training.evaluation.predictions import Predictions
 
 F1_THRESHOLD = 0.5
 """What Mars-Bench's weighted F1 is taken at."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
-    """One head's probabilities (N, K) float64, before and after calibration."""
-
-    before: Probabilities
-    after: Probabilities
-
-
 @dataclass(frozen=True, slots=True)
-class ClassTruth:
+class ClassSupport:
     """How often a class is shown; `insufficient`: by fewer than 10 images, or by all but 10."""
 
     code: str
@@ -47,7 +40,7 @@ class ClassTruth:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ClassScores:
     """One class at one stage.
 
     `ece_floor` is what a perfectly calibrated model would show; precision and recall are of what
@@ -65,7 +58,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
+class ClassMean:
     """A mean over the classes for which a value is defined, and how many they are."""
 
     value: float | None
@@ -73,7 +66,7 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
-class Overall:
+class OverallScores:
     """All classes at one stage.
 
     ECE, Brier, log-loss and average precision are means over classes; precision and recall count
@@ -85,11 +78,11 @@ class Overall:
     ece_floor: CalibrationError
     brier: float
     log_loss: float
-    average_precision: Mean
+    average_precision: ClassMean
     precision: Share
     recall: Share
-    macro_precision: Mean
-    macro_recall: Mean
+    macro_precision: ClassMean
+    macro_recall: ClassMean
     f1_macro: float | None
     f1_micro: float | None
     f1_weighted: float | None
@@ -97,20 +90,20 @@ class Overall:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageScores:
     """Scores before or after calibration, class by class and over all."""
 
-    classes: tuple[Scores, ...]
-    overall: Overall
+    classes: tuple[ClassScores, ...]
+    overall: OverallScores
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadScores:
     """One head, before and after calibration."""
 
     name: str
-    before: Stage
-    after: Stage
+    before: StageScores
+    after: StageScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +113,13 @@ class Evaluation:
     images: int
     threshold: float
     seed: int
-    classes: tuple[ClassTruth, ...]
-    main: Head
-    control: Head | None
+    classes: tuple[ClassSupport, ...]
+    main: HeadScores
+    control: HeadScores | None
     comparison: Comparison | None
 
 
-def evaluate(
+def evaluate_predictions(
     truth: Labels,
     main: Predictions,
     control: Predictions | None,
@@ -160,31 +153,33 @@ def evaluate(
     )
 
 
-def _class_truth(code: str, name: str, shown: Labels) -> ClassTruth:
+def _class_truth(code: str, name: str, shown: Labels) -> ClassSupport:
     positives = int(shown.sum())
     rarer = min(positives, len(shown) - positives)
-    return ClassTruth(code, name, positives, positives / len(shown), insufficient=rarer < ENOUGH)
+    return ClassSupport(
+        code, name, positives, positives / len(shown), insufficient=rarer < MIN_EVIDENCE
+    )
 
 
-def _judge(name: str, truth: Labels, head: Predictions, threshold: float, seed: int) -> Head:
-    return Head(
+def _judge(name: str, truth: Labels, head: Predictions, threshold: float, seed: int) -> HeadScores:
+    return HeadScores(
         name,
         _stage(truth, head.before, threshold, seed),
         _stage(truth, head.after, threshold, seed),
     )
 
 
-def _stage(truth: Labels, probabilities: Probabilities, threshold: float, seed: int) -> Stage:
-    above = published(probabilities, threshold)
+def _stage(truth: Labels, probabilities: Probabilities, threshold: float, seed: int) -> StageScores:
+    above = above_threshold(probabilities, threshold)
     scores = tuple(
         _scores(truth[:, k], probabilities[:, k], above[:, k], seed) for k in range(truth.shape[1])
     )
-    return Stage(scores, _overall(truth, probabilities, above, scores))
+    return StageScores(scores, _overall(truth, probabilities, above, scores))
 
 
-def _scores(truth: Labels, probabilities: Probabilities, above: Labels, seed: int) -> Scores:
+def _scores(truth: Labels, probabilities: Probabilities, above: Labels, seed: int) -> ClassScores:
     hits = int((truth & above).sum())
-    return Scores(
+    return ClassScores(
         ece=calibration_error(truth, probabilities),
         ece_floor=calibration_floor(probabilities, seed),
         brier=float(brier_score_loss(truth, probabilities, labels=[False, True])),
@@ -197,10 +192,10 @@ def _scores(truth: Labels, probabilities: Probabilities, above: Labels, seed: in
 
 
 def _overall(
-    truth: Labels, probabilities: Probabilities, above: Labels, scores: Sequence[Scores]
-) -> Overall:
+    truth: Labels, probabilities: Probabilities, above: Labels, scores: Sequence[ClassScores]
+) -> OverallScores:
     hits = int((truth & above).sum())
-    return Overall(
+    return OverallScores(
         ece=_mean_error([each.ece for each in scores]),
         ece_floor=_mean_error([each.ece_floor for each in scores]),
         brier=float(np.mean([each.brier for each in scores])),
@@ -221,9 +216,9 @@ def _mean_error(errors: Sequence[CalibrationError]) -> CalibrationError:
     return CalibrationError(*np.mean([astuple(error) for error in errors], axis=0).tolist())
 
 
-def _mean(values: Sequence[float | None]) -> Mean:
+def _mean(values: Sequence[float | None]) -> ClassMean:
     defined = [value for value in values if value is not None]
-    return Mean(float(np.mean(defined)) if defined else None, len(defined))
+    return ClassMean(float(np.mean(defined)) if defined else None, len(defined))
 
 
 def _f1(truth: Labels, probabilities: Probabilities, average: str) -> float | None:

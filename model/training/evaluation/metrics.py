@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 CONFIDENCE = 0.95
 
 # The exact interval of 0 of 10 reaches to 0.31: a share of fewer cases says next to nothing.
-ENOUGH = 10
+MIN_EVIDENCE = 10
 
 # Of the simulation behind `expected_ece`; its standard error is then below a tenth of its value.
 DRAWS = 200
@@ -62,10 +62,10 @@ def share(hits: int, total: int) -> Share:
         return Share(0, 0, None, None, None, insufficient=True)
     interval = binomtest(hits, total).proportion_ci(CONFIDENCE, method="exact")
     low, high = float(interval.low), float(interval.high)
-    return Share(hits, total, hits / total, low, high, insufficient=total < ENOUGH)
+    return Share(hits, total, hits / total, low, high, insufficient=total < MIN_EVIDENCE)
 
 
-def published(probabilities: Probabilities, threshold: float) -> Labels:
+def above_threshold(probabilities: Probabilities, threshold: float) -> Labels:
     """Which probabilities are above the threshold, compared as float32, as the database does."""
     return np.asarray(probabilities.astype(np.float32) > np.float32(threshold))
 

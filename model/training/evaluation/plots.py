@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mernet.model.training.evaluation.comparison import Difference, Estimate
-from mernet.model.training.evaluation.evaluate import ClassTruth, Evaluation, Scores
-from mernet.model.training.evaluation.metrics import ENOUGH, Reliability
+from mernet.model.training.evaluation.evaluate import ClassScores, ClassSupport, Evaluation
+from mernet.model.training.evaluation.metrics import MIN_EVIDENCE, Reliability
 
 Style = dict[str, Any]
 
@@ -35,7 +35,7 @@ ROW_HEIGHT = 0.24
 """Inches a class takes in a plot with one line for each."""
 
 
-def reliability_diagram(before: Scores, after: Scores, description: str) -> str:
+def reliability_diagram(before: ClassScores, after: ClassScores, description: str) -> str:
     """Share of positives over mean probability, and how many images each bin holds."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.5, 2.9), layout="constrained")
@@ -85,14 +85,14 @@ def comparison_plot(evaluation: Evaluation, differences: Sequence[Difference]) -
 
 def _reliability(upper: Axes, lower: Axes, bins: Reliability, style: Style) -> None:
     """Points for bins with enough images alone: the others would zigzag without meaning."""
-    enough = np.array(bins.counts) >= ENOUGH
+    enough = np.array(bins.counts) >= MIN_EVIDENCE
     means = np.array(bins.mean_probability, dtype=float)[enough]
     positives = np.array(bins.share_positive, dtype=float)[enough]
     upper.plot(means, positives, markersize=4, linewidth=1, **style)
     lower.stairs(bins.counts, bins.edges, color=style["color"], baseline=None)
 
 
-def _class_rows(classes: Sequence[ClassTruth], columns: int = 1) -> tuple[Figure, list[Axes]]:
+def _class_rows(classes: Sequence[ClassSupport], columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with one line a class, the first on top; a dagger marks insufficient evidence."""
     figure = Figure(figsize=(8, 1.2 + ROW_HEIGHT * len(classes)), layout="constrained")
     grid = figure.subplots(1, columns, sharey=True, squeeze=False, width_ratios=(2, 1)[:columns])

@@ -1,7 +1,9 @@
 """What a checkpoint says of labelled images: head and control, before and after calibration."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +11,27 @@ from numpy.typing import NDArray
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainSettings
 from mernet.model.checkpoint import Head
-from mernet.model.classifier import Classifier
 from mernet.model.errors import CheckpointError
-from mernet.model.training.data.data_set import Picture
-from mernet.model.training.evaluation.evaluate import Predictions
+from mernet.model.training.data.picture_files import Picture
+from mernet.model.training.evaluation.metrics import Probabilities
+
+if TYPE_CHECKING:
+    from mernet.model.classifier import Classifier
 
 PIECE = 64
 """Pictures held in memory at a time."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """One head's probabilities (N, K) float64, before and after calibration."""
+
+    before: Probabilities
+    after: Probabilities
+
+
 def predict(
-    classifier: Classifier,
+    classifier: "Classifier",
     pictures: Iterable[Picture],
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Predictions, Predictions | None]:

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mernet.model.training.evaluation.evaluate import ClassTruth, Evaluation, Head
-from mernet.model.training.evaluation.metrics import ENOUGH
+from mernet.model.training.evaluation.evaluate import ClassSupport, Evaluation, HeadScores
+from mernet.model.training.evaluation.metrics import MIN_EVIDENCE
 from mernet.model.training.evaluation.plots import (
     calibration_plot,
     comparison_plot,
     reliability_diagram,
 )
 from mernet.model.training.evaluation.summary import headlines
-from mernet.model.training.evaluation.table1 import Beside, Means, means, side_by_side
-from mernet.model.training.html import template
+from mernet.model.training.evaluation.table1 import ClassBesideTable1, Means, beside_table_1, means
+from mernet.model.training.html_templates import load_template
 from mernet.model.training.text_files import write_text
 
 NAME = "evaluation"
@@ -52,13 +52,13 @@ def as_csv(evaluation: Evaluation) -> str:
 
 def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
     """The page, with its plots inside."""
-    comparison, beside = evaluation.comparison, side_by_side(evaluation)
+    comparison, beside = evaluation.comparison, beside_table_1(evaluation)
     heads = [head for head in (evaluation.main, evaluation.control) if head is not None]
-    return template("evaluation.html").render(
+    return load_template("evaluation.html").render(
         evaluation=evaluation,
         provenance=provenance,
         headlines=headlines(evaluation),
-        enough=ENOUGH,
+        enough=MIN_EVIDENCE,
         heads=heads,
         overall=[stage.overall for head in heads for stage in (head.before, head.after)],
         beside=beside,
@@ -69,7 +69,7 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
     )
 
 
-def _csv_rows(evaluation: Evaluation, head: Head) -> Iterator[dict[str, Any]]:
+def _csv_rows(evaluation: Evaluation, head: HeadScores) -> Iterator[dict[str, Any]]:
     stages = (head.before.classes, head.after.classes)
     for truth, before, after in zip(evaluation.classes, *stages, strict=True):
         scores = {"before": asdict(before), "after": asdict(after)}
@@ -87,13 +87,13 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _diagrams(evaluation: Evaluation) -> Iterator[tuple[ClassTruth, str]]:
+def _diagrams(evaluation: Evaluation) -> Iterator[tuple[ClassSupport, str]]:
     stages = (evaluation.main.before.classes, evaluation.main.after.classes)
     for truth, before, after in zip(evaluation.classes, *stages, strict=True):
         yield truth, reliability_diagram(before, after, f"Reliability of {truth.name}")
 
 
-def _means(beside: Sequence[Beside]) -> dict[str, Means]:
+def _means(beside: Sequence[ClassBesideTable1]) -> dict[str, Means]:
     return {
         "theirs_before": means([each.theirs.before for each in beside]),
         "before": means([each.before for each in beside]),

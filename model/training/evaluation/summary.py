@@ -1,8 +1,8 @@
 """What an evaluation found: a few sentences, and rows for a table in the terminal."""
 
-from mernet.model.training.evaluation.evaluate import Evaluation, Overall, Scores
-from mernet.model.training.evaluation.metrics import ENOUGH, Share
-from mernet.model.training.evaluation.table1 import Figures, Means, means, side_by_side
+from mernet.model.training.evaluation.evaluate import ClassScores, Evaluation, OverallScores
+from mernet.model.training.evaluation.metrics import MIN_EVIDENCE, Share
+from mernet.model.training.evaluation.table1 import Means, Measures, beside_table_1, means
 
 Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 """Headers, and rows of names, numbers and None."""
@@ -47,12 +47,12 @@ def summary_rows(evaluation: Evaluation) -> Table:
 def table_1_rows(evaluation: Evaluation, calibrated: bool = True) -> Table:
     """Table 1's figures before or after calibration, theirs and ours, and their means.
 
-    No rows where `side_by_side` has none. Data and split differ: the figures stand beside each
+    No rows where `beside_table_1` has none. Data and split differ: the figures stand beside each
     other, they are no contest.
     """
     measures = ("ECE", "precision", "recall")
     headers = ("class", "images", "ours", *(m + of for m in measures for of in ("", " ours")))
-    beside = side_by_side(evaluation)
+    beside = beside_table_1(evaluation)
     theirs = [each.theirs.after if calibrated else each.theirs.before for each in beside]
     ours = [each.after if calibrated else each.before for each in beside]
     rows: list[tuple[object, ...]] = [
@@ -65,7 +65,9 @@ def table_1_rows(evaluation: Evaluation, calibrated: bool = True) -> Table:
 
 
 def _figures(
-    before: Scores | Overall, after: Scores | Overall, average_precision: float | None
+    before: ClassScores | OverallScores,
+    after: ClassScores | OverallScores,
+    average_precision: float | None,
 ) -> tuple[float | None, ...]:
     return (
         before.ece.bins_15,
@@ -77,7 +79,7 @@ def _figures(
     )
 
 
-def _paired(theirs: Figures | Means, ours: Figures | Means) -> tuple[float, ...]:
+def _paired(theirs: Measures | Means, ours: Measures | Means) -> tuple[float, ...]:
     return (
         theirs.ece,
         ours.ece,
@@ -97,7 +99,7 @@ def _with_interval(share: Share) -> str:
     )
 
 
-def _precision(threshold: float, after: Overall) -> str:
+def _precision(threshold: float, after: OverallScores) -> str:
     if after.precision.total == 0:
         return f"No probability is above {threshold:g}: nothing would be published."
     return (
@@ -136,8 +138,8 @@ def _warnings(evaluation: Evaluation) -> list[str]:
     sentences = []
     if few:
         sentences.append(
-            f"Insufficient evidence, with fewer than {ENOUGH} images that show the class or that "
-            f"do not: {', '.join(few)}."
+            f"Insufficient evidence, with fewer than {MIN_EVIDENCE} images that show the class "
+            f"or that do not: {', '.join(few)}."
         )
     if useless:
         sentences.append(

@@ -8,14 +8,14 @@ from importlib.resources import files
 from statistics import fmean
 
 from mernet.model.classes import Group
-from mernet.model.training.evaluation.evaluate import Evaluation, Scores
+from mernet.model.training.evaluation.evaluate import ClassScores, Evaluation
 
 THRESHOLD = 0.9
 """What Table 1's precision and recall are taken at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Measures:
     """ECE, and precision and recall above 0.9; 0 where nothing was published, as Table 1 prints."""
 
     ece: float
@@ -24,7 +24,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PublishedClass:
     """One class of Table 1; `percent` of 3,004 images, figures before and after calibration."""
 
     position: int
@@ -33,25 +33,25 @@ class Row:
     group: Group
     count: int
     percent: float
-    before: Figures
-    after: Figures
+    before: Measures
+    after: Measures
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class ClassBesideTable1:
     """One class, theirs and ours; our ECE has 15 bins of equal width, theirs an unknown number."""
 
-    theirs: Row
+    theirs: PublishedClass
     images: int
     percent: float
     insufficient: bool
-    before: Figures
-    after: Figures
+    before: Measures
+    after: Measures
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Means of `Figures` over classes, and how many classes have a recall of 0."""
+    """Means of `Measures` over classes, and how many classes have a recall of 0."""
 
     ece: float
     precision: float
@@ -60,7 +60,7 @@ class Means:
 
 
 @cache
-def table_1() -> tuple[Row, ...]:
+def table_1() -> tuple[PublishedClass, ...]:
     """The published figures in chain order."""
     text = (
         files("mernet.model.training.evaluation").joinpath("table1.csv").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def table_1() -> tuple[Row, ...]:
     return tuple(_row(fields) for fields in csv.DictReader(text.splitlines()))
 
 
-def means(figures: Sequence[Figures]) -> Means:
+def means(figures: Sequence[Measures]) -> Means:
     """Means over classes (at least one), a class with nothing published counting as 0."""
     return Means(
         fmean(each.ece for each in figures),
@@ -78,7 +78,7 @@ def means(figures: Sequence[Figures]) -> Means:
     )
 
 
-def side_by_side(evaluation: Evaluation) -> tuple[Beside, ...]:
+def beside_table_1(evaluation: Evaluation) -> tuple[ClassBesideTable1, ...]:
     """The main head beside Table 1, in its order.
 
     Empty where a class is not MERNet's, or the threshold not Table 1's. A precision or recall that
@@ -90,7 +90,7 @@ def side_by_side(evaluation: Evaluation) -> tuple[Beside, ...]:
         return ()
     stages = (evaluation.main.before.classes, evaluation.main.after.classes)
     beside = [
-        Beside(
+        ClassBesideTable1(
             published[each.code],
             each.positives,
             100 * each.prevalence,
@@ -103,16 +103,16 @@ def side_by_side(evaluation: Evaluation) -> tuple[Beside, ...]:
     return tuple(sorted(beside, key=lambda each: each.theirs.position))
 
 
-def _figures(scores: Scores) -> Figures:
-    return Figures(scores.ece.bins_15, scores.precision.value or 0.0, scores.recall.value or 0.0)
+def _figures(scores: ClassScores) -> Measures:
+    return Measures(scores.ece.bins_15, scores.precision.value or 0.0, scores.recall.value or 0.0)
 
 
-def _row(fields: dict[str, str]) -> Row:
+def _row(fields: dict[str, str]) -> PublishedClass:
     before, after = (
-        Figures(*(float(fields[f"{what}_{stage}"]) for what in ("ece", "precision", "recall")))
+        Measures(*(float(fields[f"{what}_{stage}"]) for what in ("ece", "precision", "recall")))
         for stage in ("before", "after")
     )
-    return Row(
+    return PublishedClass(
         int(fields["chain_position"]),
         fields["code"],
         fields["name"],

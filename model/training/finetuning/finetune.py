@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from mernet.model.backbone import Backbone, restore
+from mernet.model.backbone import Backbone, restore_backbone
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import HeadKind
 from mernet.model.errors import TrainingError
@@ -76,7 +76,7 @@ def fine_tune(
             "--batch-size or the input size"
         ) from error
     learner = tuning.best_learner()
-    network = restore(backbone.name, learner.network.state_dict())
+    network = restore_backbone(backbone.name, learner.network.state_dict())
     return Tuned(network, learner.head.result(), learner.control.result(), tuple(tuning.rows))
 
 

@@ -84,7 +84,7 @@ def test_a_classifier_gives_the_probabilities_that_were_fitted(made: Path) -> No
     probabilities = Classifier.load(made, batch_size=2).probabilities(renderings)
     loaded = load(made)
     stored = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
-    features = backbone.extract_features(backbone.restore("tiny", stored), renderings, 128)
+    features = backbone.extract_features(backbone.restore_backbone("tiny", stored), renderings, 128)
     marginals = loaded.head.marginals(features, loaded.header.chain)
     expected = loaded.header.calibration.apply(marginals)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
@@ -92,7 +92,7 @@ def test_a_classifier_gives_the_probabilities_that_were_fitted(made: Path) -> No
 
 
 def test_features_are_those_of_the_rounded_weights_that_are_stored(made: Path) -> None:
-    rounded = checkpoint._rounded(backbone.build("tiny", seed=checkpoint.BACKBONE_SEED))
+    rounded = checkpoint._rounded(backbone.build_backbone("tiny", seed=checkpoint.BACKBONE_SEED))
     stored = load(made).backbone
     for key, tensor in rounded.network.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), stored[key].astype(np.float32))

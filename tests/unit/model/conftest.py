@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from mernet.model import checkpoint
-from mernet.model.backbone import ARCHITECTURES, Architecture, Backbone, build
+from mernet.model.backbone import ARCHITECTURES, Architecture, Backbone, build_backbone
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
 from mernet.model.classes import CODES
@@ -30,14 +30,14 @@ def _tiny_network() -> nn.Module:
 @pytest.fixture(scope="session")
 def vgg16() -> Backbone:
     """The real architecture with random weights; shared, since it takes seconds."""
-    return build("vgg16", seed=7)
+    return build_backbone("vgg16", seed=7)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """A backbone of 12 features that takes no time, known as "tiny"."""
     monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture(_tiny_network, FEATURES))
-    return build("tiny", seed=1)
+    return build_backbone("tiny", seed=1)
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from mernet.model.backbone import (
     ARCHITECTURES,
     Architecture,
     Backbone,
-    build,
+    build_backbone,
     check_input_size,
     extract_features,
     imagenet_weights,
     preprocess,
-    restore,
+    restore_backbone,
 )
 from mernet.model.errors import BackboneError
 from mernet.model.torchvision_compat import import_torchvision_models
@@ -44,10 +44,10 @@ def test_vgg16_ends_before_the_last_layer_of_torchvisions(vgg16: Backbone):
 def test_a_backbone_of_any_size_gives_the_same_features_after_its_weights_were_kept(
     name: str, tmp_path: Path
 ):
-    built = build(name, seed=2)
+    built = build_backbone(name, seed=2)
     state = {key: value.contiguous() for key, value in built.network.state_dict().items()}
     save_file(state, tmp_path / "kept.safetensors")
-    kept = build(name, weights_path=tmp_path / "kept.safetensors")
+    kept = build_backbone(name, weights_path=tmp_path / "kept.safetensors")
     picture = [np.random.default_rng(1).integers(0, 256, (70, 90), dtype=np.uint8)]
     features = extract_features(built, picture, size=64, batch_size=1)
     assert features.shape == (1, built.feature_count)
@@ -100,7 +100,7 @@ def test_without_a_network_one_is_told_where_to_get_imagenet_weights(
     with pytest.raises(
         BackboneError, match=r"no network.*/swin_v2_b-\w+\.pth.*--weights"
     ) as raised:
-        build("swin_v2_b", imagenet=True)
+        build_backbone("swin_v2_b", imagenet=True)
     assert str(tmp_path / "hub" / "checkpoints") in str(raised.value)
 
 
@@ -110,20 +110,22 @@ def test_a_backbone_is_in_evaluation_mode_and_takes_no_gradients(vgg16: Backbone
 
 
 def test_a_seed_gives_the_same_weights_again_and_another_seed_others(tiny: Backbone):
-    first, again, other = (build("tiny", seed=seed).network.state_dict() for seed in (1, 1, 2))
+    first, again, other = (
+        build_backbone("tiny", seed=seed).network.state_dict() for seed in (1, 1, 2)
+    )
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["0.weight"], other["0.weight"])
 
 
 def test_building_does_not_disturb_torchs_random_state(tiny: Backbone):
     before = torch.random.get_rng_state()
-    build("tiny", seed=3)
+    build_backbone("tiny", seed=3)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_an_unknown_name_is_refused_naming_the_known_ones():
     with pytest.raises(BackboneError, match=r"unknown backbone 'vgg17'; known are .*vgg16"):
-        build("vgg17", seed=1)
+        build_backbone("vgg17", seed=1)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_an_unknown_name_is_refused_naming_the_known_ones():
 )
 def test_exactly_one_source_of_weights_must_be_given(tiny: Backbone, choice: dict[str, object]):
     with pytest.raises(BackboneError, match="give one of these"):
-        build("tiny", **choice)
+        build_backbone("tiny", **choice)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -145,7 +147,7 @@ def test_weights_come_from_a_file_without_its_last_layer(
     state["classifier.6.weight"] = torch.zeros(3)
     path = tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(state, path)
-    read = build("tiny", weights_path=path).network.state_dict()
+    read = build_backbone("tiny", weights_path=path).network.state_dict()
     assert all(torch.equal(read[key], value) for key, value in tiny.network.state_dict().items())
 
 
@@ -158,7 +160,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tiny: Backbone, tmp
 
     torch.save({"0.weight": Trap()}, path)
     with pytest.raises(BackboneError, match="cannot read weights"):
-        build("tiny", weights_path=path)
+        build_backbone("tiny", weights_path=path)
     assert not marker.exists()
 
 
@@ -166,18 +168,18 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tiny: Backbone, tmp
 def test_a_missing_or_damaged_weight_file_is_refused(tiny: Backbone, tmp_path: Path, suffix: str):
     path = tmp_path / f"weights{suffix}"
     with pytest.raises(BackboneError, match="cannot read weights"):
-        build("tiny", weights_path=path)
+        build_backbone("tiny", weights_path=path)
     for content in (b"", b"not weights"):
         path.write_bytes(content)
         with pytest.raises(BackboneError, match="cannot read weights"):
-            build("tiny", weights_path=path)
+            build_backbone("tiny", weights_path=path)
 
 
 def test_a_file_of_something_else_than_a_state_dict_is_refused(tiny: Backbone, tmp_path: Path):
     for content in (torch.zeros(3), {"epoch": 5}):
         torch.save(content, tmp_path / "weights.pth")
         with pytest.raises(BackboneError, match="is not a state dict"):
-            build("tiny", weights_path=tmp_path / "weights.pth")
+            build_backbone("tiny", weights_path=tmp_path / "weights.pth")
 
 
 def test_whole_numbers_among_the_weights_stay_whole(monkeypatch: pytest.MonkeyPatch):
@@ -189,7 +191,7 @@ def test_whole_numbers_among_the_weights_stay_whole(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setitem(ARCHITECTURES, "indexed", Architecture(Indexed, 2))
     halves = {"scale": torch.ones(2).half(), "index": torch.tensor([1, 0])}
-    restored = restore("indexed", halves).network.state_dict()
+    restored = restore_backbone("indexed", halves).network.state_dict()
     assert (restored["scale"].dtype, restored["index"].dtype) == (torch.float32, torch.int64)
 
 
@@ -197,7 +199,7 @@ def test_a_weight_that_is_not_finite_is_refused(tiny: Backbone):
     state = {key: value.clone() for key, value in tiny.network.state_dict().items()}
     state["0.bias"][0] = torch.nan
     with pytest.raises(BackboneError, match=r"'0\.bias' holds NaN"):
-        restore("tiny", state)
+        restore_backbone("tiny", state)
 
 
 def test_preprocessing_repeats_grey_to_three_normalised_channels():

@@ -14,8 +14,8 @@ from mernet.model.classifier import Classifier
 from mernet.model.errors import TrainingError
 from mernet.model.softmax import SoftmaxHead
 from mernet.model.training import features, train
-from mernet.model.training.data.data_set import DataSet, read_picture
-from mernet.model.training.data.split import Part
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.picture_files import read_picture
 from mernet.model.training.evaluation.predictions import predict
 from mernet.model.training.finetuning.recipes import RECIPES
 from mernet.model.training.train import Plan
@@ -119,14 +119,14 @@ def test_a_second_run_computes_no_features_again(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     first = run()
-    monkeypatch.setattr(features, "extract_what_fits", None)
+    monkeypatch.setattr(features, "extract_features_within_memory", None)
     assert run() == first
 
 
 def test_a_stopped_run_goes_on_with_the_features_it_has(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
-    extract, pieces = features.extract_what_fits, []
+    extract, pieces = features.extract_features_within_memory, []
 
     def stopped(*arguments: object) -> tuple[np.ndarray, int]:
         pieces.append(arguments)
@@ -135,7 +135,7 @@ def test_a_stopped_run_goes_on_with_the_features_it_has(
         return extract(*arguments)
 
     monkeypatch.setattr(features, "PIECE", 10)
-    monkeypatch.setattr(features, "extract_what_fits", stopped)
+    monkeypatch.setattr(features, "extract_features_within_memory", stopped)
     with pytest.raises(KeyboardInterrupt):
         run()
     run()
@@ -146,7 +146,7 @@ def test_other_weights_or_sizes_share_no_features(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     run()
-    monkeypatch.setattr(features, "extract_what_fits", None)
+    monkeypatch.setattr(features, "extract_features_within_memory", None)
     with pytest.raises(TypeError):
         run(input_size=48)
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from mernet.model.errors import DataSetError
-from mernet.model.training.data.data_set import DataSet, read_picture
-from mernet.model.training.data.split import Part
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.picture_files import read_picture
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mernet.model.classes import CLASSES, Group
-from mernet.model.training.data.data_set import DataSet
-from mernet.model.training.data.description import describe, group_of_share
-from mernet.model.training.data.split import Part
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.description import describe_data_set, group_of_share
 
 
 @pytest.fixture
@@ -23,30 +22,34 @@ def data(tmp_path: Path) -> DataSet:
 
 
 def test_classes_are_counted_in_all_and_by_part(data: DataSet):
-    a, b, c = describe(data, data.parts).classes
+    a, b, c = describe_data_set(data, data.parts).classes
     assert (a.code, a.name, a.count, a.share) == ("a", "Ay", 3, 0.75)
     assert a.by_part == {Part.TRAIN: 2, Part.VALIDATION: 0, Part.TEST: 1}
     assert (b.count, c.count, c.share) == (2, 0, 0)
 
 
 def test_images_are_counted_by_the_parts_given(data: DataSet):
-    found = describe(data, [Part.VALIDATION, None, None, None])
+    found = describe_data_set(data, [Part.VALIDATION, None, None, None])
     assert found.images == 4
     assert found.by_part == {Part.TRAIN: 0, Part.VALIDATION: 1, Part.TEST: 0}
 
 
 def test_labels_an_image_are_mean_least_and_most(data: DataSet):
-    assert describe(data, data.parts).labels_an_image == (1.25, 0, 2)
+    assert describe_data_set(data, data.parts).labels_an_image == (1.25, 0, 2)
 
 
 def test_co_occurrence_counts_images_that_show_both(data: DataSet):
-    assert describe(data, data.parts).co_occurrence.tolist() == [[3, 2, 0], [2, 2, 0], [0, 0, 0]]
+    assert describe_data_set(data, data.parts).co_occurrence.tolist() == [
+        [3, 2, 0],
+        [2, 2, 0],
+        [0, 0, 0],
+    ]
 
 
 def test_equal_files_are_counted_and_those_that_straddle_parts(data: DataSet):
-    found = describe(data, data.parts)
+    found = describe_data_set(data, data.parts)
     assert (found.duplicates, found.straddling) == (1, 2)
-    assert describe(data, [Part.TRAIN] * 4).straddling == 0
+    assert describe_data_set(data, [Part.TRAIN] * 4).straddling == 0
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from mernet.model.errors import DataSetError
-from mernet.model.training.data.data_set import DataSet
+from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.split import (
     SHARES,
-    Part,
-    halve,
-    parts_of,
+    complete_split,
     read_split,
     split,
+    split_in_two,
     write_split,
 )
 
@@ -119,7 +118,7 @@ def test_groups_must_be_as_many_as_images():
 
 def test_halves_have_half_of_each_common_class():
     labels, groups = realistic(2)
-    is_second = halve(labels, groups, seed=1)
+    is_second = split_in_two(labels, groups, seed=1)
     common = labels[:, labels.sum(axis=0) >= 60]
     assert common[is_second].sum(axis=0) / common.sum(axis=0) == pytest.approx(
         np.full(common.shape[1], 0.5), abs=0.06
@@ -136,7 +135,7 @@ def data_with(parts: list[Part | None]) -> DataSet:
 
 
 def made(parts: list[Part | None]) -> tuple[Part, ...]:
-    return parts_of(data_with(parts), [str(place) for place in range(len(parts))])
+    return complete_split(data_with(parts), [str(place) for place in range(len(parts))])
 
 
 def test_a_set_with_all_parts_keeps_them():

@@ -12,9 +12,9 @@ from PIL import Image
 
 from mernet.model.classes import CODES
 from mernet.model.errors import DataSetError
-from mernet.model.training.data.consensus import Consensus, consensus, write_labels
-from mernet.model.training.data.label_files import load_data_set
-from mernet.model.training.data.zooniverse import COLUMNS, Classification, read_export
+from mernet.model.training.data.consensus import Consensus, compute_consensus, write_label_file
+from mernet.model.training.data.loading import load_data_set
+from mernet.model.training.data.zooniverse import COLUMNS, VolunteerClassification, read_export
 
 FIRST = "2018-03-01 12:00:00 UTC"
 LATER = "2018-03-02 08:00:00 UTC"
@@ -49,7 +49,7 @@ def vote(image: str, volunteer: int, *choices: str) -> dict[str, Any]:
 
 
 def agreed(tmp_path: Path, *rows: dict[str, Any], **options: Any) -> Consensus:
-    return consensus(read_export(export(tmp_path, *rows)), **{"retirement": 1, **options})
+    return compute_consensus(read_export(export(tmp_path, *rows)), **{"retirement": 1, **options})
 
 
 def labels_of(result: Consensus) -> dict[str, set[str]]:
@@ -172,10 +172,10 @@ def test_another_file_than_an_export_is_refused(tmp_path: Path):
         read_export(tmp_path / "labels.csv")
 
 
-def votes_for_sky(*chosen_of_seen: tuple[int, int]) -> list[Classification]:
+def votes_for_sky(*chosen_of_seen: tuple[int, int]) -> list[VolunteerClassification]:
     """Classifications of images of which some volunteers, of all that saw them, chose sky."""
     return [
-        Classification(
+        VolunteerClassification(
             image=f"{place}.jpg",
             volunteer=str(volunteer),
             order=(datetime(2018, 3, 1, tzinfo=UTC), volunteer),
@@ -187,7 +187,7 @@ def votes_for_sky(*chosen_of_seen: tuple[int, int]) -> list[Classification]:
 
 
 def kappa_of_sky(*chosen_of_seen: tuple[int, int]) -> float:
-    result = consensus(votes_for_sky(*chosen_of_seen), retirement=1)
+    result = compute_consensus(votes_for_sky(*chosen_of_seen), retirement=1)
     return float(result.kappa()[CODES.index("sky")])
 
 
@@ -210,7 +210,7 @@ def test_kappa_is_near_nought_where_volunteers_guess():
 
 
 def test_the_image_with_most_votes_in_the_minority_is_most_disputed():
-    result = consensus(votes_for_sky((5, 5), (2, 5), (1, 5)), retirement=1)
+    result = compute_consensus(votes_for_sky((5, 5), (2, 5), (1, 5)), retirement=1)
     assert result.disputed() == [
         ("1.jpg", pytest.approx(0.4)),
         ("2.jpg", pytest.approx(0.2)),
@@ -221,14 +221,14 @@ def test_the_image_with_most_votes_in_the_minority_is_most_disputed():
 @pytest.mark.parametrize("options", [{"retirement": 0}, {"threshold": 0}, {"threshold": 1.1}])
 def test_options_out_of_range_are_refused(options: dict[str, Any]):
     with pytest.raises(DataSetError, match="at least 1"):
-        consensus(votes_for_sky((1, 1)), **options)
+        compute_consensus(votes_for_sky((1, 1)), **options)
 
 
 def test_the_label_file_of_a_consensus_is_loaded_as_a_data_set(tmp_path: Path):
     rows = [vote("a.jpg", n, "sky", "rod") for n in range(2)] + [vote("b.jpg", n) for n in range(2)]
     result = agreed(tmp_path, *rows, retirement=2)
     folder = tmp_path / "labelled"
-    write_labels(folder / "labels.csv", result)
+    write_label_file(folder / "labels.csv", result)
     for name in result.images:
         Image.new("L", (2, 2)).save(folder / name)
     data = load_data_set(folder)

@@ -5,7 +5,7 @@ import pytest
 
 from mernet.model.errors import FitError
 from mernet.model.training.discovery import demud
-from mernet.model.training.discovery.demud import rank
+from mernet.model.training.discovery.demud import rank_by_novelty
 
 
 def naive(data: np.ndarray, seen: np.ndarray, components: int, count: int) -> tuple[list, list]:
@@ -27,20 +27,20 @@ def naive(data: np.ndarray, seen: np.ndarray, components: int, count: int) -> tu
 
 def test_the_known_small_case():
     data = np.array([[0.0, 0.0], [-1.0, 1.0]])
-    ranking = rank(data, seen=np.array([[1.0, 1.0], [-1.0, -1.0]]), components=1)
+    ranking = rank_by_novelty(data, seen=np.array([[1.0, 1.0], [-1.0, -1.0]]), components=1)
     assert ranking.order.tolist() == [1, 0]
     assert ranking.scores == pytest.approx([2.0, 2 / 9])
 
 
 def test_with_one_item_seen_the_score_is_the_squared_distance_from_it():
     data = np.array([[3.0, 4.0], [6.0, 8.0], [0.0, 1.0]])
-    ranking = rank(data, seen=np.zeros((1, 2)), components=2, count=1)
+    ranking = rank_by_novelty(data, seen=np.zeros((1, 2)), components=2, count=1)
     assert (ranking.order.tolist(), ranking.scores.tolist()) == ([1], [pytest.approx(100)])
 
 
 def test_with_nothing_seen_the_item_farthest_from_the_mean_comes_first():
     data = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1], [5, 5]])
-    ranking = rank(data, count=1)
+    ranking = rank_by_novelty(data, count=1)
     assert ranking.order.tolist() == [4]
     assert ranking.scores == pytest.approx([32])
 
@@ -53,7 +53,9 @@ def test_picks_are_those_of_the_description_word_for_word(
     monkeypatch.setattr(demud, "DENSE", dense)
     random = np.random.default_rng(0)
     data, seen = (random.normal(size=(n, 12)) * np.arange(1, 13) + 100 for n in (60, 9))
-    ranking = rank(data.astype(np.float32), seen.astype(np.float32), components, count=20)
+    ranking = rank_by_novelty(
+        data.astype(np.float32), seen.astype(np.float32), components, count=20
+    )
     order, scores = naive(data, seen, components, count=20)
     assert ranking.scores == pytest.approx(scores, rel=1e-4, abs=1e-4)
     certain = [score > 1e-6 for score in scores]
@@ -62,7 +64,9 @@ def test_picks_are_those_of_the_description_word_for_word(
 
 def test_the_residual_is_what_mean_and_basis_leave_and_its_square_is_the_score():
     random = np.random.default_rng(1)
-    ranking = rank(random.normal(size=(40, 30)), random.normal(size=(5, 30)), components=3)
+    ranking = rank_by_novelty(
+        random.normal(size=(40, 30)), random.normal(size=(5, 30)), components=3
+    )
     assert (ranking.residuals.astype(float) ** 2).sum(axis=1) == pytest.approx(
         ranking.scores, rel=1e-4
     )
@@ -73,7 +77,7 @@ def test_the_residual_shows_where_a_novel_item_differs():
     usual = random.normal(size=(50, 2)) @ random.normal(size=(2, 20))
     novel = usual[:1].copy()
     novel[0, 7] += 3
-    ranking = rank(novel, usual, components=2)
+    ranking = rank_by_novelty(novel, usual, components=2)
     assert np.abs(ranking.residuals[0]).argmax() == 7
     assert ranking.residuals[0, 7] == pytest.approx(3, abs=0.5)
 
@@ -82,14 +86,14 @@ def test_an_item_of_a_new_kind_comes_before_more_of_the_known_kinds():
     random = np.random.default_rng(3)
     common = random.normal(size=(100, 5)) @ random.normal(size=(5, 50))
     rare = random.normal(size=(2, 50)) * 3
-    ranking = rank(np.vstack([common[20:], rare]), common[:20], components=5, count=2)
+    ranking = rank_by_novelty(np.vstack([common[20:], rare]), common[:20], components=5, count=2)
     assert set(ranking.order.tolist()) == {80, 81}
 
 
 def test_every_item_is_picked_once_and_duplicates_of_the_seen_come_last_without_score():
     random = np.random.default_rng(4)
     data = random.normal(size=(10, 30))
-    ranking = rank(data, seen=data[:3], components=10)
+    ranking = rank_by_novelty(data, seen=data[:3], components=10)
     assert sorted(ranking.order.tolist()) == list(range(10))
     assert set(ranking.order[-3:].tolist()) == {0, 1, 2}
     assert (ranking.scores >= 0).all()
@@ -97,14 +101,14 @@ def test_every_item_is_picked_once_and_duplicates_of_the_seen_come_last_without_
 
 
 def test_identical_items_have_no_novelty():
-    ranking = rank(np.ones((4, 3)), np.ones((2, 3)))
+    ranking = rank_by_novelty(np.ones((4, 3)), np.ones((2, 3)))
     assert ranking.order.tolist() == [0, 1, 2, 3]
     assert ranking.scores.tolist() == [0, 0, 0, 0]
 
 
 def test_more_picks_than_items_are_cut_and_progress_tells_each():
     counts: list[tuple[int, int]] = []
-    ranking = rank(np.eye(3), count=10, progress=lambda *count: counts.append(count))
+    ranking = rank_by_novelty(np.eye(3), count=10, progress=lambda *count: counts.append(count))
     assert len(ranking.order) == 3
     assert counts == [(1, 3), (2, 3), (3, 3)]
 
@@ -124,4 +128,4 @@ def test_what_cannot_be_ranked_is_refused(
     data: np.ndarray, seen: np.ndarray | None, components: int, message: str
 ):
     with pytest.raises(FitError, match=message):
-        rank(data, seen, components)
+        rank_by_novelty(data, seen, components)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss
 
-from mernet.model.training.evaluation.comparison import Ranking, compare, image_losses
+from mernet.model.training.evaluation.comparison import ProbabilityRanking, compare, image_losses
 
 IMAGES, CLASSES = 300, 4
 
@@ -25,7 +25,7 @@ def test_weighted_average_precision_is_that_of_scikit_learn_with_ties(truth: np.
     random = np.random.default_rng(2)
     tied = np.round(noisy(truth, 1), 1)
     weights = random.integers(0, 4, IMAGES).astype(float)
-    ours = Ranking.of(truth, tied).average_precision(weights)
+    ours = ProbabilityRanking.of(truth, tied).average_precision(weights)
     theirs = [
         average_precision_score(truth[:, k], tied[:, k], sample_weight=weights)
         for k in range(CLASSES)
@@ -35,7 +35,7 @@ def test_weighted_average_precision_is_that_of_scikit_learn_with_ties(truth: np.
 
 def test_average_precision_is_undefined_where_no_positive_has_weight(truth: np.ndarray):
     weights = (~truth[:, 0]).astype(float)
-    assert np.isnan(Ranking.of(truth, noisy(truth, 1)).average_precision(weights)[0])
+    assert np.isnan(ProbabilityRanking.of(truth, noisy(truth, 1)).average_precision(weights)[0])
 
 
 def test_log_loss_is_that_of_scikit_learn_even_where_a_sure_answer_is_wrong(truth: np.ndarray):

@@ -10,7 +10,8 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_
 
 from mernet.model.errors import FitError
 from mernet.model.torchvision_compat import import_torchvision_models
-from mernet.model.training.evaluation.evaluate import Evaluation, Predictions, evaluate
+from mernet.model.training.evaluation.evaluate import Evaluation, evaluate_predictions
+from mernet.model.training.evaluation.predictions import Predictions
 
 import_torchvision_models()  # torchmetrics imports torchvision
 from torchmetrics.functional.classification import (  # noqa: E402
@@ -40,7 +41,7 @@ def main(truth: np.ndarray) -> Predictions:
 @pytest.fixture
 def evaluation(truth: np.ndarray, main: Predictions) -> Evaluation:
     control = Predictions(main.before, np.full_like(main.after, 0.5))
-    return evaluate(truth, main, control, CODES, CODES, resamples=20)
+    return evaluate_predictions(truth, main, control, CODES, CODES, resamples=20)
 
 
 def test_scores_of_a_class_are_those_of_scikit_learn(
@@ -127,13 +128,13 @@ def test_accuracy_is_given_only_where_every_image_shows_one_class(
     assert evaluation.main.after.overall.accuracy is None
     labels = np.random.default_rng(3).integers(0, 5, IMAGES)
     truth = np.eye(5, dtype=bool)[labels]
-    accuracy = evaluate(truth, main, None, CODES, CODES).main.after.overall.accuracy
+    accuracy = evaluate_predictions(truth, main, None, CODES, CODES).main.after.overall.accuracy
     right = int((main.after.argmax(axis=1) == labels).sum())
     assert (accuracy.hits, accuracy.total) == (right, IMAGES)
 
 
 def test_without_a_control_there_is_no_comparison(truth: np.ndarray, main: Predictions):
-    alone = evaluate(truth, main, None, CODES, CODES, main_name="softmax")
+    alone = evaluate_predictions(truth, main, None, CODES, CODES, main_name="softmax")
     assert alone.control is None
     assert alone.comparison is None
     assert alone.main.name == "softmax"
@@ -141,7 +142,7 @@ def test_without_a_control_there_is_no_comparison(truth: np.ndarray, main: Predi
 
 def test_one_image_can_be_judged(truth: np.ndarray, main: Predictions):
     first = Predictions(main.before[:1], main.after[:1])
-    one = evaluate(truth[:1], first, first, CODES, CODES, resamples=5)
+    one = evaluate_predictions(truth[:1], first, first, CODES, CODES, resamples=5)
     assert all(each.insufficient for each in one.classes)
     assert one.comparison.log_loss.verdict is None
 
@@ -159,13 +160,15 @@ def test_wrong_probabilities_are_refused(
 ):
     spoilt = replace(main, after=spoil(main.after))
     with pytest.raises(FitError, match=reason):
-        evaluate(truth, spoilt, None, CODES, CODES)
+        evaluate_predictions(truth, spoilt, None, CODES, CODES)
 
 
 def test_what_does_not_belong_together_is_refused(truth: np.ndarray, main: Predictions):
     with pytest.raises(FitError, match="nothing to judge"):
-        evaluate(truth[:0], Predictions(main.before[:0], main.after[:0]), None, CODES, CODES)
+        evaluate_predictions(
+            truth[:0], Predictions(main.before[:0], main.after[:0]), None, CODES, CODES
+        )
     with pytest.raises(FitError, match="as many codes and names"):
-        evaluate(truth, main, None, CODES[:4], CODES)
+        evaluate_predictions(truth, main, None, CODES[:4], CODES)
     with pytest.raises(FitError, match="a group for each image"):
-        evaluate(truth, main, None, CODES, CODES, groups=["a"])
+        evaluate_predictions(truth, main, None, CODES, CODES, groups=["a"])

@@ -8,6 +8,7 @@ from sklearn.calibration import calibration_curve
 
 from mernet.model.torchvision_compat import import_torchvision_models
 from mernet.model.training.evaluation.metrics import (
+    above_threshold,
     average_precision,
     calibration_error,
     calibration_floor,
@@ -15,7 +16,6 @@ from mernet.model.training.evaluation.metrics import (
     equal_mass,
     equal_width,
     expected_ece,
-    published,
     reliability,
     share,
 )
@@ -133,4 +133,4 @@ def test_a_share_of_nothing_is_undefined_and_one_of_few_is_marked():
 def test_published_is_strictly_above_the_threshold_as_float32():
     boundary = float(np.float32(0.9))  # 0.89999998 as a double
     above = float(np.nextafter(np.float32(0.9), np.float32(1)))
-    assert published(np.array([boundary, 0.9, above]), 0.9).tolist() == [False, False, True]
+    assert above_threshold(np.array([boundary, 0.9, above]), 0.9).tolist() == [False, False, True]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mernet.model.classes import CODES
-from mernet.model.training.evaluation.evaluate import Evaluation, Predictions, evaluate
+from mernet.model.training.evaluation.evaluate import Evaluation, evaluate_predictions
+from mernet.model.training.evaluation.predictions import Predictions
 from mernet.model.training.evaluation.report import write_report
 from mernet.model.training.evaluation.summary import headlines, summary_rows
 
@@ -25,7 +26,7 @@ def judged(codes: tuple[str, ...] = CODES[:CLASSES], control: bool = True) -> Ev
     after = np.clip(0.7 * truth + random.random(truth.shape) * 0.3, 0, 1)
     main = Predictions(np.sqrt(after), after)
     other = Predictions(main.before, after**2) if control else None
-    return evaluate(truth, main, other, codes, codes, resamples=20)
+    return evaluate_predictions(truth, main, other, codes, codes, resamples=20)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,9 @@ def test_headlines_name_the_classes_without_evidence():
 def test_headlines_say_so_when_nothing_is_published():
     truth = np.eye(2, dtype=bool)[np.arange(30) % 2]
     given = np.full((30, 2), 0.5)
-    found = headlines(evaluate(truth, Predictions(given, given), None, ("a", "b"), ("a", "b")))
+    found = headlines(
+        evaluate_predictions(truth, Predictions(given, given), None, ("a", "b"), ("a", "b"))
+    )
     assert found[0] == "No probability is above 0.9: nothing would be published."
     assert "The most probable class is right for 0.500 (15/30" in found[2]
 

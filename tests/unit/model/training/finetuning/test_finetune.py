@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mernet.model.backbone import ARCHITECTURES, Architecture, Backbone, build
+from mernet.model.backbone import ARCHITECTURES, Architecture, Backbone, build_backbone
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import HeadKind
 from mernet.model.errors import BackboneError, TrainingError
@@ -48,7 +48,7 @@ def _tiny_network() -> nn.Module:
 def backbone(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture(_tiny_network, FEATURES))
     torch.set_num_threads(1)
-    return build("tiny", seed=1)
+    return build_backbone("tiny", seed=1)
 
 
 def drawn_images(count: int, seed: int) -> Images:

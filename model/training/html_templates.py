@@ -3,7 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
-def template(name: str) -> Template:
+def load_template(name: str) -> Template:
     """The template of that file name; what it is given is escaped, and must not be missing."""
     environment = Environment(
         loader=PackageLoader("mernet.model.training"),

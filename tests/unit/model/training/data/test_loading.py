@@ -9,9 +9,8 @@ from PIL import Image
 
 from mernet.model.classes import CODES
 from mernet.model.errors import DataSetError
-from mernet.model.training.data.data_set import DataSet
-from mernet.model.training.data.label_files import load_data_set
-from mernet.model.training.data.split import Part
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.loading import load_data_set
 
 MARS_BENCH_IDS = [
     "rah",
