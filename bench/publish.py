@@ -31,7 +31,7 @@ def main() -> None:
 
 def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
     """Publish a run of all chunks; what it took."""
-    run_id = ledger.create_run(engine, ledger.NewRun(("bench",), again=True)).run_id
+    run_id = ledger.create_run(engine, ledger.NewRun(("bench",), reclassify=True)).run_id
     begun = time.perf_counter()
     numbers = ledger.record_listing(engine, run_id, map(product, range(CHUNKS * CHUNK_SIZE)), {})
     listed = time.perf_counter()
@@ -55,7 +55,7 @@ def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
 
 def publish(engine: sa.Engine, run_id: int, number: int) -> bool:
     """Take a chunk and publish random scores of which the usual share is above the threshold."""
-    taken = ledger.take_chunk(engine, run_id, number, f"bench {number}", 600, 3)
+    taken = ledger.claim_chunk(engine, run_id, number, f"bench {number}", 600, 3)
     assert isinstance(taken, ledger.Chunk)
     draw = np.random.default_rng(number).random((len(taken.products), 25), dtype=np.float32)
     scores = np.where(draw < SHARE_ABOVE, 0.91 + 0.08 * draw, 0.8 * draw)

@@ -51,7 +51,7 @@ class NewClassifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Classifier:
+class RegisteredClassifier:
     """A registered checkpoint.
 
     Unless `is_published`, its classes were pruned: only its outcomes with their scores are left.
@@ -67,11 +67,11 @@ class Classifier:
     is_published: bool
 
 
-_COLUMNS = tuple(classifier.c[name] for name in Classifier.__dataclass_fields__)
+_COLUMNS = tuple(classifier.c[name] for name in RegisteredClassifier.__dataclass_fields__)
 
 
 @transaction
-def add(connection: sa.Connection, new: NewClassifier) -> Classifier:
+def add(connection: sa.Connection, new: NewClassifier) -> RegisteredClassifier:
     """Register `new`; the same checkpoint again changes nothing but where its file is.
 
     Raises `ClassifierRefused` when another checkpoint has the name, or a value is out of range.
@@ -86,11 +86,11 @@ def add(connection: sa.Connection, new: NewClassifier) -> Classifier:
         ).one()
     except sa.exc.IntegrityError as error:
         raise ClassifierRefused(_why_refused(error, new)) from error
-    return Classifier(*row)
+    return RegisteredClassifier(*row)
 
 
 @transaction
-def promote(connection: sa.Connection, name: str) -> Classifier:
+def promote(connection: sa.Connection, name: str) -> RegisteredClassifier:
     """Make the classifier called `name` the one that new runs use and searches see.
 
     What was pruned of its published classes is published again from its scores. Raises
@@ -105,7 +105,7 @@ def promote(connection: sa.Connection, name: str) -> Classifier:
 
 
 @transaction
-def rollback(connection: sa.Connection) -> Classifier:
+def rollback(connection: sa.Connection) -> RegisteredClassifier:
     """Undo the last promotion: the classifier that was current before it is current again.
 
     Once more, and the promotion before that is undone. Raises `UnknownClassifier` when none is
@@ -136,13 +136,13 @@ def not_scored(connection: sa.Connection) -> int:
 
 
 @transaction
-def list_all(connection: sa.Connection) -> list[Classifier]:
+def list_all(connection: sa.Connection) -> list[RegisteredClassifier]:
     """Every registered classifier, oldest first."""
     return _all(connection)
 
 
 @transaction
-def get(connection: sa.Connection, sha256: str) -> Classifier:
+def get(connection: sa.Connection, sha256: str) -> RegisteredClassifier:
     """The classifier with this hash; raises `UnknownClassifier`."""
     row = connection.execute(
         sa.select(*_COLUMNS).where(classifier.c.sha256 == sha256)
@@ -151,16 +151,16 @@ def get(connection: sa.Connection, sha256: str) -> Classifier:
         raise UnknownClassifier(
             f"No classifier with sha256 {sha256} is known; add it with `mernet classifier add`."
         )
-    return Classifier(*row)
+    return RegisteredClassifier(*row)
 
 
 @transaction
-def current(connection: sa.Connection) -> Classifier:
+def current(connection: sa.Connection) -> RegisteredClassifier:
     """The current classifier; raises `UnknownClassifier` when none was promoted yet."""
     return current_in(connection)
 
 
-def current_in(connection: sa.Connection) -> Classifier:
+def current_in(connection: sa.Connection) -> RegisteredClassifier:
     """`current`, inside a transaction that is open."""
     row = connection.execute(sa.select(*_COLUMNS).where(classifier.c.is_current)).one_or_none()
     if row is None:
@@ -168,10 +168,10 @@ def current_in(connection: sa.Connection) -> Classifier:
             "No classifier is current; register one with `mernet classifier add FILE --promote`, "
             "or make the demo's with `mernet demo`."
         )
-    return Classifier(*row)
+    return RegisteredClassifier(*row)
 
 
-def named(connection: sa.Connection, name: str) -> Classifier:
+def named(connection: sa.Connection, name: str) -> RegisteredClassifier:
     """The classifier called `name`, inside a transaction that is open; `UnknownClassifier`."""
     known = _all(connection)
     for candidate in known:
@@ -181,12 +181,12 @@ def named(connection: sa.Connection, name: str) -> Classifier:
     raise UnknownClassifier(f"No classifier is called {name!r}; registered: {names}.")
 
 
-def named_or_current(connection: sa.Connection, name: str | None) -> Classifier:
+def named_or_current(connection: sa.Connection, name: str | None) -> RegisteredClassifier:
     """`named`, or `current_in` where the name is None."""
     return current_in(connection) if name is None else named(connection, name)
 
 
-def _make_current(connection: sa.Connection, sha256: str) -> Classifier:
+def _make_current(connection: sa.Connection, sha256: str) -> RegisteredClassifier:
     connection.execute(
         sa.update(classifier).values(is_current=False).where(classifier.c.is_current)
     )
@@ -206,14 +206,14 @@ def _publish_again(connection: sa.Connection, sha256: str) -> None:
     republish(connection, sha256, all_codes(connection))
 
 
-def _read(connection: sa.Connection, sha256: str) -> Classifier:
+def _read(connection: sa.Connection, sha256: str) -> RegisteredClassifier:
     row = connection.execute(sa.select(*_COLUMNS).where(classifier.c.sha256 == sha256)).one()
-    return Classifier(*row)
+    return RegisteredClassifier(*row)
 
 
-def _all(connection: sa.Connection) -> list[Classifier]:
+def _all(connection: sa.Connection) -> list[RegisteredClassifier]:
     rows = connection.execute(sa.select(*_COLUMNS).order_by(classifier.c.added_at))
-    return [Classifier(*row) for row in rows]
+    return [RegisteredClassifier(*row) for row in rows]
 
 
 def _why_refused(error: sa.exc.IntegrityError, new: NewClassifier) -> str:

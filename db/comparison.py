@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db import classifiers
-from mernet.db.classifiers import Classifier
+from mernet.db.classifiers import RegisteredClassifier
 from mernet.db.engine import transaction
 from mernet.db.errors import QueryRefused
 from mernet.db.image_classes import all_codes, codes
@@ -96,8 +96,8 @@ class Comparison:
     never given to it.
     """
 
-    before: Classifier
-    after: Classifier
+    before: RegisteredClassifier
+    after: RegisteredClassifier
     both: int
     only_before: int
     only_after: int
@@ -136,7 +136,7 @@ def compare(
     )
 
 
-def _published(connection: sa.Connection, name: str) -> Classifier:
+def _published(connection: sa.Connection, name: str) -> RegisteredClassifier:
     found = classifiers.named(connection, name)
     if not found.is_published:
         raise QueryRefused(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db import classifiers
-from mernet.db.classifiers import Classifier
+from mernet.db.classifiers import RegisteredClassifier
 from mernet.db.engine import transaction
 from mernet.db.errors import ClassifierInUse
 from mernet.db.republish import hold_thresholds
@@ -109,7 +109,7 @@ def _prune_batch(
     return len(product_ids), last
 
 
-def _unused(connection: sa.Connection, name: str) -> Classifier:
+def _unused(connection: sa.Connection, name: str) -> RegisteredClassifier:
     """The classifier, which nobody promotes until the transaction ends."""
     connection.exec_driver_sql("LOCK TABLE classifier IN ROW EXCLUSIVE MODE")
     found = classifiers.named(connection, name)

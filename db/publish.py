@@ -105,7 +105,7 @@ def open_chunk(connection: sa.Connection, run_id: int, number: int) -> "sa.Row[A
         .where(
             chunk.c.run_id == run_id,
             chunk.c.number == number,
-            chunk.c.state.in_(("ready", "taken")),
+            chunk.c.state.in_(("ready", "claimed")),
         )
         .with_for_update(of=chunk, key_share=True)
     ).one_or_none()
@@ -199,4 +199,4 @@ def _refuse_other_products(
 
 
 def _has_open_chunk(run_id: int) -> sa.Exists:
-    return sa.exists().where(chunk.c.run_id == run_id, chunk.c.state.in_(("ready", "taken")))
+    return sa.exists().where(chunk.c.run_id == run_id, chunk.c.state.in_(("ready", "claimed")))

@@ -73,13 +73,13 @@ run = sa.Table(
     sa.Column("mirror", sa.Text),
     sa.Column("products", sa.Text, nullable=False),
     sa.Column("chunk_size", sa.Integer, nullable=False),
-    sa.Column("again", sa.Boolean, nullable=False),
+    sa.Column("reclassify", sa.Boolean, nullable=False),
     sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("left_out", JSONB, nullable=False, server_default=sa.text("'{}'")),
     sa.Column("rows_read", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
-    sa.Column("taken_by", sa.Text),
-    sa.Column("taken_at", _TIME),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("last_heartbeat_at", _TIME),
     sa.Column("sent_at", _TIME),
     sa.Column("error", sa.Text),
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
@@ -107,13 +107,13 @@ chunk = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("state", sa.Text, nullable=False, server_default=sa.text("'ready'")),
     sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
-    sa.Column("taken_by", sa.Text),
-    sa.Column("taken_at", _TIME),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("last_heartbeat_at", _TIME),
     sa.Column("sent_at", _TIME),
     sa.Column("last_error", sa.Text),
     sa.Column("closed_at", _TIME),
     sa.Index(
-        "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'taken')")
+        "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'claimed')")
     ),
 )
 

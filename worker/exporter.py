@@ -59,15 +59,21 @@ def _of_ledger(now: Overview) -> Iterator[GaugeMetricFamily]:
         ("outcome", "reason"),
         now.outcomes.items(),
     )
-    open_chunks = ((("unsent",), now.unsent), (("queued",), now.untaken), (("claimed",), now.taken))
+    open_chunks = (
+        (("unsent",), now.unsent),
+        (("queued",), now.queued),
+        (("claimed",), now.claimed),
+    )
     yield _by("open_chunks", "Chunks of running runs by state.", ("state",), open_chunks)
     yield _gauge(
-        "oldest_message_seconds", "Age of the oldest open chunk's message.", now.oldest_seconds
+        "oldest_message_seconds",
+        "Age of the oldest open chunk's message.",
+        now.oldest_message_seconds,
     )
     yield _gauge(
         "oldest_heartbeat_seconds",
         "Longest time that a taken chunk's worker is silent.",
-        now.silent_seconds,
+        now.oldest_heartbeat_seconds,
     )
     yield _gauge(
         "idle_seconds", "Time since a chunk was closed, while some are open.", now.idle_seconds
@@ -80,9 +86,9 @@ def _of_ingest(now: Overview, config: Settings, interval: float) -> Iterator[Gau
     See `mernet.worker.ingest`."""
     yield _gauge("ingest_interval_seconds", "Time between two looks for new products.", interval)
     looks = (
-        ((name,), now.last_looks[url, config.ingest_products])
+        ((name,), now.last_checks[url, config.ingest_products])
         for name, url in _archives(config)
-        if (url, config.ingest_products) in now.last_looks
+        if (url, config.ingest_products) in now.last_checks
     )
     yield _by(
         "ingest_last_check_age_seconds",

@@ -47,20 +47,20 @@ class Tally:
 
 
 def record_products(
-    engine: sa.Engine, run_id: int, taker: str, fetcher: Fetcher, lease_seconds: float
+    engine: sa.Engine, run_id: int, claimant: str, fetcher: Fetcher, lease_seconds: float
 ) -> Result:
     """List a run's products in the ledger; its chunks are to be sent then.
 
     There is nothing to do also when another worker lists this run. An archive that cannot be listed
     ends the run as failed, with the reason.
     """
-    run = ledger.take_listing(engine, run_id, taker, lease_seconds, LISTING_ATTEMPTS)
+    run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, LISTING_ATTEMPTS)
     if run is None:
         return NOTHING_TO_DO
     tally = Tally()
 
     def beat() -> bool:
-        return ledger.report_rows(engine, run_id, taker, tally.rows)
+        return ledger.report_rows(engine, run_id, claimant, tally.rows)
 
     try:
         with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:

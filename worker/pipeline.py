@@ -58,18 +58,18 @@ class Pipeline:
     lease_seconds: float
     max_attempts: int
 
-    def work_on(self, run_id: int, number: int, taker: str) -> Result:
+    def work_on(self, run_id: int, number: int, claimant: str) -> Result:
         """Classify and publish a chunk; to be sent are the chunks that it was split into, if any.
 
         Nothing happens when there is nothing to do (closed, cancelled, another worker's). After an
         error the chunk is given back, and the error goes on.
         """
-        taken = ledger.take_chunk(
-            self.engine, run_id, number, taker, self.lease_seconds, self.max_attempts
+        taken = ledger.claim_chunk(
+            self.engine, run_id, number, claimant, self.lease_seconds, self.max_attempts
         )
         match taken:
             case Chunk():
-                return self._publish(taken, taker)
+                return self._publish(taken, claimant)
             case Split(numbers=numbers):
                 log.warning("chunk %d of run %d was begun too often; split in two", number, run_id)
                 return Result("begun too often, split in two", numbers)
@@ -78,11 +78,11 @@ class Pipeline:
                 return Result(f"{product_id} is given up")
         return NOTHING_TO_DO
 
-    def _publish(self, chunk: Chunk, taker: str) -> Result:
+    def _publish(self, chunk: Chunk, claimant: str) -> Result:
         where = self.engine, chunk.run_id, chunk.number
 
         def beat() -> bool:
-            return ledger.heartbeat(*where, taker)
+            return ledger.heartbeat(*where, claimant)
 
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
@@ -96,7 +96,7 @@ class Pipeline:
             # An interrupted worker gives its attempt back; any other fault counts, so that a chunk
             # that no worker survives is split in the end.
             counted = isinstance(error, Exception)
-            ledger.release(*where, taker, counted, error=f"{type(error).__name__}: {error}")
+            ledger.release(*where, claimant, counted, error=f"{type(error).__name__}: {error}")
             raise
 
     def _outcomes(self, chunk: Chunk, wanted: Callable[[], bool]) -> list[Outcome]:

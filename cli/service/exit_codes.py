@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from mernet.db.ledger import Progress
+    from mernet.db.ledger import RunProgress
 
 NOT_AS_ASKED = 1
 """An error, or a run that was cancelled, failed, or is not complete."""
@@ -14,7 +14,7 @@ PRODUCTS_FAILED = 3
 """All is done, but some products failed; `mernet run retry` tries those again."""
 
 
-def end_as(now: "Progress") -> None:
+def end_as(now: "RunProgress") -> None:
     """End the command with the code of a run: 0 also while it is open. Raises `typer.Exit`."""
     from mernet.db.ledger import RunState
 

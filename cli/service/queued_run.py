@@ -8,10 +8,10 @@ from mernet.worker.checkpoints import DEMO_CLASSIFIER
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from mernet.db.ledger import Progress, Run
+    from mernet.db.ledger import Run, RunProgress
 
 
-def report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> "Progress":
+def report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> "RunProgress":
     """Say that a run is queued and show how far it is, with `follow` live until it has ended.
 
     What it has come to then. Raises `WorkerError` when a worker started for it ends before it.

@@ -15,7 +15,7 @@ from mernet.worker.settings import settings
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from mernet.db.ledger import Progress
+    from mernet.db.ledger import RunProgress
     from mernet.worker.ingest import IngestReport
 
 app = typer.Typer(
@@ -112,7 +112,7 @@ def full(
             mirror=_absolute(mirror),
             products=products,
             chunk_size=settings().chunk_size,
-            again=again,
+            reclassify=again,
             classifier=classifier,
         ),
     )
@@ -242,7 +242,7 @@ def list_them(as_json: AsJson = False) -> None:
     )
 
 
-def _row(now: "Progress") -> tuple[object, ...]:
+def _row(now: "RunProgress") -> tuple[object, ...]:
     run = now.run
     counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
     return run.run_id, run.kind, run.condition, *counts, run.created_at, " ".join(run.archives)
@@ -266,7 +266,7 @@ def _absolute(mirror: str | None) -> str | None:
 
 def _send_and_report(
     engine: "sa.Engine", ingested: "IngestReport", follow: bool, as_json: bool
-) -> "Progress | None":
+) -> "RunProgress | None":
     """Say what an ingest came to and begin its run; None without one."""
     from mernet.db.ledger import unsent
     from mernet.worker.sending import send_chunks

@@ -34,7 +34,7 @@ LINE_SECONDS = 10
 """Time between two lines where there is no terminal to draw a bar on."""
 
 
-def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.Progress:
+def follow(engine: sa.Engine, run_id: int, crew: Crew) -> ledger.RunProgress:
     """Show how far the run is until it has ended; its final state.
 
     Raises `WorkerError` when the worker that `crew` started ends before the run does.
@@ -109,7 +109,7 @@ def _look_at_the_broker() -> str:
     return f"messages waiting: {sum(state.waiting.values())}, workers: {len(state.workers)}"
 
 
-def describe(now: ledger.Progress) -> str:
+def describe(now: ledger.RunProgress) -> str:
     """How far a run is, in a line."""
     run = now.run
     if run.state is ledger.RunState.LISTING:
@@ -123,7 +123,7 @@ def describe(now: ledger.Progress) -> str:
     )
 
 
-def _left(now: ledger.Progress) -> str:
+def _left(now: ledger.RunProgress) -> str:
     if now.run.paused:
         return f"; go on with `mernet run resume {now.run.run_id}`"
     if now.seconds_left is None or not now.run.state.is_open:
@@ -131,7 +131,7 @@ def _left(now: ledger.Progress) -> str:
     return f", about {timedelta(seconds=round(now.seconds_left))} left"
 
 
-def _draw(bar: BarWithFacts, task: TaskID, now: ledger.Progress, broker: str) -> None:
+def _draw(bar: BarWithFacts, task: TaskID, now: ledger.RunProgress, broker: str) -> None:
     run = now.run
     bar.facts = f"  {_facts(now)}; {broker}"
     if run.state is ledger.RunState.LISTING:
@@ -146,12 +146,12 @@ def _draw(bar: BarWithFacts, task: TaskID, now: ledger.Progress, broker: str) ->
     )
 
 
-def _facts(now: ledger.Progress) -> str:
-    at_hand, waiting = (now.chunks.get(state, 0) for state in ("taken", "ready"))
+def _facts(now: ledger.RunProgress) -> str:
+    at_hand, waiting = (now.chunks.get(state, 0) for state in ("claimed", "ready"))
     return f"{now.failed} failed; chunks: {at_hand} at hand, {waiting} waiting; {now.rate:.1f}/s"
 
 
-def _doing(now: ledger.Progress) -> str:
+def _doing(now: ledger.RunProgress) -> str:
     if now.run.paused:
         return "paused"
     return "classifying" if now.classified + now.failed else "loading the classifier"

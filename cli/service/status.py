@@ -11,7 +11,7 @@ from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from mernet.db.ledger import FailedProduct, LeftOutCount, Progress, Run
+    from mernet.db.ledger import FailedProduct, LeftOutCount, Run, RunProgress
     from mernet.worker.broker import BrokerState
 
 ALL_SHOWN, SOME_SHOWN = 5, 2
@@ -93,7 +93,7 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
         raise typer.Exit(PRODUCTS_FAILED)
 
 
-def print_progress(now: "Progress") -> None:
+def print_progress(now: "RunProgress") -> None:
     """Print a run's counts, the products left out and the failures."""
     from mernet.cli.service.run_progress import describe
 
@@ -136,7 +136,7 @@ def _print_failures(failures: "Sequence[FailedProduct]") -> None:
     )
 
 
-def _print_broker(now: "Progress", state: "BrokerState") -> None:
+def _print_broker(now: "RunProgress", state: "BrokerState") -> None:
     out.print()
     queues = [(queue, count, state.consumers[queue]) for queue, count in state.waiting.items()]
     print_table(
@@ -153,7 +153,7 @@ def _print_broker(now: "Progress", state: "BrokerState") -> None:
         )
 
 
-def _unattended(now: "Progress", state: "BrokerState") -> list[str]:
+def _unattended(now: "RunProgress", state: "BrokerState") -> list[str]:
     """The queues in which work waits, be it of this run or messages, and that nobody consumes."""
     needed = NEEDED.get(now.run.condition)
     return [
@@ -183,6 +183,6 @@ def _more(
     }
 
 
-def as_dict(now: "Progress") -> dict[str, Any]:
+def as_dict(now: "RunProgress") -> dict[str, Any]:
     """A run's progress as JSON shows it."""
     return asdict(now)

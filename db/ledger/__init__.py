@@ -10,9 +10,9 @@ from mernet.db.ledger.chunks import (
     Chunk,
     Lost,
     Split,
+    claim_chunk,
     heartbeat,
     release,
-    take_chunk,
 )
 from mernet.db.ledger.ingest import (
     Found,
@@ -24,8 +24,14 @@ from mernet.db.ledger.ingest import (
     note_unchanged,
     record_new,
 )
-from mernet.db.ledger.listing import record_listing, report_rows, take_listing
-from mernet.db.ledger.progress import FailedProduct, Progress, failed_products, open_runs, progress
+from mernet.db.ledger.listing import claim_listing, record_listing, report_rows
+from mernet.db.ledger.progress import (
+    FailedProduct,
+    RunProgress,
+    failed_products,
+    open_runs,
+    progress,
+)
 from mernet.db.ledger.reconcile import Reconciliation, reconcile
 from mernet.db.ledger.retry import create_retry
 from mernet.db.ledger.runs import (
@@ -60,13 +66,15 @@ __all__ = [
     "Lost",
     "NewRun",
     "ProductRow",
-    "Progress",
     "Reconciliation",
     "Run",
     "RunKind",
+    "RunProgress",
     "RunState",
     "Split",
     "cancel_run",
+    "claim_chunk",
+    "claim_listing",
     "create_retry",
     "create_run",
     "exclusive",
@@ -90,7 +98,5 @@ __all__ = [
     "report_rows",
     "resume_run",
     "stale",
-    "take_chunk",
-    "take_listing",
     "unsent",
 ]

@@ -46,18 +46,18 @@ class Lost:
 
 
 @transaction
-def take_chunk(
+def claim_chunk(
     connection: sa.Connection,
     run_id: int,
     number: int,
-    taker: str,
+    claimant: str,
     lease_seconds: float,
     max_attempts: int,
 ) -> Chunk | Split | Lost | None:
-    """Take a chunk, as `taker` (a name that a repeated message keeps, so it may take it again).
+    """Claim a chunk for `claimant` (a name that a repeated message keeps, so it may claim again).
 
     None when there is nothing to do: no such chunk, it is closed, its run has ended or is paused,
-    or another taker gave a sign of life within the lease. Nothing is left to do either when other
+    or another claimant sent a heartbeat within the lease. Nothing is left to do either when other
     runs came to all of its products first: then it is closed. A chunk that was begun `max_attempts`
     times and never closed is split in halves, down to the one product that is to blame.
     """
@@ -65,7 +65,7 @@ def take_chunk(
     if held is None:
         return None
     if connection.scalar(
-        sa.select(held_by_another(chunk, taker, lease_seconds)).where(_this(run_id, number))
+        sa.select(held_by_another(chunk, claimant, lease_seconds)).where(_this(run_id, number))
     ):
         return None
     if _wait_for_resume(connection, run_id, number):
@@ -80,23 +80,23 @@ def take_chunk(
         sa.update(chunk)
         .where(_this(run_id, number))
         .values(
-            state="taken",
+            state="claimed",
             attempts=chunk.c.attempts + 1,
-            taken_by=taker,
-            taken_at=sa.func.now(),
+            claimed_by=claimant,
+            last_heartbeat_at=sa.func.now(),
         )
     )
     return Chunk(run_id, number, held.classifier, held.attempts + 1, products)
 
 
 @transaction
-def heartbeat(connection: sa.Connection, run_id: int, number: int, taker: str) -> bool:
+def heartbeat(connection: sa.Connection, run_id: int, number: int, claimant: str) -> bool:
     """A sign of life; False when the work should stop: run ended, or the chunk is another's."""
     is_running = sa.exists().where(run.c.run_id == run_id, run.c.state == "running")
     updated = connection.execute(
         sa.update(chunk)
-        .where(_this(run_id, number), _taken_by(taker), is_running)
-        .values(taken_at=sa.func.now())
+        .where(_this(run_id, number), _claimed_by(claimant), is_running)
+        .values(last_heartbeat_at=sa.func.now())
     )
     return updated.rowcount == 1
 
@@ -106,11 +106,11 @@ def release(
     connection: sa.Connection,
     run_id: int,
     number: int,
-    taker: str,
+    claimant: str,
     counted: bool,
     error: str | None = None,
 ) -> bool:
-    """Give a chunk back, for the next sweep to send; False when it is not `taker`'s any more.
+    """Give a chunk back, for the next sweep to send; False when it is not `claimant`'s any more.
 
     A worker that shuts down in order gives its attempt back too (`counted` false). After an
     unexpected error the attempt counts, or one bad product would be tried for ever; the `error` of
@@ -118,12 +118,12 @@ def release(
     """
     updated = connection.execute(
         sa.update(chunk)
-        .where(_this(run_id, number), _taken_by(taker))
+        .where(_this(run_id, number), _claimed_by(claimant))
         .values(
             state="ready",
             attempts=chunk.c.attempts - (0 if counted else 1),
-            taken_by=None,
-            taken_at=None,
+            claimed_by=None,
+            last_heartbeat_at=None,
             sent_at=None,
             last_error=storable(error) if counted and error else chunk.c.last_error,
         )
@@ -135,8 +135,8 @@ def _this(run_id: int, number: int) -> sa.ColumnElement[bool]:
     return sa.and_(chunk.c.run_id == run_id, chunk.c.number == number)
 
 
-def _taken_by(taker: str) -> sa.ColumnElement[bool]:
-    return sa.and_(chunk.c.state == "taken", chunk.c.taken_by == taker)
+def _claimed_by(claimant: str) -> sa.ColumnElement[bool]:
+    return sa.and_(chunk.c.state == "claimed", chunk.c.claimed_by == claimant)
 
 
 def _wait_for_resume(connection: sa.Connection, run_id: int, number: int) -> bool:

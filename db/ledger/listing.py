@@ -16,12 +16,12 @@ from mernet.db.text import storable
 
 
 @transaction
-def take_listing(
-    connection: sa.Connection, run_id: int, taker: str, lease_seconds: float, max_attempts: int
+def claim_listing(
+    connection: sa.Connection, run_id: int, claimant: str, lease_seconds: float, max_attempts: int
 ) -> Run | None:
-    """Begin to list a run, as `taker` (a name that a repeated message keeps).
+    """Begin to list a run, as `claimant` (a name that a repeated message keeps).
 
-    None when there is nothing to do: the run is not to be listed (any more), another taker holds
+    None when there is nothing to do: the run is not to be listed (any more), another claimant holds
     it, or `max_attempts` takers have died over it, in which case the run has now failed.
     Raises `UnknownRun`.
     """
@@ -29,7 +29,7 @@ def take_listing(
     this_run = run.c.run_id == run_id
     if found.state is not RunState.LISTING:
         return None
-    if connection.scalar(sa.select(held_by_another(run, taker, lease_seconds)).where(this_run)):
+    if connection.scalar(sa.select(held_by_another(run, claimant, lease_seconds)).where(this_run)):
         return None
     if found.attempts >= max_attempts:
         end_run(
@@ -43,21 +43,21 @@ def take_listing(
     connection.execute(
         sa.update(run)
         .where(this_run)
-        .values(attempts=run.c.attempts + 1, taken_by=taker, taken_at=sa.func.now())
+        .values(attempts=run.c.attempts + 1, claimed_by=claimant, last_heartbeat_at=sa.func.now())
     )
     return read_run(connection, run_id)
 
 
 @transaction
-def report_rows(connection: sa.Connection, run_id: int, taker: str, rows_read: int) -> bool:
+def report_rows(connection: sa.Connection, run_id: int, claimant: str, rows_read: int) -> bool:
     """A sign of life while listing: index rows read so far.
 
-    False when the listing should stop: the run was cancelled, or another taker has it now.
+    False when the listing should stop: the run was cancelled, or another claimant has it now.
     """
     updated = connection.execute(
         sa.update(run)
-        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.taken_by == taker)
-        .values(rows_read=rows_read, taken_at=sa.func.now())
+        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.claimed_by == claimant)
+        .values(rows_read=rows_read, last_heartbeat_at=sa.func.now())
     )
     return updated.rowcount == 1
 

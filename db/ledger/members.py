@@ -11,7 +11,7 @@ WITH candidate AS (
     SELECT
         listed.product_id,
         min(listed.position) AS position,
-        NOT run.again AND EXISTS (
+        NOT run.reclassify AND EXISTS (
             SELECT FROM outcome
             WHERE outcome.product_id = listed.product_id
               AND outcome.classifier = run.classifier
@@ -42,7 +42,7 @@ SELECT :run_id, product_id, chunk_number FROM member
 LEAVE = sa.text("""
 UPDATE run_product SET chunk_number = NULL
 FROM run JOIN outcome USING (classifier)
-WHERE run.run_id = :run_id AND NOT run.again
+WHERE run.run_id = :run_id AND NOT run.reclassify
   AND run_product.run_id = run.run_id AND run_product.chunk_number = :number
   AND run_product.product_id = outcome.product_id
 """)

@@ -16,15 +16,15 @@ FROM run GROUP BY 1
 CHUNKS = sa.text("""
 SELECT
     count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL) AS unsent,
-    count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NOT NULL) AS untaken,
-    count(*) FILTER (WHERE chunk.state = 'taken') AS taken,
+    count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NOT NULL) AS queued,
+    count(*) FILTER (WHERE chunk.state = 'claimed') AS claimed,
     extract(epoch FROM now() - min(chunk.sent_at) FILTER (
-        WHERE chunk.state IN ('ready', 'taken')
-    ))::float AS oldest_seconds,
-    extract(epoch FROM now() - min(chunk.taken_at) FILTER (
-        WHERE chunk.state = 'taken'
-    ))::float AS silent_seconds,
-    CASE WHEN bool_or(chunk.state IN ('ready', 'taken')) THEN
+        WHERE chunk.state IN ('ready', 'claimed')
+    ))::float AS oldest_message_seconds,
+    extract(epoch FROM now() - min(chunk.last_heartbeat_at) FILTER (
+        WHERE chunk.state = 'claimed'
+    ))::float AS oldest_heartbeat_seconds,
+    CASE WHEN bool_or(chunk.state IN ('ready', 'claimed')) THEN
         extract(epoch FROM now() - greatest(max(run.created_at), max(chunk.closed_at)))::float
     END AS idle_seconds
 FROM chunk JOIN run USING (run_id)
@@ -37,7 +37,7 @@ FROM outcome JOIN classifier ON classifier.sha256 = outcome.classifier AND class
 GROUP BY outcome.state, outcome.reason
 """)
 
-LAST_LOOKS = sa.text("""
+LAST_CHECKS = sa.text("""
 SELECT source, products, extract(epoch FROM now() - max(checked_at))::float AS seconds
 FROM listing_state
 JOIN classifier ON classifier.sha256 = listing_state.classifier AND classifier.is_current
@@ -47,26 +47,31 @@ GROUP BY source, products
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Counts, and ages in seconds, which are 0 where there is nothing to be old.
+    """Counts, and ages in seconds; an age is 0 if nothing has that age.
 
-    `runs` by state, 'paused' one of them; `outcomes` under the current classifier, by state and
-    reason ('' for classified). Of the runs that are running and not paused: chunks `unsent` (no
-    message on its way), `untaken` (sent, not begun), `taken`; the age of the `oldest` message of an
-    open chunk; for how long the most `silent` taker gave no sign of life; for how long the work was
-    `idle`: no chunk closed, though some are open. `last_looks`: the time since the ingest last
-    looked at an archive under the current classifier, by the archive's URL and the products asked
-    for; it is not there before the first look.
+    Attributes:
+        runs: Number of runs by state; 'paused' counts as a state.
+        outcomes: Number of outcomes under the current classifier by state and reason; the reason
+            of 'classified' is ''.
+        unsent: Chunks of running, unpaused runs for which no message is on its way.
+        queued: Chunks of these runs whose message was sent, but which no worker has claimed.
+        claimed: Chunks of these runs that a worker has claimed.
+        oldest_message_seconds: Age of the oldest message of an open chunk.
+        oldest_heartbeat_seconds: Age of the oldest heartbeat of a claimed chunk.
+        idle_seconds: Time since a chunk was closed, while others are open.
+        last_checks: Time since the ingest last checked an archive under the current classifier, by
+            the archive's URL and the kind of products; an archive never checked is absent.
     """
 
     runs: Mapping[str, int]
     outcomes: Mapping[tuple[str, str], int]
     unsent: int
-    untaken: int
-    taken: int
-    oldest_seconds: float
-    silent_seconds: float
+    queued: int
+    claimed: int
+    oldest_message_seconds: float
+    oldest_heartbeat_seconds: float
     idle_seconds: float
-    last_looks: Mapping[tuple[str, str], float]
+    last_checks: Mapping[tuple[str, str], float]
 
 
 def overview(engine: sa.Engine) -> Overview:
@@ -79,10 +84,10 @@ def overview(engine: sa.Engine) -> Overview:
         runs |= dict(connection.execute(RUNS).all())
         chunks = connection.execute(CHUNKS).one()._asdict()
         outcomes = {(row.state, row.reason): row.products for row in connection.execute(OUTCOMES)}
-        looks = {(row.source, row.products): row.seconds for row in connection.execute(LAST_LOOKS)}
+        looks = {(row.source, row.products): row.seconds for row in connection.execute(LAST_CHECKS)}
     return Overview(
         runs=runs,
         outcomes=outcomes,
-        last_looks=looks,
+        last_checks=looks,
         **{name: value or 0 for name, value in chunks.items()},
     )

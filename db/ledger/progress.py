@@ -18,7 +18,7 @@ SELECT
     ) AS already_failed,
     count(*) FILTER (WHERE chunk.state = 'done' AND outcome.state = 'classified') AS classified,
     count(*) FILTER (WHERE chunk.state = 'done' AND outcome.state = 'failed') AS failed,
-    count(*) FILTER (WHERE chunk.state IN ('ready', 'taken')) AS waiting
+    count(*) FILTER (WHERE chunk.state IN ('ready', 'claimed')) AS waiting
 FROM run_product
 JOIN run USING (run_id)
 LEFT JOIN chunk ON chunk.run_id = run.run_id AND chunk.number = run_product.chunk_number
@@ -84,7 +84,7 @@ class FailedProduct:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """Counts of a run's products: listed = already + classified + failed + waiting.
 
     `already` have an outcome that another run came to first, `already_failed` of them a failed
@@ -107,13 +107,13 @@ class Progress:
 
 
 @transaction
-def progress(connection: sa.Connection, run_id: int | None = None) -> Progress:
+def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgress:
     """How far a run, or the latest one, is; raises `UnknownRun`."""
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
     counts = connection.execute(COUNTS, key).one()._asdict()
     rate = connection.scalar(RATE, key | {"recent_seconds": RECENT_SECONDS}) or 0.0
-    return Progress(
+    return RunProgress(
         run=run,
         rate=rate,
         seconds_left=counts["waiting"] / rate if rate and counts["waiting"] else None,

@@ -53,14 +53,14 @@ def create_retry(
             archives=(),
             products="any",
             chunk_size=chunk_size,
-            again=True,
+            reclassify=True,
         )
         enrol(connection, made.run_id)
         return read_run(connection, made.run_id)
 
 
 def _refuse_other_classifier(
-    connection: sa.Connection, run_id: int, current: classifiers.Classifier
+    connection: sa.Connection, run_id: int, current: classifiers.RegisteredClassifier
 ) -> None:
     if read_run(connection, run_id).classifier != current.sha256:
         raise RunRefused(

@@ -54,7 +54,7 @@ class NewRun:
     """A run over archives to be made: over all of their products, or over those that are new.
 
     `archives` are names, URLs or paths as `mernet.pds.archive.resolve` reads them; `products`
-    is 'edr', 'rdr' or 'any'; `again` also classifies what the classifier has an outcome of;
+    is 'edr', 'rdr' or 'any'; `reclassify` also classifies what the classifier has an outcome of;
     `classifier` is a name, by default the current one's.
     """
 
@@ -62,7 +62,7 @@ class NewRun:
     mirror: str | None = None
     products: str = "edr"
     chunk_size: int = 32
-    again: bool = False
+    reclassify: bool = False
     classifier: str | None = None
 
 
@@ -81,7 +81,7 @@ class Run:
     mirror: str | None
     products: str
     chunk_size: int
-    again: bool
+    reclassify: bool
     paused: bool
     left_out: Mapping[str, LeftOutCount]
     rows_read: int

@@ -9,22 +9,25 @@ from mernet.db.engine import transaction
 from mernet.db.ledger.members import never_sent
 from mernet.db.tables import chunk, run
 
-# A message is due when none was sent, when the last was sent long ago, or when the taker that it
-# brought has gone silent. A ready chunk has no taker; a silent taker's chunk is due once, then
-# again only after the resend time.
+# A message is due when none was sent, when the last was sent long ago, or when the claimant that it
+# brought sends no more heartbeats. A ready chunk has no claimant; the chunk of a silent claimant is
+# due once, then again only after the resend time.
 STALE = sa.text("""
 WITH work AS (
-    SELECT run_id, NULL::integer AS number, taken_at, sent_at
+    SELECT run_id, NULL::integer AS number, last_heartbeat_at, sent_at
     FROM run WHERE state = 'listing'
     UNION ALL
-    SELECT chunk.run_id, chunk.number, chunk.taken_at, chunk.sent_at
+    SELECT chunk.run_id, chunk.number, chunk.last_heartbeat_at, chunk.sent_at
     FROM chunk JOIN run USING (run_id)
-    WHERE run.state = 'running' AND NOT run.paused AND chunk.state IN ('ready', 'taken')
+    WHERE run.state = 'running' AND NOT run.paused AND chunk.state IN ('ready', 'claimed')
 )
 SELECT run_id, number FROM work
-WHERE (taken_at IS NULL OR taken_at <= now() - make_interval(secs => :lease_seconds))
+WHERE (
+    last_heartbeat_at IS NULL
+    OR last_heartbeat_at <= now() - make_interval(secs => :lease_seconds)
+  )
   AND (
-    sent_at IS NULL OR sent_at < taken_at
+    sent_at IS NULL OR sent_at < last_heartbeat_at
     OR sent_at <= now() - make_interval(secs => :resend_seconds)
   )
 ORDER BY run_id, number NULLS FIRST

@@ -226,7 +226,7 @@ def test_told_to_end_all_services_do_and_lose_nothing(stack, history, gated_arch
     run_id = json.loads(sent.stdout)["run"]["run_id"]
     chunks = f"SELECT state FROM chunk WHERE run_id = {run_id}"
     assert gated_archive.caller_waits.wait(PATIENCE)
-    assert stack.rows(chunks) == [("taken",)]
+    assert stack.rows(chunks) == [("claimed",)]
 
     ours = [name for name in stack.processes if name not in SERVERS]
     stack.tell_to_end(ours)

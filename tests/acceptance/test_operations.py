@@ -74,7 +74,7 @@ def test_a_paused_run_stands_still_and_goes_on_where_it_stopped(make_service, ga
         gated_archive.is_open.set()
 
         def at_hand() -> int:
-            return service.json("status", "1")["chunks"].get("taken", 0)
+            return service.json("status", "1")["chunks"].get("claimed", 0)
 
         service.wait_for("the end of the chunk at hand", lambda: at_hand() == 0)
         still = service.json("status", "1")

@@ -54,7 +54,7 @@ def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbe
     _, left_over = psutil.wait_procs(family, timeout=30)
     assert left_over == []
     assert not finished(service)
-    assert service.rows("SELECT count(*) FROM chunk WHERE state = 'taken'") == [(1,)]
+    assert service.rows("SELECT count(*) FROM chunk WHERE state = 'claimed'") == [(1,)]
 
     gated_archive.is_open.set()
     with service.worker("--processes", "1"):

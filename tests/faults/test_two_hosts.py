@@ -27,7 +27,7 @@ def wait_for_the_end(service, run_id: int) -> None:
 
 
 def wait_until_each_host_holds_a_chunk(service) -> None:
-    taken = "SELECT count(*) FROM chunk WHERE state = 'taken'"
+    taken = "SELECT count(*) FROM chunk WHERE state = 'claimed'"
     service.wait_for("a chunk for each host", lambda: service.rows(taken) == [(2,)])
 
 

@@ -24,10 +24,10 @@ def thread():
 
 @pytest.fixture
 def chunk(story):
-    """A taken chunk: its run, number and outcomes."""
+    """A claimed chunk: its run, number and outcomes."""
     run_id = story.listed(count=8, chunk_size=4)
-    taken = story.take(run_id, 1)
-    return run_id, 1, [Classified(product.product_id, BOTH_SEEN) for product in taken.products]
+    claimed = story.claim(run_id, 1)
+    return run_id, 1, [Classified(product.product_id, BOTH_SEEN) for product in claimed.products]
 
 
 def wait_until_it_waits(story, other: Future) -> None:

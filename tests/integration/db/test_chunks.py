@@ -1,53 +1,55 @@
-"""Chunks: taken, kept by signs of life, given back, split when they cost workers."""
+"""Chunks: claimed, kept by signs of life, given back, split when they cost workers."""
 
 import pytest
 
 from mernet.db import ledger
 from mernet.db.ledger import Chunk, Lost, RunState, Split
 
-LONG_AGO = "UPDATE chunk SET taken_at = now() - interval '601 seconds' WHERE state = 'taken'"
+LONG_AGO = (
+    "UPDATE chunk SET last_heartbeat_at = now() - interval '601 seconds' WHERE state = 'claimed'"
+)
 
 
 def test_a_taken_chunk_brings_its_products_sorted_and_its_classifier(story, product):
     run_id = story.listed_products([product(2), product(1)])
-    taken = story.take(run_id, 1)
-    assert taken == Chunk(run_id, 1, "a" * 64, 1, (product(1), product(2)))
+    claimed = story.claim(run_id, 1)
+    assert claimed == Chunk(run_id, 1, "a" * 64, 1, (product(1), product(2)))
 
 
 @pytest.mark.parametrize(("run_id", "number"), [(1, 99), (99, 1)])
 def test_a_message_of_a_chunk_that_does_not_exist_is_nothing_to_do(story, run_id, number):
     story.listed()
-    assert story.take(run_id, number) is None
+    assert story.claim(run_id, number) is None
 
 
 def test_a_chunk_is_one_takers_until_its_lease_is_over(story):
     run_id = story.listed()
-    assert story.take(run_id, 1, "one").attempts == 1
-    assert story.take(run_id, 1, "two") is None
+    assert story.claim(run_id, 1, "one").attempts == 1
+    assert story.claim(run_id, 1, "two") is None
     story.execute(LONG_AGO)
-    assert story.take(run_id, 1, "two").attempts == 2
-    assert story.take(run_id, 1, "one") is None
+    assert story.claim(run_id, 1, "two").attempts == 2
+    assert story.claim(run_id, 1, "one") is None
 
 
 def test_the_same_taker_may_take_its_chunk_again_at_once(story):
     run_id = story.listed()
-    assert [story.take(run_id, 1, "one").attempts for _ in range(2)] == [1, 2]
+    assert [story.claim(run_id, 1, "one").attempts for _ in range(2)] == [1, 2]
 
 
 def test_a_sign_of_life_keeps_a_chunk(story):
     run_id = story.listed()
-    story.take(run_id, 1, "one")
+    story.claim(run_id, 1, "one")
     story.execute(LONG_AGO)
     assert ledger.heartbeat(story.engine, run_id, 1, "one")
-    assert story.take(run_id, 1, "two") is None
+    assert story.claim(run_id, 1, "two") is None
 
 
 def test_a_sign_of_life_is_refused_when_the_work_should_stop(story):
     run_id = story.listed()
-    story.take(run_id, 1, "one")
+    story.claim(run_id, 1, "one")
     assert not ledger.heartbeat(story.engine, run_id, 1, "two")
     story.execute(LONG_AGO)
-    story.take(run_id, 1, "two")
+    story.claim(run_id, 1, "two")
     assert not ledger.heartbeat(story.engine, run_id, 1, "one")
     ledger.cancel_run(story.engine, run_id)
     assert not ledger.heartbeat(story.engine, run_id, 1, "two")
@@ -57,32 +59,32 @@ def test_a_sign_of_life_is_refused_when_the_work_should_stop(story):
 def test_a_chunk_given_back_is_free_at_once_and_due_to_be_sent(story, counted, next_attempt):
     run_id = story.listed(count=4)
     ledger.mark_sent(story.engine, run_id, [1])
-    story.take(run_id, 1, "one")
+    story.claim(run_id, 1, "one")
     assert ledger.release(story.engine, run_id, 1, "one", counted=counted)
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
-    assert story.take(run_id, 1, "two").attempts == next_attempt
+    assert story.claim(run_id, 1, "two").attempts == next_attempt
 
 
 def test_a_chunk_is_given_back_by_its_taker_only(story):
     run_id = story.listed()
-    story.take(run_id, 1, "one")
+    story.claim(run_id, 1, "one")
     assert not ledger.release(story.engine, run_id, 1, "two", counted=True)
-    assert story.take(run_id, 1, "two") is None
+    assert story.claim(run_id, 1, "two") is None
 
 
 def test_a_closed_chunk_is_nothing_to_do(story):
     run_id = story.listed(count=8, chunk_size=4)
     story.publish(run_id, 1)
-    assert story.take(run_id, 1) is None
+    assert story.claim(run_id, 1) is None
 
 
 def give_up(story, run_id, number, errors):
     """What comes of a chunk whose attempts end with these errors; None is a lost worker."""
     for error in errors:
-        assert isinstance(story.take(run_id, number), Chunk)
+        assert isinstance(story.claim(run_id, number), Chunk)
         if error is not None:
             assert ledger.release(story.engine, run_id, number, "worker", True, error)
-    return story.take(run_id, number)
+    return story.claim(run_id, number)
 
 
 def test_a_product_that_is_given_up_after_errors_tells_the_last_one(story, product):
@@ -104,7 +106,7 @@ def test_the_halves_of_a_split_chunk_begin_without_its_error(story):
 
 def test_an_attempt_given_back_leaves_no_error(story):
     run_id = story.listed(count=1)
-    story.take(run_id, 1)
+    story.claim(run_id, 1)
     assert ledger.release(story.engine, run_id, 1, "worker", counted=False, error="SystemExit: 0")
     assert isinstance(give_up(story, run_id, 1, [None] * 3), Lost)
     assert ledger.progress(story.engine, run_id).failures == {"worker lost": 1}
@@ -113,14 +115,14 @@ def test_an_attempt_given_back_leaves_no_error(story):
 def test_a_chunk_that_cost_three_workers_is_split_in_halves(story, product):
     run_id = story.listed(count=5, chunk_size=5)
     for _ in range(3):
-        assert isinstance(story.take(run_id, 1), Chunk)
-    assert story.take(run_id, 1) == Split(run_id, (2, 3))
+        assert isinstance(story.claim(run_id, 1), Chunk)
+    assert story.claim(run_id, 1) == Split(run_id, (2, 3))
     assert ledger.unsent(story.engine, run_id) == [2, 3]
-    halves = [story.take(run_id, number) for number in (2, 3)]
+    halves = [story.claim(run_id, number) for number in (2, 3)]
     assert [each.attempts for each in halves] == [1, 1]
     assert halves[0].products == (product(1), product(2))
     assert halves[1].products == (product(3), product(4), product(5))
-    assert story.take(run_id, 1) is None
+    assert story.claim(run_id, 1) is None
 
 
 def test_the_one_product_that_kills_workers_is_found_and_the_rest_is_classified(story, product):
@@ -129,16 +131,16 @@ def test_the_one_product_that_kills_workers_is_found_and_the_rest_is_classified(
     to_do, lost = [1], []
     while to_do:
         number = to_do.pop()
-        taken = story.take(run_id, number)
-        match taken:
-            case Chunk() if killer in taken.products:
+        claimed = story.claim(run_id, number)
+        match claimed:
+            case Chunk() if killer in claimed.products:
                 to_do.append(number)  # the worker dies, the message comes again
             case Chunk():
                 assert story.publish(run_id, number)
             case Split():
-                to_do.extend(taken.numbers)
+                to_do.extend(claimed.numbers)
             case Lost():
-                lost.append(taken.product_id)
+                lost.append(claimed.product_id)
     assert lost == [killer.product_id]
     progress = ledger.progress(story.engine, run_id)
     assert progress.run.state is RunState.FINISHED
@@ -167,7 +169,7 @@ def test_what_was_taken_is_due_when_its_lease_is_over_and_then_not_before_the_re
     run_id = story.listed(count=4)
     ledger.mark_sent(story.engine, run_id, [1])
     story.execute("UPDATE chunk SET sent_at = now() - interval '1 hour'")
-    story.take(run_id, 1)
+    story.claim(run_id, 1)
     assert ledger.stale(story.engine, 600, 600) == []
     story.execute(LONG_AGO)
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
@@ -180,9 +182,9 @@ def test_a_listing_is_due_like_a_chunk_without_number(story):
     assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
     ledger.mark_listing_sent(story.engine, run_id)
     assert ledger.stale(story.engine, 600, 600) == []
-    ledger.take_listing(story.engine, run_id, "one", 600, 3)
-    story.execute("UPDATE run SET taken_at = now() - interval '601 seconds'")
-    story.execute("UPDATE run SET sent_at = taken_at - interval '1 second'")
+    ledger.claim_listing(story.engine, run_id, "one", 600, 3)
+    story.execute("UPDATE run SET last_heartbeat_at = now() - interval '601 seconds'")
+    story.execute("UPDATE run SET sent_at = last_heartbeat_at - interval '1 second'")
     assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
 
 

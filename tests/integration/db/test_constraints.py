@@ -76,9 +76,9 @@ def test_a_classifier_with_a_wrong_value_or_a_second_current_one_is_refused(stor
 
 
 RUN = (
-    "INSERT INTO run (kind, state, classifier, archives, products, chunk_size, again, error,"
-    " taken_by, finished_at) VALUES (:kind, :state, :sha, CAST(:archives AS text[]), :products,"
-    " :chunk_size, false, :error, :taken_by, CAST(:finished AS timestamptz))"
+    "INSERT INTO run (kind, state, classifier, archives, products, chunk_size, reclassify, error,"
+    " claimed_by, finished_at) VALUES (:kind, :state, :sha, CAST(:archives AS text[]), :products,"
+    " :chunk_size, false, :error, :claimed_by, CAST(:finished AS timestamptz))"
 )
 RUN_VALUES = {
     "kind": "full",
@@ -88,7 +88,7 @@ RUN_VALUES = {
     "products": "edr",
     "chunk_size": 32,
     "error": None,
-    "taken_by": None,
+    "claimed_by": None,
     "finished": None,
 }
 
@@ -102,7 +102,7 @@ WRONG_RUN = [
     {"chunk_size": 0},
     {"error": "without having failed"},
     {"state": "failed", "finished": "2026-01-01"},
-    {"taken_by": "somebody, but when?"},
+    {"claimed_by": "somebody, but when?"},
     {"state": "finished"},
     {"finished": "2026-01-01"},
 ]
@@ -116,7 +116,7 @@ def test_a_run_with_a_wrong_value_is_refused(story):
 
 WRONG_CHUNK_CHANGES = [
     "state = 'lost'",
-    "state = 'taken'",
+    "state = 'claimed'",
     "state = 'done'",
     "closed_at = now()",
     "attempts = -1",

@@ -11,7 +11,7 @@ SCORES = (0.5,) * 25
 
 def publish(story, run_id: int, number: int, faults: dict[int, str]) -> None:
     """Publish a chunk whose products at these places failed for these reasons."""
-    products = story.take(run_id, number).products
+    products = story.claim(run_id, number).products
     outcomes = [
         Failed(each.product_id, faults[place], f"{each.product_id} is no good.")
         if place in faults
@@ -53,13 +53,13 @@ def test_what_failed_in_another_run_that_came_first_is_told_too(story, named):
 
 def test_what_is_to_be_done_again_has_not_failed_yet(story):
     publish(story, story.listed(count=2), 1, {1: "not found"})
-    assert ledger.failed_products(story.engine, story.listed(count=2, again=True)) == []
+    assert ledger.failed_products(story.engine, story.listed(count=2, reclassify=True)) == []
 
 
 def test_open_runs_are_those_that_have_not_ended(story):
     first = story.listed(count=2)
     ledger.pause_run(story.engine, first)
-    ledger.cancel_run(story.engine, story.listed(count=2, again=True))
+    ledger.cancel_run(story.engine, story.listed(count=2, reclassify=True))
     last = ledger.create_run(story.engine, ledger.NewRun(archives=("sample",))).run_id
     found = [(each.run_id, each.condition) for each in ledger.open_runs(story.engine)]
     assert found == [(first, "paused"), (last, "listing")]

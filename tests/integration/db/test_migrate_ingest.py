@@ -18,7 +18,7 @@ HELD = (
     "INSERT INTO product (product_id, rover, sequence, lines, line_samples, image_url)"
     f" VALUES ('{NAME}', 'Opportunity', 'P2600', 1024, 1024, 'https://example.org/1.img')",
     "INSERT INTO run"
-    " (kind, state, classifier, archives, products, chunk_size, again, finished_at)"
+    " (kind, state, classifier, archives, products, chunk_size, {reclassify}, finished_at)"
     " VALUES ('full', 'finished', repeat('a', 64), '{sample}', 'edr', 32, false, now())",
     f"INSERT INTO run_product (run_id, product_id) VALUES (1, '{NAME}')",
     "INSERT INTO outcome (product_id, classifier, run_id, state, scores, attempts) VALUES"
@@ -39,8 +39,9 @@ def at(empty_engine):
     def at(revision):
         move(empty_engine, command.upgrade, revision)
         story = Story(empty_engine)
+        renamed = "again" if revision < "0006" else "reclassify"
         for statement in HELD:
-            story.execute(statement)
+            story.execute(statement.replace("{reclassify}", renamed))
         return story
 
     return at

@@ -13,7 +13,7 @@ def test_a_run_whose_products_another_finished_ends_without_work(story):
     first, second = story.listed(count=8), story.listed(count=8)
     for number in (1, 2):
         assert story.publish(first, number)
-    assert [story.take(second, number) for number in (1, 2)] == [None, None]
+    assert [story.claim(second, number) for number in (1, 2)] == [None, None]
     progress = ledger.progress(story.engine, second)
     assert (progress.run.state, progress.chunks) == (RunState.FINISHED, {"done": 2})
     assert (progress.already, progress.classified, progress.waiting) == (8, 0, 0)
@@ -24,7 +24,7 @@ def test_a_run_whose_products_another_finished_ends_without_work(story):
 def test_a_chunk_that_ends_without_work_leaves_its_run_running_while_others_are_open(story):
     first, second = story.listed(count=8), story.listed(count=8)
     story.publish(first, 1)
-    assert story.take(second, 1) is None
+    assert story.claim(second, 1) is None
     assert ledger.get_run(story.engine, second).state is RunState.RUNNING
     assert ledger.stale(story.engine, 600, 600) == [(first, 2), (second, 2)]
 
@@ -32,7 +32,7 @@ def test_a_chunk_that_ends_without_work_leaves_its_run_running_while_others_are_
 def test_a_chunk_that_another_run_did_in_part_brings_the_rest(story, product):
     first, second = story.listed(count=4, chunk_size=3), story.listed(count=4, chunk_size=4)
     story.publish(first, 1)
-    assert story.take(second, 1).products == (product(4),)
+    assert story.claim(second, 1).products == (product(4),)
     assert publish_chunk(story.engine, second, 1, [Classified(product(4).product_id, SCORES)])
     progress = ledger.progress(story.engine, second)
     assert (progress.already, progress.classified) == (3, 1)
@@ -40,9 +40,9 @@ def test_a_chunk_that_another_run_did_in_part_brings_the_rest(story, product):
 
 
 def test_a_run_that_does_products_again_keeps_them_all(story):
-    first, again = story.listed(count=4), story.listed(count=4, again=True)
+    first, again = story.listed(count=4), story.listed(count=4, reclassify=True)
     story.publish(first, 1)
-    assert len(story.take(again, 1).products) == 4
+    assert len(story.claim(again, 1).products) == 4
 
 
 def test_outcomes_under_another_classifier_leave_a_chunk_as_it_is(story):
@@ -51,18 +51,18 @@ def test_outcomes_under_another_classifier_leave_a_chunk_as_it_is(story):
     classifiers.promote(story.engine, "second")
     new = story.listed(count=4)
     story.publish(old, 1)
-    assert len(story.take(new, 1).products) == 4
+    assert len(story.claim(new, 1).products) == 4
 
 
-@pytest.mark.parametrize("taken_again", [False, True])
-def test_a_chunk_in_work_keeps_what_another_run_publishes_meanwhile(story, taken_again):
+@pytest.mark.parametrize("claimed_again", [False, True])
+def test_a_chunk_in_work_keeps_what_another_run_publishes_meanwhile(story, claimed_again):
     first, second = story.listed(count=4), story.listed(count=4)
-    taken = story.take(second, 1, "one")
+    claimed = story.claim(second, 1, "one")
     story.publish(first, 1)
-    if taken_again:
-        story.execute("UPDATE chunk SET taken_at = now() - interval '601 seconds'")
-        assert isinstance(story.take(second, 1, "two"), Chunk)
-    outcomes = [Classified(product.product_id, SCORES) for product in taken.products]
+    if claimed_again:
+        story.execute("UPDATE chunk SET last_heartbeat_at = now() - interval '601 seconds'")
+        assert isinstance(story.claim(second, 1, "two"), Chunk)
+    outcomes = [Classified(product.product_id, SCORES) for product in claimed.products]
     assert publish_chunk(story.engine, second, 1, outcomes)
     assert story.rows("SELECT DISTINCT run_id FROM outcome") == [(second,)]
     for run_id in (first, second):

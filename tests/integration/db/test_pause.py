@@ -1,4 +1,4 @@
-"""A paused run: nothing more is begun, what is taken finishes, and resuming loses nothing."""
+"""A paused run: nothing more is begun, what is claimed finishes, and resuming loses nothing."""
 
 import pytest
 
@@ -17,17 +17,17 @@ def sent(story, run_id):
 def test_no_chunk_of_a_paused_run_is_taken_until_it_is_resumed(story):
     run_id = story.listed()
     assert ledger.pause_run(story.engine, run_id).condition == "paused"
-    assert story.take(run_id, 1) is None
+    assert story.claim(run_id, 1) is None
     assert ledger.resume_run(story.engine, run_id).condition == "running"
-    assert isinstance(story.take(run_id, 1), Chunk)
+    assert isinstance(story.claim(run_id, 1), Chunk)
 
 
 def test_a_chunk_that_was_taken_before_is_wanted_published_and_ends_the_run(story):
     run_id = story.listed(count=4)
-    taken = story.take(run_id, 1)
+    claimed = story.claim(run_id, 1)
     ledger.pause_run(story.engine, run_id)
     assert ledger.heartbeat(story.engine, run_id, 1, "worker")
-    outcomes = [Classified(product.product_id, SCORES) for product in taken.products]
+    outcomes = [Classified(product.product_id, SCORES) for product in claimed.products]
     assert publish_chunk(story.engine, run_id, 1, outcomes)
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.condition) == (RunState.FINISHED, "finished")
@@ -44,14 +44,14 @@ def test_resuming_sends_what_messages_were_used_up_for_and_no_other(story):
     run_id = story.listed(count=12)
     sent(story, run_id)
     ledger.pause_run(story.engine, run_id)
-    story.take(run_id, 2)
+    story.claim(run_id, 2)
     ledger.resume_run(story.engine, run_id)
     assert ledger.unsent(story.engine, run_id) == [2]
 
 
 def test_a_run_paused_while_it_is_listed_is_listed_and_then_waits(story, product):
     run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
-    ledger.take_listing(story.engine, run_id, "lister", 600, 3)
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
     ledger.pause_run(story.engine, run_id)
     assert ledger.record_listing(story.engine, run_id, [product(1)], {}) == []
     ledger.resume_run(story.engine, run_id)

@@ -71,15 +71,15 @@ def test_the_last_chunk_finishes_the_run(story):
 
 def test_a_row_that_fell_below_the_threshold_is_gone_after_a_second_run(story, product):
     story.publish(story.listed(count=1), 1, scores_with(rod=0.95, pct=0.95))
-    story.publish(story.listed(count=1, again=True), 1, scores_with(rod=0.89, pct=0.97))
+    story.publish(story.listed(count=1, reclassify=True), 1, scores_with(rod=0.89, pct=0.97))
     assert published(story) == {"pct": pytest.approx(0.97)}
     assert story.rows("SELECT run_id FROM outcome") == [(2,)]
 
 
 def test_a_product_that_fails_in_a_second_run_is_no_longer_published(story, product):
     story.publish(story.listed(count=1), 1)
-    run_id = story.listed(count=1, again=True)
-    story.take(run_id, 1)
+    run_id = story.listed(count=1, reclassify=True)
+    story.claim(run_id, 1)
     failed = Failed(product(1).product_id, "not found", "It is gone.")
     assert publish_chunk(story.engine, run_id, 1, [failed])
     assert published(story) == {}
@@ -111,7 +111,7 @@ def test_publishing_a_chunk_again_changes_nothing(story, product):
 
 def test_a_chunk_of_a_cancelled_run_is_not_published(story, product):
     run_id = story.listed(count=1)
-    story.take(run_id, 1)
+    story.claim(run_id, 1)
     ledger.cancel_run(story.engine, run_id)
     outcome = Classified(product(1).product_id, scores_with(rod=0.95))
     assert not publish_chunk(story.engine, run_id, 1, [outcome])
@@ -120,9 +120,9 @@ def test_a_chunk_of_a_cancelled_run_is_not_published(story, product):
 
 def test_a_chunk_that_another_took_over_is_published_by_whoever_comes_first(story, product):
     run_id = story.listed(count=1)
-    story.take(run_id, 1, "one")
-    story.execute("UPDATE chunk SET taken_at = now() - interval '601 seconds'")
-    story.take(run_id, 1, "two")
+    story.claim(run_id, 1, "one")
+    story.execute("UPDATE chunk SET last_heartbeat_at = now() - interval '601 seconds'")
+    story.claim(run_id, 1, "two")
     outcome = Classified(product(1).product_id, NONE_PUBLISHED)
     assert publish_chunk(story.engine, run_id, 1, [outcome])
     assert not ledger.heartbeat(story.engine, run_id, 1, "two")
@@ -131,7 +131,7 @@ def test_a_chunk_that_another_took_over_is_published_by_whoever_comes_first(stor
 def test_a_chunk_that_was_split_meanwhile_is_not_published(story, product):
     run_id = story.listed(count=2, chunk_size=2)
     for _ in range(4):
-        story.take(run_id, 1)
+        story.claim(run_id, 1)
     outcomes = [Classified(product(clock).product_id, NONE_PUBLISHED) for clock in (1, 2)]
     assert not publish_chunk(story.engine, run_id, 1, outcomes)
 
@@ -176,8 +176,8 @@ def test_the_last_two_chunks_published_at_once_finish_the_run(story):
 
 def test_runs_over_the_same_products_in_other_orders_do_not_block_each_other(story, product):
     products = [product(clock) for clock in range(1, 65)]
-    forwards = story.listed_products(products, chunk_size=16, again=True)
-    backwards = story.listed_products(products[::-1], chunk_size=64, again=True)
+    forwards = story.listed_products(products, chunk_size=16, reclassify=True)
+    backwards = story.listed_products(products[::-1], chunk_size=64, reclassify=True)
     jobs = [(forwards, number) for number in range(1, 5)] + [(backwards, 1)]
     with ThreadPoolExecutor(5) as pool:
         assert all(pool.map(lambda job: story.publish(*job), jobs))

@@ -59,35 +59,35 @@ def test_the_latest_run_is_meant_when_none_is_named(story):
 
 def test_a_listing_is_taken_by_one_taker_and_counts_attempts(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
-    assert ledger.take_listing(story.engine, run_id, "one", 600, 3).attempts == 1
-    assert ledger.take_listing(story.engine, run_id, "two", 600, 3) is None
-    assert ledger.take_listing(story.engine, run_id, "one", 600, 3).attempts == 2
+    assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 1
+    assert ledger.claim_listing(story.engine, run_id, "two", 600, 3) is None
+    assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 2
 
 
 def test_a_listing_whose_taker_is_silent_goes_to_another_who_then_hears_no_more_from_it(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
-    ledger.take_listing(story.engine, run_id, "one", 600, 3)
+    ledger.claim_listing(story.engine, run_id, "one", 600, 3)
     assert ledger.report_rows(story.engine, run_id, "one", 1000)
     assert ledger.get_run(story.engine).rows_read == 1000
-    story.execute("UPDATE run SET taken_at = now() - interval '601 seconds'")
-    assert ledger.take_listing(story.engine, run_id, "two", 600, 3) is not None
+    story.execute("UPDATE run SET last_heartbeat_at = now() - interval '601 seconds'")
+    assert ledger.claim_listing(story.engine, run_id, "two", 600, 3) is not None
     assert not ledger.report_rows(story.engine, run_id, "one", 2000)
     assert ledger.get_run(story.engine).rows_read == 1000
 
 
 def test_a_sign_of_life_keeps_a_listing(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
-    ledger.take_listing(story.engine, run_id, "one", 600, 3)
-    story.execute("UPDATE run SET taken_at = now() - interval '601 seconds'")
+    ledger.claim_listing(story.engine, run_id, "one", 600, 3)
+    story.execute("UPDATE run SET last_heartbeat_at = now() - interval '601 seconds'")
     ledger.report_rows(story.engine, run_id, "one", 1000)
-    assert ledger.take_listing(story.engine, run_id, "two", 600, 3) is None
+    assert ledger.claim_listing(story.engine, run_id, "two", 600, 3) is None
 
 
 def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     for _ in range(3):
-        assert ledger.take_listing(story.engine, run_id, "one", 600, 3) is not None
-    assert ledger.take_listing(story.engine, run_id, "one", 600, 3) is None
+        assert ledger.claim_listing(story.engine, run_id, "one", 600, 3) is not None
+    assert ledger.claim_listing(story.engine, run_id, "one", 600, 3) is None
     run = ledger.get_run(story.engine, run_id)
     assert run.state is RunState.FAILED
     assert "begun 3 times" in run.error
@@ -142,8 +142,8 @@ def test_every_fact_of_a_product_comes_back_as_it_was_listed(story, product):
         image_url='file:///a "quoted", comma/ü\\N.img',
         label_url="file:///label\nwith a new line",
     )
-    taken = story.take(story.listed_products([odd, product(2)]), 1)
-    assert taken.products == (odd, product(2))
+    claimed = story.claim(story.listed_products([odd, product(2)]), 1)
+    assert claimed.products == (odd, product(2))
 
 
 def test_only_a_product_that_differs_is_written_again(story, product):
@@ -204,7 +204,7 @@ def test_a_second_run_over_the_same_is_finished_at_once(story):
 
 def test_a_run_that_is_told_to_do_all_again_does(story):
     story.publish(story.listed(count=4), 1)
-    run_id = story.listed(count=4, again=True)
+    run_id = story.listed(count=4, reclassify=True)
     assert set(member_chunks(story, run_id).values()) == {1}
 
 
@@ -214,12 +214,12 @@ def test_another_classifier_does_all_anew(story):
     classifiers.promote(story.engine, "second")
     run_id = story.listed(count=4)
     assert set(member_chunks(story, run_id).values()) == {1}
-    assert story.take(run_id, 1).classifier == "b" * 64
+    assert story.claim(run_id, 1).classifier == "b" * 64
 
 
 def fail_three_of_four(story):
     run_id = story.listed(count=4)
-    names = [product.product_id for product in story.take(run_id, 1).products]
+    names = [product.product_id for product in story.claim(run_id, 1).products]
     outcomes = [
         Classified(names[0], SCORES),
         Failed(names[1], "not found", "It is gone."),
@@ -284,14 +284,14 @@ def test_an_open_run_can_be_cancelled_once_and_for_all(story, listed):
     run_id = story.listed() if listed else ledger.create_run(story.engine, NEW).run_id
     assert ledger.cancel_run(story.engine, run_id).state is RunState.CANCELLED
     assert ledger.cancel_run(story.engine, run_id).state is RunState.CANCELLED
-    assert ledger.take_listing(story.engine, run_id, "one", 600, 3) is None
-    assert story.take(run_id, 1) is None
+    assert ledger.claim_listing(story.engine, run_id, "one", 600, 3) is None
+    assert story.claim(run_id, 1) is None
     assert ledger.stale(story.engine, 0, 0) == []
 
 
 def test_a_run_cancelled_while_it_was_listed_records_nothing(story, product):
     run_id = ledger.create_run(story.engine, NEW).run_id
-    ledger.take_listing(story.engine, run_id, "one", 600, 3)
+    ledger.claim_listing(story.engine, run_id, "one", 600, 3)
     ledger.cancel_run(story.engine, run_id)
     assert not ledger.report_rows(story.engine, run_id, "one", 1)
     assert ledger.record_listing(story.engine, run_id, [product(1)], {}) == []

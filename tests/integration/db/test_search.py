@@ -176,7 +176,7 @@ def test_a_product_without_scores_says_why(story, product):
     name = product(1).product_id
     with pytest.raises(UnknownProduct, match="not classified yet"):
         search.scores_of(story.engine, name)
-    story.take(run_id, 1)
+    story.claim(run_id, 1)
     publish_chunk(story.engine, run_id, 1, [Failed(name, "not found", "It is gone.")])
     with pytest.raises(UnknownProduct, match=r"failed \(not found: It is gone.\)"):
         search.scores_of(story.engine, name)

@@ -141,7 +141,7 @@ def until_it_waits(story, job):
 
 def test_a_change_waits_for_a_chunk_that_is_being_published(story, product):
     run_id = story.listed(count=1)
-    story.take(run_id, 1)
+    story.claim(run_id, 1)
     with ThreadPoolExecutor(1) as pool:
         with story.engine.begin() as publisher:
             outcome = Classified(product(1).product_id, rod(0.6))

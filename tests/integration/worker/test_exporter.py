@@ -67,21 +67,22 @@ def a_run_under_way(story) -> int:
     """Four chunks: one published, one taken, one sent, one not sent; another run paused."""
     run_id = story.listed(count=8, chunk_size=2)
     sending.send_chunks(story.engine, run_id, [1, 2, 3])
-    first, second = story.take(run_id, 1).products
+    first, second = story.claim(run_id, 1).products
     outcomes = [
         Classified(first.product_id, [0.5] * 25),
         Failed(second.product_id, "not found", "It is gone."),
     ]
     publish_chunk(story.engine, run_id, 1, outcomes)
-    story.take(run_id, 2)
-    ledger.pause_run(story.engine, story.listed(count=8, again=True))
+    story.claim(run_id, 2)
+    ledger.pause_run(story.engine, story.listed(count=8, reclassify=True))
     return run_id
 
 
 def test_a_scrape_tells_what_the_ledger_and_the_broker_say(story, redis):
     run_id = a_run_under_way(story)
     story.execute(
-        "UPDATE chunk SET taken_at = now() - interval '70 s', sent_at = now() - interval '90 s'"
+        "UPDATE chunk SET"
+        " last_heartbeat_at = now() - interval '70 s', sent_at = now() - interval '90 s'"
         " WHERE run_id = :run_id AND number = 2",
         run_id=run_id,
     )

@@ -155,7 +155,7 @@ def test_where_a_run_is_cancelled_while_the_search_is_read_the_next_look_sees_al
 def test_a_full_run_lists_all_of_it_at_every_time(story, look, registry):
     look()
     full = ledger.create_run(
-        story.engine, NewRun(archives=(registry.url,), products="rdr", again=True)
+        story.engine, NewRun(archives=(registry.url,), products="rdr", reclassify=True)
     )
     with Fetcher(attempts=1) as fetcher:
         record_products(story.engine, full.run_id, "lister", fetcher, lease_seconds=600)

@@ -32,9 +32,9 @@ def run_id(story, tmp_path):
     return ledger.create_run(story.engine, NewRun(archives=(str(tmp_path),))).run_id
 
 
-def record(story, run_id, taker="lister"):
+def record(story, run_id, claimant="lister"):
     with Fetcher() as fetcher:
-        return record_products(story.engine, run_id, taker, fetcher, lease_seconds=600)
+        return record_products(story.engine, run_id, claimant, fetcher, lease_seconds=600)
 
 
 def listing(entries):
@@ -88,12 +88,12 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
 def test_a_second_message_for_a_listed_run_does_nothing(story, run_id, monkeypatch):
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
     record(story, run_id)
-    assert record(story, run_id, taker="another") == NOTHING_TO_DO
+    assert record(story, run_id, claimant="another") == NOTHING_TO_DO
     assert story.rows("SELECT count(*) FROM chunk") == [(1,)]
 
 
 def test_a_listing_that_another_worker_holds_is_left_to_it(story, run_id, monkeypatch):
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
-    ledger.take_listing(story.engine, run_id, "another", 600, 3)
+    ledger.claim_listing(story.engine, run_id, "another", 600, 3)
     assert record(story, run_id) == NOTHING_TO_DO
     assert ledger.get_run(story.engine, run_id).state == "listing"

@@ -148,7 +148,7 @@ def test_what_a_worker_could_not_fetch_while_cut_off_is_not_published_over_its_s
     run_id = story.listed(count=1)
 
     def fetch(url):
-        story.execute("UPDATE chunk SET taken_by = 'the successor'")
+        story.execute("UPDATE chunk SET claimed_by = 'the successor'")
         raise TransferError("the network is silent")
 
     archive.fetch = fetch

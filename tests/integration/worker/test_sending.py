@@ -57,7 +57,7 @@ def test_chunks_wait_their_turn_while_there_are_messages(story, broker):
 def test_a_chunk_of_a_silent_worker_is_sent_again(story, broker):
     run_id = story.listed(count=4, chunk_size=4)
     ledger.mark_sent(story.engine, run_id, [1])
-    story.take(run_id, 1)
+    story.claim(run_id, 1)
     sending.resend_stalled(story.engine, lease_seconds=600)
     assert broker_module.count_waiting_chunk_messages() == 0
     sending.resend_stalled(story.engine, lease_seconds=0)

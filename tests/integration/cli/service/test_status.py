@@ -65,7 +65,7 @@ def test_each_failed_product_is_told_where_asked_for(said, story, failed_run, pr
 
 
 def test_other_open_runs_are_told_where_no_number_was_given(said, story):
-    full, ended, nightly = (story.listed(count=1, again=True) for _ in range(3))
+    full, ended, nightly = (story.listed(count=1, reclassify=True) for _ in range(3))
     ledger.cancel_run(story.engine, ended)
     assert f"Also open: run {full} (running)\n" in said()
     assert "Also open" not in said(str(nightly))
