@@ -8,7 +8,7 @@ from urllib.parse import quote, urljoin
 from mernet.pds.archive import Archive
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
-from mernet.pds.members import PASSING, Member, product_of, read_members
+from mernet.pds.members import TRANSIENT_REASONS, Member, product_of, read_members
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
@@ -27,7 +27,7 @@ def read_inventory(
     for entry in read_members(members, selection, fetcher):
         if isinstance(entry, Product) or entry.reason is LeftOutReason.NOT_HIGH_RESOLUTION:
             any_label = True
-        elif entry.reason in PASSING:
+        elif entry.reason in TRANSIENT_REASONS:
             lost = entry
         yield entry
     if lost and not any_label:

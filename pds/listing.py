@@ -9,7 +9,7 @@ from mernet.pds.folder import read_folder
 from mernet.pds.index_table import read_index
 from mernet.pds.inventory import read_inventory
 from mernet.pds.product import Product
-from mernet.pds.registry import Harvest, read_registry
+from mernet.pds.registry import HarvestCursor, read_registry
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 
@@ -19,7 +19,7 @@ def list_products(
     fetcher: FileSource,
     on_left_out: Callable[[LeftOut], None],
     on_row: Callable[[int], None],
-    harvest: Harvest | None = None,
+    harvest: HarvestCursor | None = None,
 ) -> Iterator[Product]:
     """The wanted products of all archives together, of each image the highest version only.
 
@@ -32,7 +32,7 @@ def list_products(
     highest: dict[str, Product] = {}
     rows = 0
     for archive in archives:
-        for entry in _entries(archive, selection, fetcher, harvest or Harvest()):
+        for entry in _entries(archive, selection, fetcher, harvest or HarvestCursor()):
             rows += 1
             on_row(rows)
             left_out = (
@@ -46,7 +46,7 @@ def list_products(
 
 
 def _entries(
-    archive: Archive, selection: Selection, fetcher: FileSource, harvest: Harvest
+    archive: Archive, selection: Selection, fetcher: FileSource, harvest: HarvestCursor
 ) -> Iterator[Product | LeftOut]:
     """The rows of one archive."""
     match archive.kind:

@@ -15,7 +15,7 @@ from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 BATCH = 256  # members taken together, so that their labels are fetched side by side
 # Why a member is left out that may be listed at another look. A collection that has one is read
 # anew at each look, also where the label is missing or unreadable for good.
-PASSING = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LABEL)
+TRANSIENT_REASONS = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LABEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def read_members(
     """Every member, in order, as the product it is or as left out.
 
     A label that does not exist or cannot be read leaves its product out, for a reason that is
-    PASSING; one that cannot be fetched for another reason raises FetchError, since the listing
+    TRANSIENT_REASONS; one that cannot be fetched for another reason raises FetchError, since the listing
     would be short without anyone knowing.
     """
 

@@ -26,7 +26,7 @@ from mernet.pds.archive import Archive
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
 from mernet.pds.label import time_or_none
-from mernet.pds.members import PASSING, Member, product_of, read_members
+from mernet.pds.members import TRANSIENT_REASONS, Member, product_of, read_members
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 
@@ -37,7 +37,7 @@ FILE_URLS = "ops:Data_File_Info.ops:file_ref"
 ADVICE = "try again later, or list the collection by its inventory"
 
 
-class Harvest:
+class HarvestCursor:
     """How far the products of a registry search were taken up, by the time of their harvest.
 
     A listing begins with what was harvested at `since`, None for all, and sets `up_to`, where the
@@ -56,12 +56,12 @@ class Harvest:
         """Take the next product in order of harvest into account."""
         if not self._is_held_back:
             self.up_to = time
-        if isinstance(entry, LeftOut) and entry.reason in PASSING:
+        if isinstance(entry, LeftOut) and entry.reason in TRANSIENT_REASONS:
             self._is_held_back = True
 
 
 def read_registry(
-    archive: Archive, selection: Selection, fetcher: FileSource, harvest: Harvest
+    archive: Archive, selection: Selection, fetcher: FileSource, harvest: HarvestCursor
 ) -> Iterator[Product | LeftOut]:
     """Every member of a collection that was harvested since, as the product it is or as left out.
 

@@ -21,13 +21,13 @@ from mernet.db.ledger import (
     Run,
 )
 from mernet.pds.archive import Archive, resolve
-from mernet.pds.conditional import FileVersion, Revisit
+from mernet.pds.changes import ChangeDetector, FileVersion
 from mernet.pds.errors import BadNameError, PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
-from mernet.pds.members import PASSING
+from mernet.pds.members import TRANSIENT_REASONS
 from mernet.pds.product import ProductName
-from mernet.pds.registry import Harvest
+from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, Selection
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.listing import Tally, to_row
@@ -66,7 +66,7 @@ class Listing:
     tally: Tally
     doubtful: Sequence[str]
     files: Sequence[ListedFile]
-    harvest: Harvest
+    harvest: HarvestCursor
 
 
 def ingest(
@@ -119,22 +119,24 @@ def _look(
 ) -> Listing | None:
     """What an archive lists; None if that has not changed since the last look."""
     known = ledger.known_files(engine, sha256, archive.url, wanted.products)
-    with Revisit(fetcher, _versions(known)) as files:
+    with ChangeDetector(fetcher, _versions(known)) as files:
         if files.is_unchanged():
             ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
             return None
         since = ledger.harvested_to(engine, sha256, archive.url, wanted.products)
-        return _list(archive, wanted, files, Harvest(since))
+        return _list(archive, wanted, files, HarvestCursor(since))
 
 
-def _list(archive: Archive, wanted: NewRun, files: Revisit, harvest: Harvest) -> Listing:
+def _list(
+    archive: Archive, wanted: NewRun, files: ChangeDetector, harvest: HarvestCursor
+) -> Listing:
     selection = Selection(cast("Literal['edr', 'rdr', 'any']", wanted.products))
     tally = Tally()
     doubtful: list[str] = []
 
     def leave_out(left_out: LeftOut) -> None:
         tally.leave_out(left_out)
-        if left_out.reason in PASSING:
+        if left_out.reason in TRANSIENT_REASONS:
             doubtful.append(left_out.name)
 
     def count(rows: int) -> None:
@@ -187,7 +189,7 @@ def _product_ids(names: Iterable[str]) -> Iterator[str]:
             yield str(ProductName.parse(name))
 
 
-def _listed_files(archive: Archive, files: Revisit) -> list[ListedFile]:
+def _listed_files(archive: Archive, files: ChangeDetector) -> list[ListedFile]:
     """The files looked at so far, as the ledger keeps them."""
     return [ListedFile(archive.url, **asdict(version)) for version in files.versions.values()]
 

@@ -9,7 +9,7 @@ from mernet.pds.archive import resolve
 from mernet.pds.errors import NotFoundError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
-from mernet.pds.registry import Harvest
+from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import Selection
 
 TUESDAY, WEDNESDAY = "2026-11-17T05:53:24.611495Z", "2026-11-18T05:53:24.611495Z"
@@ -22,7 +22,7 @@ def listed(registry):
 
     def listed(since=None):
         left_out, rows = [], []
-        harvest = Harvest(since)
+        harvest = HarvestCursor(since)
         with Fetcher(attempts=1) as fetcher:
             archives = [resolve(registry.url)]
             found = list(

@@ -10,7 +10,7 @@ import pytest
 from mernet.pds.archive import resolve
 from mernet.pds.errors import BadIndexError, ForbiddenError
 from mernet.pds.listing import list_products
-from mernet.pds.registry import FILE_URLS, HARVEST_TIME, LABEL_URL, Harvest
+from mernet.pds.registry import FILE_URLS, HARVEST_TIME, LABEL_URL, HarvestCursor
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 SEARCH = "https://example.org/api/search/1/products/urn:nasa:pds:b:c/members"
@@ -81,7 +81,7 @@ def test_the_next_page_follows_the_last_product_in_the_words_of_the_server(label
 
 def test_since_is_asked_for_in_milliseconds_rounded_down(label):
     source = Source([answer(document(1, TUESDAY))], label)
-    listed(source, Harvest(datetime(2026, 11, 17, 5, 53, 24, 611999, UTC)))
+    listed(source, HarvestCursor(datetime(2026, 11, 17, 5, 53, 24, 611999, UTC)))
     assert source.asked[0]["q"] == f'({HARVEST_TIME} ge "2026-11-17T05:53:24.611Z")'
 
 
@@ -130,7 +130,7 @@ def test_a_server_that_does_not_heed_since_is_noticed(label):
     with pytest.raises(BadIndexError, match="out of order of harvest"):
         listed(
             Source([answer(document(1, MONDAY))], label),
-            Harvest(datetime(2026, 11, 17, tzinfo=UTC)),
+            HarvestCursor(datetime(2026, 11, 17, tzinfo=UTC)),
         )
 
 
@@ -181,7 +181,7 @@ def test_a_label_that_is_refused_is_an_error_since_the_listing_would_be_short():
     ],
 )
 def test_the_next_look_begins_at_the_last_product_or_at_the_first_in_doubt(label, reasons, day):
-    harvest = Harvest()
+    harvest = HarvestCursor()
     [wanted] = listed(Source([answer(document(1))], label))
     for number, reason in enumerate(reasons, start=1):
         entry = LeftOut("name", reason) if reason else wanted

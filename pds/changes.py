@@ -1,4 +1,4 @@
-"""Another look at an archive: which version each of its tables has, and whether that is new."""
+"""Change detection: whether an archive's tables have changed since they were last listed."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,10 +16,10 @@ BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """Which version of a file was read.
+    """The version of a file that was read.
 
-    `etag` and `last_modified` are its headers as the server wrote them, None without; `sha256`
-    is the hex digest of its content.
+    `etag` and `last_modified` are the response headers as the server wrote them, None if it sent
+    none. `sha256` is the hex digest of the content.
     """
 
     url: str
@@ -29,17 +29,23 @@ class FileVersion:
 
     @property
     def condition(self) -> Mapping[str, str]:
-        """The request headers that ask for another version only (RFC 9110, 13.1)."""
+        """Return the headers that request the file only if it has changed (RFC 9110, 13.1)."""
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value}
 
 
-class Revisit:
-    """Where the listing of one archive gets its files from, when it was listed before.
+class ChangeDetector:
+    """A file source for listing one archive that detects what changed since its last listing.
 
-    `known` are the versions of the tables, labels and inventories that the listing before opened;
-    `versions` has, by URL, those that this one has looked at. What was fetched to see whether it
-    has changed is not fetched again.
+    A file that was downloaded to find out whether it has changed is not downloaded again to read
+    it.
+
+    Args:
+        fetcher: Downloads the files.
+        known: The versions of the tables, labels and inventories that the last listing read.
+
+    Attributes:
+        versions: By URL, the versions of the files checked or read so far.
     """
 
     def __init__(self, fetcher: Fetcher, known: Iterable[FileVersion] = ()) -> None:
@@ -51,53 +57,56 @@ class Revisit:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """The visit itself; its files are closed when the block ends."""
+        """Return the detector itself. Its files are closed when the block ends."""
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def is_unchanged(self) -> bool:
-        """Whether something is known of the archive and all of that is as it was.
+        """Return whether all known files are unchanged; False if no file is known.
 
-        The server's word counts (304); where it sends a file, the file's hash does. Raises
-        FetchError or a subclass.
+        A file is unchanged if the server answers 304 or if its content has the same hash.
+
+        Raises:
+            FetchError: A file could not be checked.
         """
-        return bool(self._known) and all(map(self._is_as_it_was, self._known))
+        return bool(self._known) and all(map(self._is_file_unchanged, self._known))
 
     def fetch(self, url: str) -> bytes:
-        """As `Fetcher.fetch`; a product's label is not what a listing is judged by."""
+        """Fetch as `Fetcher.fetch` does; product labels are not checked for changes."""
         return self._fetcher.fetch(url)
 
     @contextmanager
     def open(self, url: str) -> Iterator[IO[bytes]]:
-        """As `Fetcher.open`, noting the file's version."""
+        """Open as `Fetcher.open` does, and record the file's version."""
         if url not in self._files:
-            self._look_at(url)
+            self._check_version(url)
         file = self._files[url]
         file.seek(0)
         yield file
 
-    def _is_as_it_was(self, known: FileVersion) -> bool:
+    def _is_file_unchanged(self, known: FileVersion) -> bool:
         try:
-            return self._look_at(known.url, known).sha256 == known.sha256
-        except NotFoundError:  # it may be there under another name, such as .tab.gz
+            return self._check_version(known.url, known).sha256 == known.sha256
+        except NotFoundError:  # the file may have another name now, such as .tab.gz
             return False
 
-    def _look_at(self, url: str, known: FileVersion | None = None) -> FileVersion:
-        """The version of a file; unless the server says that it is the known one, fetched too."""
+    def _check_version(self, url: str, known: FileVersion | None = None) -> FileVersion:
+        """Return a file's version, and download it unless the server says it is the known one."""
         if is_file_url(url):
             file = self._stack.enter_context(open_file(path_of(url), TABLE_LIMITS.max_bytes))
-            return self._keep(url, file, {})
+            return self._record(url, file, {})
         spool = self._stack.enter_context(table_spool())
         condition = known.condition if known else UNCONDITIONAL
         headers = self._fetcher.download_table(url, spool, condition)
         if headers is None and known is not None:
             self.versions[url] = known
             return known
-        return self._keep(url, spool, headers or {})
+        return self._record(url, spool, headers or {})
 
-    def _keep(self, url: str, file: IO[bytes], headers: Mapping[str, str]) -> FileVersion:
+    def _record(self, url: str, file: IO[bytes], headers: Mapping[str, str]) -> FileVersion:
+        """Hash a file and store it with its version."""
         file.seek(0)
         digest = hashlib.sha256()
         for block in iter(partial(file.read, BLOCK_BYTES), b""):

@@ -1,11 +1,11 @@
-"""Another look at an archive: by ETag, by Last-Modified, or by the content without either."""
+"""Change detection: by ETag, by Last-Modified, or by the content if the server sends neither."""
 
 import hashlib
 
 import pytest
 
 from mernet.pds.archive import resolve
-from mernet.pds.conditional import FileVersion, Revisit
+from mernet.pds.changes import ChangeDetector, FileVersion
 from mernet.pds.errors import FetchError, NotFoundError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
@@ -22,24 +22,24 @@ def fetcher():
 
 
 @pytest.fixture
-def look(fetcher):
-    """Opens and reads files; gives the versions that another look would know."""
+def read_versions(fetcher):
+    """Opens and reads files; returns the versions that the next detector is given."""
 
-    def look(*urls, known=()):
-        with Revisit(fetcher, known) as visit:
+    def read_versions(*urls, known=()):
+        with ChangeDetector(fetcher, known) as detector:
             for url in urls:
-                with visit.open(url) as file:
+                with detector.open(url) as file:
                     file.read()
-        return tuple(visit.versions.values())
+        return tuple(detector.versions.values())
 
-    return look
+    return read_versions
 
 
 @pytest.fixture
 def is_unchanged(fetcher):
     def is_unchanged(known):
-        with Revisit(fetcher, known) as visit:
-            return visit.is_unchanged()
+        with ChangeDetector(fetcher, known) as detector:
+            return detector.is_unchanged()
 
     return is_unchanged
 
@@ -60,9 +60,9 @@ def conditional(answers, body, **headers):
 
 
 @pytest.mark.parametrize("headers", [{"ETag": '"v1"'}, {"Last_Modified": YESTERDAY}])
-def test_a_server_that_says_304_is_believed(server, answers, look, is_unchanged, headers):
+def test_a_server_that_says_304_is_believed(server, answers, read_versions, is_unchanged, headers):
     url = server.on(TABLE, conditional(answers, b"rows", **headers))
-    assert is_unchanged(look(url))
+    assert is_unchanged(read_versions(url))
 
 
 @pytest.mark.parametrize(
@@ -73,49 +73,53 @@ def test_a_server_that_says_304_is_believed(server, answers, look, is_unchanged,
         ({}, {}),
     ],
 )
-def test_another_content_is_a_change(server, answers, look, is_unchanged, before, after):
+def test_another_content_is_a_change(server, answers, read_versions, is_unchanged, before, after):
     url = server.on(TABLE, conditional(answers, b"rows", **before))
-    known = look(url)
+    known = read_versions(url)
     server.on(TABLE, conditional(answers, b"rows and more", **after))
     assert not is_unchanged(known)
 
 
 def test_the_same_content_from_a_server_that_gives_neither_header_is_no_change(
-    server, answers, look, is_unchanged
+    server, answers, read_versions, is_unchanged
 ):
     url = server.on(TABLE, answers(200, b"rows"))
-    known = look(url)
+    known = read_versions(url)
     assert known == (FileVersion(url, None, None, hashlib.sha256(b"rows").hexdigest()),)
     assert is_unchanged(known)
 
 
-def test_a_new_etag_for_the_same_content_is_no_change_and_is_kept(server, answers, look, fetcher):
+def test_a_new_etag_for_the_same_content_is_no_change_and_is_kept(
+    server, answers, read_versions, fetcher
+):
     url = server.on(TABLE, conditional(answers, b"rows", ETag='"v1"'))
-    known = look(url)
+    known = read_versions(url)
     server.on(TABLE, conditional(answers, b"rows", ETag='"other mirror"'))
-    with Revisit(fetcher, known) as visit:
-        assert visit.is_unchanged()
-        assert visit.versions[url].etag == '"other mirror"'
+    with ChangeDetector(fetcher, known) as detector:
+        assert detector.is_unchanged()
+        assert detector.versions[url].etag == '"other mirror"'
 
 
-def test_what_was_fetched_to_see_a_change_is_not_fetched_again(server, answers, look, fetcher):
+def test_what_was_fetched_to_see_a_change_is_not_fetched_again(
+    server, answers, read_versions, fetcher
+):
     url = server.on(TABLE, answers(200, b"rows"))
-    known = look(url)
+    known = read_versions(url)
     server.on(TABLE, answers(200, b"more rows"))
-    with Revisit(fetcher, known) as visit:
-        assert not visit.is_unchanged()
-        with visit.open(url) as file:
+    with ChangeDetector(fetcher, known) as detector:
+        assert not detector.is_unchanged()
+        with detector.open(url) as file:
             assert file.read() == b"more rows"
     assert server.asked[TABLE] == 2
 
 
 def test_a_file_that_the_server_called_unchanged_is_fetched_when_it_is_read(
-    server, answers, look, fetcher
+    server, answers, read_versions, fetcher
 ):
     url = server.on(TABLE, conditional(answers, b"rows", ETag='"v1"'))
-    with Revisit(fetcher, look(url)) as visit:
-        assert visit.is_unchanged()
-        with visit.open(url) as file:
+    with ChangeDetector(fetcher, read_versions(url)) as detector:
+        assert detector.is_unchanged()
+        with detector.open(url) as file:
             assert file.read() == b"rows"
 
 
@@ -123,24 +127,26 @@ def test_nothing_known_is_a_change(is_unchanged):
     assert not is_unchanged(())
 
 
-def test_one_changed_file_of_two_is_a_change(server, answers, look, is_unchanged):
+def test_one_changed_file_of_two_is_a_change(server, answers, read_versions, is_unchanged):
     label = server.on("/index/edrindex.lbl", answers(200, b"label"))
     table = server.on(TABLE, answers(200, b"rows"))
-    known = look(label, table)
+    known = read_versions(label, table)
     server.on("/index/edrindex.lbl", answers(200, b"another label"))
     assert not is_unchanged(known)
 
 
-def test_a_file_that_is_gone_is_a_change(server, answers, look, is_unchanged):
+def test_a_file_that_is_gone_is_a_change(server, answers, read_versions, is_unchanged):
     url = server.on(TABLE, answers(200, b"rows"))
-    known = look(url)
+    known = read_versions(url)
     server.on(TABLE, answers(404))
     assert not is_unchanged(known)
 
 
-def test_a_server_that_is_busy_is_no_change_but_an_error(server, answers, look, is_unchanged):
+def test_a_server_that_is_busy_is_no_change_but_an_error(
+    server, answers, read_versions, is_unchanged
+):
     url = server.on(TABLE, answers(200, b"rows"))
-    known = look(url)
+    known = read_versions(url)
     server.on(TABLE, answers(503))
     with pytest.raises(FetchError, match="answered with 503"):
         is_unchanged(known)
@@ -149,19 +155,19 @@ def test_a_server_that_is_busy_is_no_change_but_an_error(server, answers, look, 
 def test_304_for_an_unconditional_request_is_an_error(server, answers, look):
     url = server.on(TABLE, answers(304))
     with pytest.raises(FetchError, match="answered with 304 instead of 200"):
-        look(url)
+        read_versions(url)
 
 
-def test_files_on_disk_are_compared_by_content(tmp_path, look, is_unchanged):
+def test_files_on_disk_are_compared_by_content(tmp_path, read_versions, is_unchanged):
     table = tmp_path / "edrindex.tab"
     table.write_bytes(b"rows")
-    known = look(table.as_uri())
+    known = read_versions(table.as_uri())
     assert is_unchanged(known)
     table.write_bytes(b"rows and more")
     assert not is_unchanged(known)
 
 
-def test_the_listing_of_a_volume_is_judged_by_its_label_and_its_table(server, answers, fetcher):
+def test_the_listing_of_a_volume_reads_its_label_and_its_table(server, answers, fetcher):
     label = b'PDS_VERSION_ID = PDS3\r\n^INDEX_TABLE = "EDRINDEX.TAB"\r\nOBJECT = INDEX_TABLE\r\n'
     for column in ("PATH_NAME", "FILE_NAME", "LINES", "LINE_SAMPLES"):
         label += f"OBJECT = COLUMN\r\nNAME = {column}\r\nEND_OBJECT = COLUMN\r\n".encode()
@@ -169,12 +175,12 @@ def test_the_listing_of_a_volume_is_judged_by_its_label_and_its_table(server, an
     row = b'"/v/data/"\t"1p128287181eff0000p2303l2m1.img"\t1024\t1024\r\n'
     server.on("/v/index/edrindex.tab", answers(200, row))
     archive = resolve(server.url("/v/"))
-    with Revisit(fetcher) as visit:
+    with ChangeDetector(fetcher) as detector:
         (product,) = list_products(
-            [archive], Selection(), visit, lambda left_out: None, lambda rows: None
+            [archive], Selection(), detector, lambda left_out: None, lambda rows: None
         )
     assert product.source == server.url("/v/")
-    assert set(visit.versions) == {
+    assert set(detector.versions) == {
         server.url("/v/index/edrindex.lbl"),
         server.url("/v/index/edrindex.tab"),
     }
@@ -182,4 +188,4 @@ def test_the_listing_of_a_volume_is_judged_by_its_label_and_its_table(server, an
 
 def test_a_file_that_never_was_there_raises(server, look):
     with pytest.raises(NotFoundError):
-        look(server.url(TABLE))
+        read_versions(server.url(TABLE))
