@@ -13,8 +13,8 @@ from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 BATCH = 256  # members taken together, so that their labels are fetched side by side
-# Why a member is left out that may be listed at another look. A collection that has one is read
-# anew at each look, also where the label is missing or unreadable for good.
+# Reasons for leaving a member out now that may not hold at the next listing. A collection that has
+# such a member is read again at each listing, even if the label stays missing or unreadable.
 TRANSIENT_REASONS = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LABEL)
 
 
@@ -39,11 +39,14 @@ def product_of(lidvid: str) -> str:
 def read_members(
     members: Iterable[Member | LeftOut], selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
-    """Every member, in order, as the product it is or as left out.
+    """Yield every member, in order, as a product or as left out.
 
-    A label that does not exist or cannot be read leaves its product out, for a reason that is
-    TRANSIENT_REASONS; one that cannot be fetched for another reason raises FetchError, since the listing
-    would be short without anyone knowing.
+    A label that does not exist or cannot be read leaves its product out, for one of
+    TRANSIENT_REASONS.
+
+    Raises:
+        FetchError: A label cannot be fetched for another reason. Without it, the listing would be
+            incomplete and nothing would show that.
     """
 
     def read(member: Member | LeftOut) -> Product | LeftOut:

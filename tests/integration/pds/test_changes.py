@@ -152,7 +152,7 @@ def test_a_server_that_is_busy_is_no_change_but_an_error(
         is_unchanged(known)
 
 
-def test_304_for_an_unconditional_request_is_an_error(server, answers, look):
+def test_304_for_an_unconditional_request_is_an_error(server, answers, read_versions):
     url = server.on(TABLE, answers(304))
     with pytest.raises(FetchError, match="answered with 304 instead of 200"):
         read_versions(url)
@@ -186,6 +186,6 @@ def test_the_listing_of_a_volume_reads_its_label_and_its_table(server, answers, 
     }
 
 
-def test_a_file_that_never_was_there_raises(server, look):
+def test_a_file_that_never_was_there_raises(server, read_versions):
     with pytest.raises(NotFoundError):
         read_versions(server.url(TABLE))
