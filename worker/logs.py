@@ -1,4 +1,4 @@
-"""The service's log: a line an event, on standard error, with run, chunk, product where known."""
+"""The service's log: one line per event on standard error, with run, chunk and product if known."""
 
 import json
 import logging
@@ -11,48 +11,48 @@ from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
-ROUTINE = ("mernet.probe", "mernet.sweep")
-"""Tasks that come by the minute; a sweep that did something says so itself."""
+ROUTINE_TASKS = ("mernet.probe", "mernet.sweep")
+"""Tasks that run every minute or more often; a sweep that sends something logs that itself."""
 
-NOTHING: Mapping[str, object] = {}
-_known = ContextVar("known", default=NOTHING)
+EMPTY: Mapping[str, object] = {}
+_context = ContextVar("context", default=EMPTY)
 
 
 @contextmanager
-def about(**facts: object) -> Iterator[None]:
-    """Every line that this thread logs in the block says these facts too: run, chunk, product."""
-    token = _known.set({**_known.get(), **facts})
+def log_context(**fields: object) -> Iterator[None]:
+    """Add fields such as run, chunk or product to every line that this thread logs in the block."""
+    token = _context.set({**_context.get(), **fields})
     try:
         yield
     finally:
-        _known.reset(token)
+        _context.reset(token)
 
 
-def now_about(**facts: object) -> None:
-    """From here on every line that this thread logs says these facts, and none told before."""
-    _known.set(facts)
+def set_log_context(**fields: object) -> None:
+    """Replace the fields in all further lines of this thread; without `fields` remove them."""
+    _context.set(fields)
 
 
 class TextLines(logging.Formatter):
-    """For people: time in UTC, level, logger, key=value of what is known, message."""
+    """Formats lines for people: time in UTC, level, logger, key=value fields, message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; a traceback follows on lines of its own."""
-        known = "".join(f" {key}={value}" for key, value in _known.get().items())
-        line = f"{_time(record)} {record.levelname} {record.name}{known}: {record.getMessage()}"
+        """Return one line; a traceback follows on further lines."""
+        fields = "".join(f" {key}={value}" for key, value in _context.get().items())
+        line = f"{_time(record)} {record.levelname} {record.name}{fields}: {record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonLines(logging.Formatter):
-    """For programs: an object a line, always with time, level, logger and message."""
+    """Formats lines for programs: a JSON object with time, level, logger, message and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, also with a traceback, which is its key `error`."""
+        """Return one line; a traceback is the value of its key `error`."""
         line: dict[str, object] = {
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            **_known.get(),
+            **_context.get(),
             "message": record.getMessage(),
         }
         if record.exc_info:
@@ -61,21 +61,21 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: int | str, form: LogFormat) -> None:
-    """Send all lines of this process from `level` on to standard error, in one form."""
+    """Send all lines of this process at `level` or above to standard error in one format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
-    handler.addFilter(_is_news)
+    handler.addFilter(_is_worth_logging)
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for Celery's own lines that a routine task came and ended well.
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return False for Celery's own lines about the start and success of a routine task.
 
-    With its lines on tasks Celery gives `data`, of which `name` is the task's.
+    Celery's lines about tasks have an attribute `data`, whose `name` is the task's.
     """
     if record.levelno > logging.INFO or not record.name.startswith("celery."):
         return True
-    return getattr(record, "data", NOTHING).get("name") not in ROUTINE
+    return getattr(record, "data", EMPTY).get("name") not in ROUTINE_TASKS
 
 
 def _time(record: logging.LogRecord) -> str:

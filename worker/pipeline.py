@@ -18,7 +18,7 @@ from mernet.pds.image import Frame, decode, render
 from mernet.worker.errors import Abandoned
 from mernet.worker.failure_reasons import WRONG_SIZE
 from mernet.worker.heartbeat import Heartbeat
-from mernet.worker.logs import about
+from mernet.worker.logs import log_context
 from mernet.worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
 from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
 
@@ -113,7 +113,7 @@ class Pipeline:
         ]
 
     def _rendered(self, chunk: Chunk, product: ProductRow) -> Rendering | Failed:
-        with about(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
+        with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
             return _render(product, self.source)
 
     def _scores(self, sha256: str, pictures: list[Rendering]) -> npt.NDArray[np.float32]:

@@ -6,12 +6,13 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mernet.worker.embedded_paths import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import SettingsError
 
 PREFIX = "MERNET_"
@@ -20,6 +21,7 @@ FOR_TESTS = "MERNET_REAL_FILES"
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Settings(BaseSettings):
@@ -110,7 +112,7 @@ class Settings(BaseSettings):
         None, description="Images in one pass of the classifier; by default it suits the device."
     )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+    log_level: LogLevel = Field(
         "INFO", description="From which level on a worker logs, on standard error."
     )
     log_format: Literal["text", "json"] = Field(
@@ -175,16 +177,6 @@ class Settings(BaseSettings):
         Longer than any task may run, so that a living worker's message is not handed out twice.
         """
         return max(self.chunk_time_limit, self.listing_time_limit) + 600
-
-
-def embedded_database_url(data_dir: Path) -> str:
-    """URL of the embedded Postgres in `data_dir`: its Unix socket lies in its data folder."""
-    return f"postgresql://postgres@/mernet?host={quote(str(data_dir / 'postgres'))}"
-
-
-def embedded_broker_url(data_dir: Path) -> str:
-    """URL of the embedded Redis in `data_dir`, as Celery writes a Unix socket."""
-    return f"redis+socket://{quote(str(data_dir / 'redis' / 'redis.sock'))}"
 
 
 def _with_scheme(url: str | None, schemes: tuple[str, ...]) -> str | None:

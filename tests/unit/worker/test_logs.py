@@ -36,8 +36,8 @@ def said(as_before: None, capsys: pytest.CaptureFixture[str]):
 
 def test_a_line_says_run_chunk_and_product_while_they_are_in_hand(said) -> None:
     lines = said("json")
-    with logs.about(run=3, chunk=17):
-        with logs.about(product="1P1"):
+    with logs.log_context(run=3, chunk=17):
+        with logs.log_context(product="1P1"):
             log.info("fetched")
         log.info("published")
     log.info("idle")
@@ -50,7 +50,7 @@ def test_a_line_says_run_chunk_and_product_while_they_are_in_hand(said) -> None:
 
 def test_text_is_one_line_with_keys_and_values(said) -> None:
     lines = said("text")
-    with logs.about(run=3, chunk=17):
+    with logs.log_context(run=3, chunk=17):
         log.warning("split in %s", "two")
     [line] = lines()
     assert line.endswith("WARNING mernet.worker.pipeline run=3 chunk=17: split in two")
@@ -98,6 +98,6 @@ def test_what_the_heartbeat_logs_is_about_its_caller_s_work(said) -> None:
         beaten.set()
         return False
 
-    with logs.about(run=3), Heartbeat(beat, 0.001):
+    with logs.log_context(run=3), Heartbeat(beat, 0.001):
         assert beaten.wait(10)
     assert json.loads(lines()[0])["run"] == 3
