@@ -12,7 +12,11 @@ class ConnectionFailed(DbError):
 
 
 class SchemaError(DbError):
-    """The tables are missing, or of another version than this program."""
+    """The tables cannot be created, or are of another version than this program's."""
+
+
+class SchemaOutdated(SchemaError):
+    """The tables are missing, or of an older version than this program's."""
 
 
 class UnknownRun(DbError):

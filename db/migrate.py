@@ -1,68 +1,83 @@
-"""Bring a database to this program's version of the tables, or say that it is not."""
+"""The version of a database's tables: check it, and upgrade them to the version of this program."""
 
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from mernet.db.engine import first_line
-from mernet.db.errors import SchemaError
+from mernet.db.errors import SchemaError, SchemaOutdated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+# Read from the names of the files (0001_what_it_does.py) instead of through alembic: alembic loads
+# mako and pygments, which takes longer than a whole search does.
+KNOWN_VERSIONS = tuple(
+    sorted(path.name.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*_*.py"))
+)
+NEWEST_VERSION = KNOWN_VERSIONS[-1]
+
 
 def upgrade(engine: sa.Engine) -> None:
-    """Create or change the tables to this program's version; harmless when they have it already.
+    """Create the tables, or change them to this program's version if they have an older one.
 
-    All or nothing; a second process that upgrades at the same time waits. Raises `SchemaError`
-    when the database refuses, or was upgraded by a newer program.
+    All or nothing; a second process that upgrades at the same time waits.
+
+    Raises:
+        SchemaError: The database refused, or it was upgraded by a newer program.
     """
     try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('mernet upgrade'))")
-            _refuse_unknown(current_revision(connection))
-            command.upgrade(configuration(connection), "head")
+        with engine.connect() as connection:
+            is_current = _read_known_version(connection) == NEWEST_VERSION
+        if not is_current:
+            _migrate(engine)
     except sa.exc.DBAPIError as error:
         raise SchemaError(
-            f"The tables could not be created ({first_line(error)}); run `mernet db upgrade` as a "
-            "user that may create tables and roles."
+            f"The tables could not be created ({first_line(error)}); upgrade them as a user that "
+            "may create tables and roles."
         ) from error
 
 
 def check_current(engine: sa.Engine) -> None:
-    """Raise `SchemaError` unless the tables are exactly of this program's version."""
+    """Check that the tables have exactly the version of this program.
+
+    Raises:
+        SchemaOutdated: There are no tables, or they have an older version.
+        SchemaError: The tables were upgraded by a newer program.
+    """
     with engine.connect() as connection:
-        revision = current_revision(connection)
-    _refuse_unknown(revision)
-    if revision != _scripts().get_current_head():
-        found = "has no tables yet" if revision is None else f"is at version {revision}"
-        raise SchemaError(f"The database {found}; run `mernet db upgrade`.")
+        version = _read_known_version(connection)
+    if version is None:
+        raise SchemaOutdated("The database has no tables yet; create them.")
+    if version != NEWEST_VERSION:
+        raise SchemaOutdated(
+            f"The tables are at version {version} and this program needs {NEWEST_VERSION}; "
+            "upgrade them."
+        )
 
 
-def current_revision(connection: sa.Connection) -> str | None:
-    """The version of the tables, such as '0001'; None in an empty database."""
-    return MigrationContext.configure(connection).get_current_revision()
+def read_version(connection: sa.Connection) -> str | None:
+    """Return the version of the tables, such as '0001', or None for an empty database."""
+    if connection.scalar(sa.text("SELECT to_regclass('alembic_version') IS NULL")):
+        return None
+    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return version
 
 
-def configuration(connection: sa.Connection) -> Config:
-    """What alembic's commands need to migrate over `connection`."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(MIGRATIONS)
-
-
-def _refuse_unknown(revision: str | None) -> None:
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if revision is not None and revision not in known:
+def _read_known_version(connection: sa.Connection) -> str | None:
+    version = read_version(connection)
+    if version is not None and version not in KNOWN_VERSIONS:
         raise SchemaError(
-            f"The database is at version {revision}, which this program does not know; install "
+            f"The database is at version {version}, which this program does not know; install "
             "the newer mernet that upgraded it."
         )
+    return version
+
+
+def _migrate(engine: sa.Engine) -> None:
+    # Imported here, not above: see KNOWN_VERSIONS.
+    from mernet.db.alembic_steps import upgrade_to_newest
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('mernet upgrade'))")
+        _read_known_version(connection)  # a newer program may have been faster
+        upgrade_to_newest(connection)

@@ -1,4 +1,4 @@
-"""Run by alembic: migrate over the connection that `mernet.db.migrate` hands in."""
+"""Alembic's entry point: migrate over the connection of `mernet.db.alembic_steps`."""
 
 from alembic import context
 

@@ -1,5 +1,7 @@
 """From an empty database to the tables, and back."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,12 +11,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from fixtures.ledger import move
 from mernet.db import ledger, migrate
-from mernet.db.errors import SchemaError
+from mernet.db.alembic_steps import configuration
+from mernet.db.errors import SchemaError, SchemaOutdated
 from mernet.db.tables import METADATA
 
-EARLIER = sorted(script.revision for script in ScriptDirectory(migrate.MIGRATIONS).walk_revisions())
-EARLIER.pop()
+EARLIER = migrate.KNOWN_VERSIONS[:-1]
 
 
 @pytest.fixture
@@ -30,9 +33,46 @@ def differences(engine):
         return compare_metadata(context, METADATA)
 
 
-def test_an_empty_database_is_not_current_and_the_error_says_what_to_run(empty_engine):
-    with pytest.raises(SchemaError, match="run `mernet db upgrade`"):
+def test_the_names_of_the_files_tell_the_versions_that_alembic_knows():
+    scripts = ScriptDirectory(migrate.MIGRATIONS)
+    known = sorted(script.revision for script in scripts.walk_revisions())
+    assert list(migrate.KNOWN_VERSIONS) == known
+    assert scripts.get_current_head() == migrate.NEWEST_VERSION
+
+
+def test_an_empty_database_is_not_current_and_the_error_says_what_to_do(empty_engine):
+    with pytest.raises(SchemaOutdated, match="no tables yet; create them"):
         migrate.check_current(empty_engine)
+
+
+def test_older_tables_are_not_current_and_the_error_names_both_versions(empty_engine):
+    move(empty_engine, command.upgrade, "0003")
+    wanted = f"at version 0003 and this program needs {migrate.NEWEST_VERSION}; upgrade them"
+    with pytest.raises(SchemaOutdated, match=wanted):
+        migrate.check_current(empty_engine)
+
+
+def test_the_version_is_the_one_that_alembic_reads(engine):
+    with engine.connect() as connection:
+        alembics = MigrationContext.configure(connection).get_current_revision()
+        assert migrate.read_version(connection) == alembics == migrate.NEWEST_VERSION
+
+
+def test_searching_current_tables_loads_no_alembic(engine):
+    program = """
+import sys
+from mernet.db import classifiers, migrate, search
+from mernet.db.engine import connect
+engine = connect(sys.argv[1])
+migrate.upgrade(engine)
+migrate.check_current(engine)
+print(*sorted({"alembic", "mako", "numpy"} & set(sys.modules)))
+"""
+    url = engine.url.render_as_string(hide_password=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, url], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == []
 
 
 def test_upgrading_makes_a_database_current(empty_engine):
@@ -63,7 +103,7 @@ def test_a_column_that_queries_do_not_know_is_noticed(engine):
 
 def test_downgrading_leaves_no_table_and_upgrading_again_works(engine):
     with engine.begin() as connection:
-        command.downgrade(migrate.configuration(connection), "base")
+        command.downgrade(configuration(connection), "base")
         left = connection.exec_driver_sql(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
             " AND relkind IN ('r', 'v') AND relname <> 'alembic_version'"
@@ -76,7 +116,7 @@ def test_downgrading_leaves_no_table_and_upgrading_again_works(engine):
 @pytest.mark.parametrize("earlier", EARLIER)
 def test_a_database_of_any_earlier_version_is_brought_up_to_date(empty_engine, earlier):
     with empty_engine.begin() as connection:
-        command.upgrade(migrate.configuration(connection), earlier)
+        command.upgrade(configuration(connection), earlier)
     migrate.upgrade(empty_engine)
     migrate.check_current(empty_engine)
     assert differences(empty_engine) == []
@@ -84,7 +124,7 @@ def test_a_database_of_any_earlier_version_is_brought_up_to_date(empty_engine, e
 
 def test_a_run_of_the_first_version_is_not_paused(empty_engine):
     with empty_engine.begin() as connection:
-        command.upgrade(migrate.configuration(connection), "0001")
+        command.upgrade(configuration(connection), "0001")
         connection.exec_driver_sql(
             "INSERT INTO classifier (sha256, name, path, threshold, header)"
             " VALUES (repeat('a', 64), 'first', '/first', 0.9, '{}')"
