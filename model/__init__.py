@@ -1,1 +1,1 @@
-"""MERNet: renderings in, 25 calibrated class probabilities out."""
+"""The MERNet model: computes 25 calibrated class probabilities from a rendering."""

@@ -1,4 +1,4 @@
-"""The convolutional network without its last layer: renderings in, features out."""
+"""The backbone: a network without its last layer, which computes features of renderings."""
 
 import pickle
 import sys
@@ -14,23 +14,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from mernet.model.errors import BackboneError, OutOfDeviceMemoryError
+from mernet.model.errors import BackboneError, OutOfDeviceMemoryError, WeightsDownloadError
 from mernet.model.torchvision_compat import import_torchvision_models
 
-# Of the ImageNet images that the pretrained weights have seen, per colour channel.
+# Of the images on which the pretrained weights were trained, per colour channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 BATCH_SIZES = {"cuda": 64, "cpu": 8}
-"""Images a pass that suit a kind of device."""
+"""Default batch size by kind of device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How to construct a network (N, 3, S, S) -> (N, feature_count), weights yet to come.
+    """How to construct a network (N, 3, S, S) -> (N, feature_count), without its weights.
 
-    last_layer: how the names of the tensors begin that a torchvision state dict has beyond those of
-    the network. input_size: the only S that the network takes, in pixels; None where any S will do.
+    Attributes:
+        construct: Builds the network.
+        feature_count: Number of features per image.
+        last_layer: Name prefix of the last layer's tensors, which a torchvision state dict has and
+            this network does not.
+        input_size: The only S, in pixels, that the network accepts; None if it accepts any.
     """
 
     construct: Callable[[], nn.Module]
@@ -74,7 +78,7 @@ def _vit_l_16() -> nn.Module:
     return vit
 
 
-# By torchvision's own names. Each network but the vision transformer takes any size.
+# Keyed by torchvision's names. All but the vision transformer accept any input size.
 ARCHITECTURES: dict[str, Architecture] = {
     "vgg16": Architecture(_vgg16, 4096, last_layer="classifier.6."),
     "swin_v2_b": Architecture(_swin_v2_b, 1024, last_layer="head."),
@@ -89,19 +93,27 @@ def build_backbone(
     weights_path: Path | None = None,
     imagenet: bool = False,
 ) -> Backbone:
-    """A backbone with random weights drawn from `seed`, those of a file, or ImageNet's.
+    """Create a backbone with random weights, weights from a file, or ImageNet weights.
 
-    The file is a torchvision state dict (.pth, loaded without running any pickled code) or the
-    same names in .safetensors; a last layer in it is left out. torch's random state on the CPU
-    stays as it is. Random weights are torchvision's own initialisation: over real pictures the
-    features of VGG-16 vary (a deviation a third of the mean), so that a head on them can learn.
+    Random weights are torchvision's own initialisation; torch's random state on the CPU stays
+    unchanged. With them, VGG-16's features still vary between real pictures (standard deviation: a
+    third of the mean), so that a head can be trained on them.
 
-    Raises BackboneError on an unknown name, unless exactly one of the three is given, and on
-    weights that cannot be had, cannot be read or do not fit.
+    Args:
+        name: Name of an architecture.
+        seed: Seed of random weights.
+        weights_path: A torchvision state dict (.pth, loaded without running any pickled code), or
+            the same tensors in a .safetensors file. A last layer in the file is ignored.
+        imagenet: Use torchvision's ImageNet weights.
+
+    Raises:
+        BackboneError: The name is unknown, not exactly one kind of weights was given, or the
+            weights cannot be read or do not fit the architecture.
+        WeightsDownloadError: The ImageNet weights cannot be downloaded.
     """
     if (seed is not None) + (weights_path is not None) + imagenet != 1:
         raise BackboneError(
-            "give one of these: a seed for random weights, a file of weights, or ImageNet weights"
+            "give exactly one of: a seed for random weights, a weights file, ImageNet weights"
         )
     architecture = _architecture(name)
     if imagenet:
@@ -117,37 +129,45 @@ def build_backbone(
 
 
 def imagenet_weights(name: str) -> dict[str, torch.Tensor]:
-    """torchvision's IMAGENET1K_V1 weights, downloaded once into torch's own cache folder.
+    """Return torchvision's IMAGENET1K_V1 weights, downloaded once into torch's cache folder.
 
-    Raises BackboneError where they cannot be downloaded or read.
+    Raises:
+        WeightsDownloadError: The weights cannot be downloaded or read.
     """
     architecture = _architecture(name)
     weights = import_torchvision_models().get_model_weights(name).IMAGENET1K_V1
     try:
-        with redirect_stdout(sys.stderr):  # torch tells of a download on standard output
+        with redirect_stdout(sys.stderr):  # torch reports a download on standard output
             tensors = weights.get_state_dict(
                 progress=True, check_hash=True, map_location="cpu", weights_only=True
             )
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints"
-        raise BackboneError(
-            f"cannot get the ImageNet weights of {name} ({error}); download {weights.url} and give "
-            f"it with --weights PATH, or put it into {cache}"
+        raise WeightsDownloadError(
+            f"cannot download the ImageNet weights of {name} ({error}); download {weights.url} on "
+            f"another machine and copy it into {cache}"
         ) from error
     return _without_last_layer(architecture, tensors)
 
 
 def check_input_size(name: str, size: int) -> None:
-    """Raises BackboneError where the backbone is unknown or does not take pictures of this size."""
+    """Check that a backbone accepts pictures of this size, in pixels.
+
+    Raises:
+        BackboneError: The backbone is unknown or does not accept the size.
+    """
     fixed = _architecture(name).input_size
     if fixed not in (None, size):
-        raise BackboneError(f"{name} takes pictures of {fixed} pixels only, not {size}")
+        raise BackboneError(
+            f"{name} accepts pictures of {fixed} pixels only, not {size}; use {fixed}"
+        )
 
 
 def restore_backbone(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone:
-    """A backbone with the given weights, kept as float32 (and integers as they are).
+    """Create a backbone with the given weights, stored as float32 (integers keep their type).
 
-    Raises BackboneError where a tensor is missing, unknown, of another shape or not finite.
+    Raises:
+        BackboneError: A tensor is missing, unknown, of another shape or not finite.
     """
     architecture = _architecture(name)
     with torch.device("meta"):  # shapes without memory or random numbers
@@ -161,16 +181,16 @@ def restore_backbone(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone
 
 
 def preprocess(renderings: Sequence[NDArray[np.uint8]], size: int) -> torch.Tensor:
-    """Network input (N, 3, size, size) float32 of 8-bit grey renderings (any height, any width).
+    """Return the network input (N, 3, size, size) float32 for 8-bit grey renderings of any size.
 
-    Each rendering is resized by itself (bilinear, antialiased), repeated to three channels and
+    Each rendering is resized separately (bilinear, antialiased), repeated to three channels and
     normalised with the ImageNet mean and standard deviation.
     """
     return normalise(torch.cat([resize(rendering, size) for rendering in renderings]))
 
 
 def resize(rendering: NDArray[np.uint8], size: int) -> torch.Tensor:
-    """One 8-bit grey rendering as (1, 1, size, size) float32 in [0, 1], bilinear, antialiased."""
+    """Resize a rendering to (1, 1, size, size) float32 in [0, 1], bilinear, antialiased."""
     grey = torch.tensor(rendering, dtype=torch.float32)[None, None] / 255
     return nn.functional.interpolate(
         grey, size=(size, size), mode="bilinear", antialias=True, align_corners=False
@@ -178,7 +198,7 @@ def resize(rendering: NDArray[np.uint8], size: int) -> torch.Tensor:
 
 
 def normalise(grey: torch.Tensor) -> torch.Tensor:
-    """Network input (N, 3, S, S) of grey pictures (N, 1, S, S) in [0, 1], on their device."""
+    """Return the network input (N, 3, S, S) for grey pictures (N, 1, S, S) in [0, 1]."""
     mean = torch.tensor(IMAGENET_MEAN, device=grey.device).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=grey.device).view(3, 1, 1)
     return (grey.expand(-1, 3, -1, -1) - mean) / std
@@ -187,10 +207,10 @@ def normalise(grey: torch.Tensor) -> torch.Tensor:
 def extract_features(
     backbone: Backbone, renderings: Sequence[NDArray[np.uint8]], size: int, batch_size: int = 8
 ) -> NDArray[np.float32]:
-    """Features (N, feature_count) float32 of 8-bit grey renderings, resized to size x size.
+    """Compute features (N, feature_count) float32 of 8-bit grey renderings, resized to size x size.
 
-    Every batch has the same shape, the last one filled up with zeros, so that what an image gets
-    does not depend on how many others there are.
+    Every batch has the same shape, the last one padded with zeros: an image's features do not
+    depend on the number of images.
     """
     features = np.empty((len(renderings), backbone.feature_count), dtype=np.float32)
     weight = next(backbone.network.parameters())
@@ -207,10 +227,15 @@ def extract_features(
 def extract_features_within_memory(
     backbone: Backbone, renderings: Sequence[NDArray[np.uint8]], size: int, batch_size: int
 ) -> tuple[NDArray[np.float32], int]:
-    """Features as `extract_features` gives them, and the batch size they come from.
+    """Compute features like `extract_features`, halving the batch size until it fits the device.
 
-    On out-of-memory all are computed again, in batches of half, so that all come from one size.
-    Raises OutOfDeviceMemoryError where even one image does not fit the device.
+    When memory runs out, all features are computed again, so that all come from one batch size.
+
+    Returns:
+        The features and the batch size that was used.
+
+    Raises:
+        OutOfDeviceMemoryError: Even a single image does not fit the device.
     """
     while True:
         try:
@@ -218,15 +243,15 @@ def extract_features_within_memory(
         except torch.cuda.OutOfMemoryError as error:
             if batch_size == 1:
                 raise OutOfDeviceMemoryError(
-                    "one image does not fit the device's memory; stop other programs on it, or "
-                    "take the CPU"
+                    "one image does not fit the device's memory; stop other programs that use the "
+                    "device, or use the CPU"
                 ) from error
             batch_size //= 2
         torch.cuda.empty_cache()
 
 
 def _forward(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
-    """One pass without TF32 and without choosing algorithms by speed: the same bits every time."""
+    """Run one forward pass without TF32 and autotuning, so that results are reproducible."""
     flags = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
@@ -238,7 +263,7 @@ def _forward(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
 def _check_tensor(
     name: str, key: str, expected: torch.Tensor | None, tensor: torch.Tensor | None
 ) -> None:
-    remedy = f"take weights of {name} as torchvision or this program wrote them"
+    remedy = f"use weights of {name} that torchvision or this program wrote"
     if tensor is None:
         raise BackboneError(f"the weights lack the tensor {key!r}; {remedy}")
     if expected is None:
@@ -253,7 +278,7 @@ def _check_tensor(
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise BackboneError(f"unknown backbone {name!r}; known are {known}")
+        raise BackboneError(f"unknown backbone {name!r}; use one of {known}")
     return ARCHITECTURES[name]
 
 
@@ -264,14 +289,16 @@ def _for_inference(network: nn.Module) -> nn.Module:
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a state dict in a file."""
+    """Read the tensors of a state dict from a file."""
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise BackboneError(f"cannot read weights from {path}: {error}") from error
+        raise BackboneError(
+            f"cannot read weights from {path} ({error}); copy or download the file again"
+        ) from error
     if not isinstance(tensors, Mapping) or not all(map(torch.is_tensor, tensors.values())):
         raise BackboneError(f"{path} is not a state dict; save `network.state_dict()` alone")
     return dict(tensors)

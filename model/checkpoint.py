@@ -1,4 +1,4 @@
-"""One classifier in one safetensors file: weights, and a header with all else that matters."""
+"""Checkpoints: a classifier in one safetensors file, with weights and a descriptive header."""
 
 import hashlib
 import json
@@ -34,9 +34,9 @@ Head = ChainHead | SoftmaxHead
 
 
 class HeadKind(StrEnum):
-    """What follows the backbone: a classifier chain, independent classes, or one class of K.
+    """The head after the backbone: a classifier chain, independent classes, or exactly one class.
 
-    Independent classes (binary relevance) are kept as a chain without label weights.
+    Independent classes (binary relevance) are stored as a chain without label weights.
     """
 
     CHAIN = "chain"
@@ -57,12 +57,22 @@ ClassCode = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Header(BaseModel, frozen=True, extra="forbid"):
-    """What a checkpoint says about itself; kept as JSON in the file's metadata.
+    """A checkpoint's description of itself, stored as JSON in the file's metadata.
 
-    `classes` are the 25 in chain order where the classifier is to publish; one that only judges
-    another data set has that set's. `input_size` is in pixels, `threshold` is the probability that
-    a published class exceeds, `control` is the calibration of the control head, None where the file
-    has none, `training` is free-form, `data_set_hash` names the labelled images learned from.
+    Attributes:
+        format_version: Version of the checkpoint format.
+        name: Name of the classifier.
+        classes: Class codes in the head's order. Only a classifier with MERNet's 25 classes in
+            chain order can publish; others can be evaluated on their own data set.
+        backbone: Name of the backbone's architecture.
+        input_size: Side of the network input, in pixels.
+        head: Kind of the head.
+        chain: How marginals are computed.
+        calibration: Calibration of the head.
+        control: Calibration of the control head; None if the checkpoint has none.
+        threshold: A class is published if its probability is greater than this.
+        training: Record of the training; free-form.
+        data_set_hash: Digest of the data set that the classifier was trained on.
     """
 
     format_version: Literal[1] = 1
@@ -80,13 +90,13 @@ class Header(BaseModel, frozen=True, extra="forbid"):
 
     @field_validator("classes")
     @classmethod
-    def _no_class_twice(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_classes_are_unique(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(classes)) < len(classes):
-            raise ValueError("must not name a class twice")
+            raise ValueError("must not contain a class twice")
         return classes
 
     @model_validator(mode="after")
-    def _one_calibration_a_class(self) -> "Header":
+    def _check_calibration_sizes(self) -> "Header":
         for platt in filter(None, (self.calibration, self.control)):
             if {len(platt.temperature), len(platt.bias)} != {len(self.classes)}:
                 raise ValueError(
@@ -97,10 +107,14 @@ class Header(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A loaded checkpoint: header, the backbone's tensors as stored, and the heads.
+    """A loaded checkpoint.
 
-    `control` is the head of independent classes that learned beside `head` for comparison: a chain
-    without label weights.
+    Attributes:
+        header: The header.
+        backbone: The backbone's tensors as stored.
+        head: The head.
+        control: The head of independent classes (a chain without label weights) that was trained
+            beside `head` for comparison; None if there is none.
     """
 
     header: Header
@@ -117,27 +131,37 @@ def save(
     control: ChainHead | None = None,
     storage: StorageType = "float32",
 ) -> None:
-    """Write a checkpoint; the file appears whole or not at all.
+    """Write a checkpoint; the file appears complete or not at all.
 
-    `storage` is the type of the backbone's numbers in the file: float16 halves it (VGG-16: 0.54 to
-    0.27 GB) at a relative rounding of 5e-4. The heads' stay float64, integers stay integers.
+    Args:
+        path: File to write; its folder is created if necessary.
+        header: Description to store.
+        backbone: Network to store.
+        head: Head to store.
+        control: Control head, for a header with its calibration.
+        storage: Type of the backbone's floating-point tensors in the file. float16 halves the file
+            (VGG-16: from 0.54 to 0.27 GB) at a relative rounding error of 5e-4. The heads are
+            always float64; integer tensors keep their type.
 
-    Raises CheckpointError where the header names another backbone or other heads, and where the
-    disk is full.
+    Raises:
+        CheckpointError: The header does not match the backbone or the heads, or the disk is full.
     """
     if header.backbone != backbone.name:
         raise CheckpointError(
-            f"the header says backbone {header.backbone!r}, the weights are of {backbone.name!r}"
+            f"the header names the backbone {header.backbone!r}, but the weights are of "
+            f"{backbone.name!r}; give matching ones"
         )
     if (header.head is HeadKind.SOFTMAX) != isinstance(head, SoftmaxHead):
-        raise CheckpointError(f"the header says head {header.head}, another one was given")
+        raise CheckpointError(
+            f"the header names the head {header.head}, but another kind was given"
+        )
     if (header.control is None) != (control is None):
-        raise CheckpointError("give a control head and its calibration, or neither")
+        raise CheckpointError("give both a control head and its calibration, or neither")
     tensors = {
-        BACKBONE_PREFIX + key: _stored(value.cpu().numpy(), storage)
+        BACKBONE_PREFIX + key: _in_storage_type(value.cpu().numpy(), storage)
         for key, value in backbone.network.state_dict().items()
     }
-    tensors |= zip(HEAD_TENSORS[header.head], _parts(head), strict=True)
+    tensors |= zip(HEAD_TENSORS[header.head], _head_tensors(head), strict=True)
     if control is not None:
         tensors |= zip(CONTROL_TENSORS, (control.weight, control.bias), strict=True)
     tensors = {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}
@@ -148,17 +172,20 @@ def save(
         ordinary_mode = unfinished.stat().st_mode
         try:
             save_file(tensors, unfinished, metadata={HEADER_KEY: header.model_dump_json()})
-        except SafetensorError as error:  # what safetensors raises where the disk is full
-            raise CheckpointError(f"cannot write {path} ({error}); make space") from error
-        unfinished.chmod(ordinary_mode)  # safetensors leaves it readable by its owner only
+        except SafetensorError as error:  # raised if the disk is full
+            raise CheckpointError(f"cannot write {path} ({error}); free disk space") from error
+        unfinished.chmod(ordinary_mode)  # safetensors makes it readable by its owner only
         os.replace(unfinished, path)
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint and check all but the backbone's weights, which `restore_backbone` checks.
+    """Read a checkpoint and check everything but the backbone's tensors.
 
-    Raises CheckpointError where the file is missing, damaged, of another kind or version, holds
-    other classes or tensors, or a chain of wrong shapes or numbers.
+    `restore_backbone` checks those.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another kind or version, or its
+            tensors do not match its header.
     """
     header = read_header(path)
     with safe_open(path, framework="numpy") as file:
@@ -166,46 +193,57 @@ def load(path: Path) -> Checkpoint:
             key: _read_tensor(path, file, key)
             for key in file.keys()  # noqa: SIM118
         }
-    head = _head(path, header.head, _taken(path, tensors, HEAD_TENSORS[header.head]))
+    head = _build_head(path, header.head, _pop_tensors(path, tensors, HEAD_TENSORS[header.head]))
     control = None
     if header.control is not None:
-        weight, bias = _taken(path, tensors, CONTROL_TENSORS)
-        control = _head(path, HeadKind.CHAIN, [weight, np.zeros((bias.size, bias.size)), bias])
+        weight, bias = _pop_tensors(path, tensors, CONTROL_TENSORS)
+        control = _build_head(
+            path, HeadKind.CHAIN, [weight, np.zeros((bias.size, bias.size)), bias]
+        )
     for each in filter(None, (head, control)):
         if len(each.bias) != len(header.classes):
             raise CheckpointError(
-                f"{path} has a head of {len(each.bias)} classes, not {len(header.classes)}"
+                f"{path} has a head of {len(each.bias)} classes but {len(header.classes)} class "
+                "codes; write the checkpoint again"
             )
     unknown = [key for key in tensors if not key.startswith(BACKBONE_PREFIX)]
     if unknown:
-        raise CheckpointError(f"{path} holds an unknown tensor {unknown[0]!r}; write it again")
+        raise CheckpointError(
+            f"{path} contains the unknown tensor {unknown[0]!r}; write the checkpoint again"
+        )
     backbone = {key.removeprefix(BACKBONE_PREFIX): value for key, value in tensors.items()}
     return Checkpoint(header, backbone, head, control)
 
 
 def read_header(path: Path) -> Header:
-    """The header alone, without reading weights.
+    """Read the header of a checkpoint without its weights.
 
-    Raises CheckpointError like `load`, weights aside.
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another kind or version.
     """
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; give the path of a .safetensors file")
+        raise CheckpointError(
+            f"{path} does not exist; give the path of a checkpoint (.safetensors)"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); copy or write it again"
+            f"{path} is not a complete safetensors file ({error}); copy or write it again"
         ) from error
     if HEADER_KEY not in metadata:
-        raise CheckpointError(f"{path} has no MERNet header; give a checkpoint of this program")
+        raise CheckpointError(
+            f"{path} has no MERNet header; give a checkpoint that this program wrote"
+        )
     return _parse_header(path, metadata[HEADER_KEY])
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces: what a classifier is known by.
+    """Return the hex SHA-256 of a file, which identifies a classifier; the file is read in pieces.
 
-    Raises OSError where the file cannot be read.
+    Raises:
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -215,41 +253,45 @@ def _parse_header(path: Path, text: str) -> Header:
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} has a header that is not JSON; write it again") from error
+        raise CheckpointError(
+            f"{path} has a header that is not JSON; write the checkpoint again"
+        ) from error
     version = fields.get("format_version") if isinstance(fields, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has checkpoint format {version!r}, this program reads {FORMAT_VERSION}; "
-            "use the program's version that wrote it"
+            f"{path} has checkpoint format {version!r}, but this program reads format "
+            f"{FORMAT_VERSION}; use the program version that wrote the checkpoint"
         )
     try:
         return Header.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "header"
-        raise CheckpointError(f"{path}: header field {field}: {first['msg']}") from error
+        raise CheckpointError(
+            f"{path}: header field {field}: {first['msg']}; write the checkpoint again"
+        ) from error
 
 
-def _stored(tensor: NDArray[np.generic], storage: StorageType) -> NDArray[np.generic]:
-    """A tensor of the backbone as the file keeps it; an integer one is an index, no weight."""
+def _in_storage_type(tensor: NDArray[np.generic], storage: StorageType) -> NDArray[np.generic]:
+    """Return a backbone tensor in the type it is stored in; integer tensors are indices."""
     return tensor.astype(storage) if np.issubdtype(tensor.dtype, np.floating) else tensor
 
 
-def _parts(head: Head) -> tuple[NDArray[np.float64], ...]:
+def _head_tensors(head: Head) -> tuple[NDArray[np.float64], ...]:
     if isinstance(head, SoftmaxHead):
         return head.weight, head.bias
     return head.weight, head.label_weight, head.bias
 
 
-def _head(path: Path, kind: HeadKind, parts: list[NDArray[np.float64]]) -> Any:
+def _build_head(path: Path, kind: HeadKind, parts: list[NDArray[np.float64]]) -> Any:
     try:
         return SoftmaxHead(*parts) if kind is HeadKind.SOFTMAX else ChainHead(*parts)
     except ModelError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _taken(path: Path, tensors: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
-    """The named tensors, which are then no longer among `tensors`."""
+def _pop_tensors(path: Path, tensors: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
+    """Remove the named tensors from `tensors` and return them."""
     missing = [name for name in names if name not in tensors]
     if missing:
         raise CheckpointError(f"{path} lacks the tensor {missing[0]!r}; write the checkpoint again")
@@ -261,7 +303,8 @@ def _read_tensor(path: Path, file: Any, key: str) -> NDArray[np.generic]:
     stored = file.get_slice(key).get_dtype()
     if stored not in allowed:
         raise CheckpointError(
-            f"{path}: tensor {key!r} is {stored}, it must be {' or '.join(allowed)}"
+            f"{path}: tensor {key!r} has type {stored}, not {' or '.join(allowed)}; write the "
+            "checkpoint again"
         )
     tensor: NDArray[np.generic] = file.get_tensor(key)
     return tensor

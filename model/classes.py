@@ -1,4 +1,4 @@
-"""The 25 classes of MERNet in chain order; the order is part of every checkpoint."""
+"""The 25 MERNet classes in chain order; the order is part of every checkpoint."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageClass:
-    """One class: its place in the chain (from 1), three-letter code, name and group."""
+    """One class: its position in the chain (from 1), three-letter code, name and group."""
 
     position: int
     code: str

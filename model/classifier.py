@@ -1,4 +1,4 @@
-"""A loaded classifier: renderings in, a calibrated marginal probability for each class out."""
+"""A loaded classifier: computes a calibrated marginal probability for each class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +22,21 @@ from mernet.model.errors import BackboneError, CheckpointError, ModelError, Rend
 
 Precision = Literal["float32", "bfloat16"]
 
-SMALLEST_SIDE = 8
+MIN_SIDE = 8
 
 
 class Classifier:
     """One checkpoint on one device.
 
-    A probability depends on the rendering and the checkpoint alone, bit for bit, as long as device,
+    A probability depends on the rendering and the checkpoint alone, bit for bit, while device,
     precision and batch size stay the same; another batch size may change it by about 1e-6.
+
+    Attributes:
+        header: The checkpoint's header.
+        head: The head.
+        control: The control head; None if the checkpoint has none.
+        sha256: Hex SHA-256 of the checkpoint file.
+        batch_size: Images per forward pass; halved if the device runs out of memory.
     """
 
     def __init__(
@@ -57,15 +64,19 @@ class Classifier:
         threads: int | None = None,
         precision: Precision = "float32",
     ) -> Self:
-        """Read a checkpoint onto a device.
+        """Load a checkpoint onto a device.
 
-        device: "cpu", "cuda", "cuda:1"; by default CUDA where there is one. batch_size: images a
-        pass, by default 64 on CUDA and 8 on a CPU. threads: torch's threads on a CPU, set for the
-        whole process. precision: of the backbone; bfloat16 is faster on some devices and changes
-        results slightly.
+        Args:
+            path: The checkpoint (.safetensors).
+            device: "cpu", "cuda" or "cuda:N"; by default CUDA if available, otherwise the CPU.
+            batch_size: Images per forward pass; by default 64 on CUDA and 8 on a CPU.
+            threads: Number of torch's CPU threads; it is set for the whole process.
+            precision: Precision of the backbone; bfloat16 is faster on some devices and changes
+                results slightly.
 
-        Raises CheckpointError where the file does not load or its weights do not fit, ModelError
-        where the device is not there or a number is not positive.
+        Raises:
+            CheckpointError: The file cannot be read, or its weights do not fit.
+            ModelError: The device is not available, or a number is not positive.
         """
         target = select_device(device)
         for count in (batch_size, threads):
@@ -74,7 +85,7 @@ class Classifier:
         if threads is not None:
             torch.set_num_threads(threads)
         loaded = checkpoint.load(path)
-        backbone = _fitting_backbone(path, loaded)
+        backbone = _restore_backbone(path, loaded)
         backbone.network.to(target, getattr(torch, precision))
         size = batch_size or BATCH_SIZES.get(target.type, BATCH_SIZES["cpu"])
         sha256 = checkpoint.sha256_of(path)
@@ -82,27 +93,33 @@ class Classifier:
 
     @property
     def threshold(self) -> np.float32:
-        """A class is published where its probability, as float32, is strictly greater."""
+        """The threshold as float32: a class with a greater probability is published."""
         return np.float32(self.header.threshold)
 
     def probabilities(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Calibrated marginals (N, K) float32, classes in the header's order, of grey renderings.
+        """Compute calibrated marginal probabilities of grey renderings.
 
-        Renderings are 2-D uint8 arrays, at least 8 x 8, of any sizes.
+        Args:
+            renderings: 2-D uint8 arrays of any sizes, at least 8 x 8 pixels.
 
-        Raises RenderingError naming the index of one that is something else, and
-        OutOfDeviceMemoryError where even one image does not fit the device.
+        Returns:
+            (N, K) float32, classes in the header's order.
+
+        Raises:
+            RenderingError: A rendering is something else; the message names its index.
+            OutOfDeviceMemoryError: Even a single image does not fit the device.
         """
         marginals = self.head.marginals(self.features(renderings), self.header.chain)
         return self.header.calibration.apply(marginals).astype(np.float32)
 
     def features(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Features (N, F) float32 that the head judges by; takes and raises what the above does.
+        """Compute the features (N, F) float32 that the head uses.
 
-        All from one batch size: on out-of-memory all are computed again, in batches of half.
+        Takes and raises the same as `probabilities`. All features come from one batch size: if
+        memory runs out, all are computed again with half the batch size.
         """
         for index, rendering in enumerate(renderings):
-            _check(rendering, index)
+            _check_rendering(rendering, index)
         features, self.batch_size = extract_features_within_memory(
             self._backbone, renderings, self.header.input_size, self.batch_size
         )
@@ -110,20 +127,21 @@ class Classifier:
 
 
 def select_device(name: str | None) -> torch.device:
-    """The device of that name; by default CUDA where there is one, else the CPU.
+    """Return the device of that name; by default CUDA if available, else the CPU.
 
-    Raises ModelError where the name is unknown or the device is not there.
+    Raises:
+        ModelError: The name is unknown, or the device is not available.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise ModelError(f"unknown device {name!r}; use cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"there is no CUDA device {device}; use cpu, or look at nvidia-smi")
+        raise ModelError(f"CUDA device {device} is not available; use cpu, or check nvidia-smi")
     return device
 
 
-def _fitting_backbone(path: Path, loaded: Checkpoint) -> Backbone:
+def _restore_backbone(path: Path, loaded: Checkpoint) -> Backbone:
     tensors = {key: torch.from_numpy(value) for key, value in loaded.backbone.items()}
     try:
         check_input_size(loaded.header.backbone, loaded.header.input_size)
@@ -133,18 +151,18 @@ def _fitting_backbone(path: Path, loaded: Checkpoint) -> Backbone:
     features = loaded.head.weight.shape[1]
     if features != backbone.feature_count:
         raise CheckpointError(
-            f"{path}: the head expects {features} features, {backbone.name} gives "
+            f"{path}: the head expects {features} features, but {backbone.name} computes "
             f"{backbone.feature_count}; write the checkpoint again"
         )
     return backbone
 
 
-def _check(rendering: NDArray[np.uint8], index: int) -> None:
+def _check_rendering(rendering: NDArray[np.uint8], index: int) -> None:
     if not isinstance(rendering, np.ndarray) or rendering.dtype != np.uint8:
         kind = getattr(rendering, "dtype", type(rendering).__name__)
-        raise RenderingError(f"rendering {index} is {kind}, it must be a uint8 array")
-    if rendering.ndim != 2 or min(rendering.shape) < SMALLEST_SIDE:
+        raise RenderingError(f"rendering {index} is {kind}; give a uint8 array")
+    if rendering.ndim != 2 or min(rendering.shape) < MIN_SIDE:
         raise RenderingError(
-            f"rendering {index} has shape {rendering.shape}, it must have two dimensions of at "
-            f"least {SMALLEST_SIDE} pixels"
+            f"rendering {index} has shape {rendering.shape}; give two dimensions of at least "
+            f"{MIN_SIDE} pixels each"
         )

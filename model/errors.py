@@ -1,35 +1,39 @@
-"""What can go wrong in the model room; every message says what to do."""
+"""Errors of the model room; every message names the cause and what to do."""
 
 from mernet.errors import MernetError
 
 
 class ModelError(MernetError):
-    """Base of this room's errors."""
+    """Base class of the model room's errors."""
 
 
 class BackboneError(ModelError):
-    """A backbone is unknown, or the weights given for it do not fit."""
+    """A backbone is unknown, or its weights cannot be read or do not fit."""
+
+
+class WeightsDownloadError(BackboneError):
+    """The ImageNet weights of a backbone cannot be downloaded."""
 
 
 class CheckpointError(ModelError):
-    """A checkpoint file cannot be read, or is not one of this format."""
+    """A checkpoint cannot be read or written, or is not in this program's format."""
 
 
 class RenderingError(ModelError):
-    """Something given to the classifier is not an 8-bit grey picture."""
+    """A rendering is not an 8-bit grey picture."""
 
 
 class OutOfDeviceMemoryError(ModelError):
-    """Even a batch of one image does not fit the device."""
+    """Even a batch of one image does not fit the device's memory."""
 
 
 class FitError(ModelError):
-    """Features and labels do not belong together."""
+    """Numbers do not fit a computation: shapes differ, or values are out of range or not finite."""
 
 
 class DataSetError(ModelError):
-    """Labelled images, their labels, a split or an export cannot be read as they are."""
+    """Labelled images, their labels, a split or an export cannot be read, or do not fit."""
 
 
 class TrainingError(ModelError):
-    """Training cannot start, go on, or be resumed as asked."""
+    """Training cannot start or resume as requested."""

@@ -1,10 +1,10 @@
-"""Imports torchvision's models where torchvision's compiled operators cannot be loaded.
+"""Imports torchvision's models even if torchvision's compiled operators cannot be loaded.
 
-torchvision from PyPI is a CUDA build. Next to a CPU build of torch its extension `_C` does not
-load, and `import torchvision` stops at `operator torchvision::nms does not exist`: the package
-gives `nms` and `qnms` a meta kernel without looking whether the operators are there (torchvision
-0.28, `_meta_registrations.py`). With their schemas defined the import succeeds; the networks in
-`torchvision.models` use neither.
+torchvision from PyPI is a CUDA build. Next to a CPU build of torch, its extension `_C` does not
+load and `import torchvision` fails with `operator torchvision::nms does not exist`: the package
+registers a meta kernel for `nms` and `qnms` without checking that the operators exist
+(torchvision 0.28, `_meta_registrations.py`). Once their schemas are defined, the import
+succeeds; the networks in `torchvision.models` use neither operator.
 """
 
 from importlib import import_module, util
@@ -16,14 +16,15 @@ import torch
 _SCHEMA = "{}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _OPERATORS = ("nms", "qnms")
 
-# torch forgets the schemas when the library object that defined them is collected.
+# torch drops the schemas when the library object that defined them is garbage-collected.
 _libraries: list[torch.library.Library] = []
 
 
 def import_torchvision_models() -> ModuleType:
-    """`torchvision.models`, with or without torchvision's compiled operators.
+    """Return `torchvision.models`, with or without torchvision's compiled operators.
 
-    Raises ImportError where torchvision is not installed.
+    Raises:
+        ImportError: torchvision is not installed.
     """
     _load_extension()
     missing = [name for name in _OPERATORS if not hasattr(torch.ops.torchvision, name)]
@@ -36,7 +37,10 @@ def import_torchvision_models() -> ModuleType:
 
 
 def _load_extension() -> None:
-    """Let torchvision's own extension define its operators first: a schema is defined only once."""
+    """Load torchvision's extension, if it loads, so that it defines its operators.
+
+    It must come first, since a schema can be defined only once.
+    """
     package = util.find_spec("torchvision")
     if package is None:
         raise ImportError("torchvision is not installed; install it with pip")
@@ -46,4 +50,4 @@ def _load_extension() -> None:
     try:
         torch.ops.load_library(extension.origin)  # type: ignore[no-untyped-call]
     except OSError:
-        return  # built against another torch: the very case this module is for
+        return  # built against another torch: the case that this module handles

@@ -63,7 +63,7 @@ def test_a_checkpoint_that_is_none_is_refused(idle_service, tmp_path):
     path.write_bytes(b"not a checkpoint")
     ran = idle_service.run("classifier", "add", str(path))
     assert ran.returncode == 1
-    assert "not a whole safetensors file" in ran.stderr
+    assert "not a complete safetensors file" in ran.stderr
 
 
 def test_search_does_not_import_torch():

@@ -175,7 +175,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
         (("train", "--weights", "random", "--backbone", "vit_l_16"), "224 pixels only"),
         (("train", "--weights", "random", "--set", "warmth=3"), "warmth of the recipe"),
         (("train", "--weights", "random", "--set", "warm_up"), "write NAME=VALUE"),
-        (("evaluate", "no.safetensors"), "no checkpoint at"),
+        (("evaluate", "no.safetensors"), "no.safetensors does not exist"),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, ...], said: str):

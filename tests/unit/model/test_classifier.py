@@ -78,7 +78,7 @@ def test_what_is_not_a_grey_8_bit_picture_is_refused_naming_its_index(
 
 
 def test_a_device_that_is_not_there_is_refused(saved: Path):
-    with pytest.raises(ModelError, match="no CUDA device"):
+    with pytest.raises(ModelError, match="CUDA device cuda:99 is not available"):
         Classifier.load(saved, device="cuda:99")
     with pytest.raises(ModelError, match="unknown device 'abacus'"):
         Classifier.load(saved, device="abacus")
