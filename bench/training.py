@@ -21,7 +21,7 @@ from classifier import DEVICE, device_name, peak_memory
 from mernet.model.backbone import build_backbone
 from mernet.model.checkpoint import HeadKind
 from mernet.model.classes import CODES
-from mernet.model.training.finetuning.batches import Images
+from mernet.model.training.finetuning.batches import LabelledImages
 from mernet.model.training.finetuning.finetune import fine_tune
 from mernet.model.training.finetuning.recipes import RECIPES
 
@@ -102,12 +102,12 @@ def measure() -> Measurement:
     )
 
 
-def random_images(count: int) -> Images:
+def random_images(count: int) -> LabelledImages:
     """Random pictures with random labels of 25 classes."""
     random = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 1, SIZE, SIZE), dtype=torch.uint8, generator=random)
     labels = np.random.default_rng(0).random((count, len(CODES))) < 0.2
-    return Images(pixels, torch.from_numpy(labels.astype(np.float32)))
+    return LabelledImages(pixels, torch.from_numpy(labels.astype(np.float32)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from mernet.model.checkpoint import Header, read_header, save
 from mernet.model.classes import CODES
 from mernet.model.errors import CheckpointError
 from mernet.model.training.calibrate import fit_platt
-from mernet.model.training.fit_heads import HeadFit, relative_penalty
+from mernet.model.training.fit_heads import HeadFitter, relative_penalty
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 
 BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
@@ -52,7 +52,7 @@ def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None)
     digest = hashlib.sha256(labels.tobytes())
     features = _features(backbone, scenes, digest, progress)
     learned = features[:FITTED]
-    chain = HeadFit(learned, relative_penalty(learned, PENALTY)).chain(labels[:FITTED])
+    chain = HeadFitter(learned, relative_penalty(learned, PENALTY)).chain(labels[:FITTED])
     marginals = chain.marginals(features[FITTED:], ChainSettings())
     header = Header(
         name=DEMO_CLASSIFIER,

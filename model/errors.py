@@ -37,3 +37,7 @@ class DataSetError(ModelError):
 
 class TrainingError(ModelError):
     """Training cannot start or resume as requested."""
+
+
+class EmptyPartError(TrainingError):
+    """A part of a split that training needs has no images."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mernet.model.training.evaluation.evaluate import Evaluation
 
 
-class JudgedPart(StrEnum):
+class EvaluationSplit(StrEnum):
     """Names that `--part` takes."""
 
     TRAIN = "train"
@@ -38,7 +38,7 @@ def evaluate(
     ] = None,
     split: SplitFile = None,
     part: Annotated[
-        JudgedPart | None,
+        EvaluationSplit | None,
         typer.Option(help="Part to judge by: test; of a set the checkpoint did not see, all."),
     ] = None,
     group_pattern: GroupPattern = None,
@@ -68,7 +68,7 @@ def judge(
     data: Path,
     folder: Path,
     split: Path | None,
-    part: JudgedPart | None,
+    part: EvaluationSplit | None,
     group_pattern: str | None,
     seed: int,
     device: str | None,
@@ -95,7 +95,7 @@ def _judged(
     classifier: "Classifier",
     checkpoint: Path,
     split: Path | None,
-    part: JudgedPart | None,
+    part: EvaluationSplit | None,
 ) -> "tuple[DataSet, str]":
     """The images to judge by, and what they are called."""
     header = classifier.header
@@ -107,12 +107,12 @@ def _judged(
             f"{ours or 'none'} here; give the data set it was made for."
         )
     seen = digest == header.data_set_hash
-    if part is JudgedPart.ALL:
+    if part is EvaluationSplit.ALL:
         return data, "all images" + (", those it learned from too" if seen else "")
     kept = training_folder(checkpoint) / SPLIT_FILE
     if split or seen:
         parts = _parts_it_learned_by(data, header, split or kept, seen)
-        return _in_part(data, parts, part or JudgedPart.TEST)
+        return _in_part(data, parts, part or EvaluationSplit.TEST)
     if part is not None:
         return _in_part(data, data.parts, part)
     return _not_learned_from(data, kept)
@@ -138,7 +138,7 @@ def _parts_it_learned_by(
 
 
 def _in_part(
-    data: "DataSet", parts: "Sequence[Part | None]", part: JudgedPart
+    data: "DataSet", parts: "Sequence[Part | None]", part: EvaluationSplit
 ) -> "tuple[DataSet, str]":
     members = [place for place, its in enumerate(parts) if its and its.value == part.value]
     if not members:

@@ -20,7 +20,7 @@ from mernet.cli.shared.output import note
 if TYPE_CHECKING:
     from mernet.model.training.data.data_set import DataSet, Part
     from mernet.model.training.finetuning.recipes import Recipe
-    from mernet.model.training.train import Plan
+    from mernet.model.training.train import TrainingPlan
 
 SPLIT_FILE = "split.csv"
 OF_FINE_TUNING = ("iterations", "batch_size", "repeat_threshold", "patience")
@@ -165,16 +165,18 @@ def training_folder(checkpoint: Path) -> Path:
 
 
 def _write_checkpoint(
-    data: "DataSet", parts: "tuple[Part, ...]", backbone: str, plan: "Plan", out: Path
+    data: "DataSet", parts: "tuple[Part, ...]", backbone: str, plan: "TrainingPlan", out: Path
 ) -> None:
     from mernet.model.training.data.split import write_split
-    from mernet.model.training.train import learn
+    from mernet.model.training.train import train as train_checkpoint
 
     network = chosen_backbone(backbone, plan.weights, plan.seed)
     folder = training_folder(out)
     try:
         with Stages() as stages:
-            learn(data, parts, network, plan, out=out, folder=folder, report=stages.report)
+            train_checkpoint(
+                data, parts, network, plan, out=out, folder=folder, progress=stages.report
+            )
     except KeyboardInterrupt:
         note("Stopped; the same command goes on from here.")
         raise
@@ -202,15 +204,15 @@ def _plan(
     frozen: bool,
     seed: int,
     device: str | None,
-) -> "Plan":
+) -> "TrainingPlan":
     from mernet.model.checkpoint import HeadKind
     from mernet.model.classifier import select_device
-    from mernet.model.training.train import Plan
+    from mernet.model.training.train import TrainingPlan
 
     found = str(select_device(device))
     if not frozen and found == "cpu":
         note("No GPU: fine-tuning runs on the CPU, which takes days; --frozen takes minutes.")
-    return Plan(name, HeadKind(head), recipe, weights, input_size, frozen, seed, found)
+    return TrainingPlan(name, HeadKind(head), recipe, weights, input_size, frozen, seed, found)
 
 
 def parts_for(
@@ -229,7 +231,7 @@ def parts_for(
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
-    """Fields of a recipe from NAME=VALUE; a name like ranges.rotation reaches into a field."""
+    """Parse NAME=VALUE pairs; NAME may be a part of a field, such as augmentation.rotation."""
     settings: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""Fits the calibration: Platt scaling of the marginals, class by class, on validation images."""
+"""Fits the calibration: Platt scaling of the marginals for each class, on validation images."""
 
 import numpy as np
 import torch
@@ -11,24 +11,29 @@ from mernet.model.errors import FitError
 from mernet.model.training.fit_heads import as_tensor, minimise, smoothed_targets
 
 RARE = 10
-"""Classes with fewer images than this that show them, or that do not, get smoothed targets."""
+"""A class with fewer positive or fewer negative images than this gets smoothed targets."""
 
-# Keeps a temperature finite where the marginals tell nothing of a class; else too weak to matter.
 TEMPERATURE_PRIOR = 1e-3
+"""Keeps the temperature finite if the marginals carry no information about a class; too weak to
+matter otherwise."""
 
 
 def fit_platt(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> Platt:
-    """A calibration from marginals (N, K) and labels (N, K) of validation images.
+    """Fit log T and b of each class with L-BFGS on the cross-entropy.
 
-    Fits log T and b of each class by L-BFGS on the cross-entropy. Of a rare class the targets are
-    Platt's smoothed ones, which keep it from probabilities that its few examples cannot bear out;
-    of others they would pull sure and right answers away from 0 and 1. A class with no positive or
-    no negative example says nothing about T, which then stays 1. Where the fit does not lower a
-    class's log-loss on these images, that class keeps T = 1, b = 0.
+    A rare class gets Platt's smoothed targets, which prevent probabilities that its few examples do
+    not justify; for other classes they would pull confident and correct answers away from 0 and 1.
+    Without positive or without negative examples T cannot be determined and stays 1. A class whose
+    log-loss on these images would not become lower keeps T = 1, b = 0.
 
-    Raises FitError where shapes or numbers do not fit.
+    Args:
+        marginals: Uncalibrated probabilities (N, K) of validation images.
+        labels: Their true labels (N, K).
+
+    Raises:
+        FitError: The shapes do not match, or a marginal is not finite.
     """
-    _check(marginals, labels)
+    _check_inputs(marginals, labels)
     logits, truth = as_tensor(logit(marginals)), as_tensor(labels)
     rare = truth.sum(dim=0).minimum((1 - truth).sum(dim=0)) < RARE
     targets = torch.where(rare, smoothed_targets(labels), truth)
@@ -36,22 +41,22 @@ def fit_platt(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> Plat
     log_temperature = torch.zeros(truth.shape[1], dtype=torch.float64)
     bias = torch.zeros_like(log_temperature)
 
-    def calibrated() -> Tensor:
+    def calibrated_logits() -> Tensor:
         return logits * torch.exp(-log_temperature * both_kinds) - bias
 
     def loss() -> Tensor:
-        fit = cross_entropy(calibrated(), targets, reduction="sum") / len(logits)
+        fit = cross_entropy(calibrated_logits(), targets, reduction="sum") / len(logits)
         return fit + TEMPERATURE_PRIOR / 2 * log_temperature.square().sum()
 
     minimise(loss, [log_temperature, bias])
     before = cross_entropy(logits, truth, reduction="none").mean(dim=0)
-    after = cross_entropy(calibrated(), truth, reduction="none").mean(dim=0)
+    after = cross_entropy(calibrated_logits(), truth, reduction="none").mean(dim=0)
     better = after < before
     temperature = torch.exp(log_temperature * (both_kinds & better))
     return Platt(temperature=tuple(temperature.tolist()), bias=tuple((bias * better).tolist()))
 
 
-def _check(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
+def _check_inputs(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
     if labels.dtype != np.bool_ or labels.ndim != 2:
         raise FitError("labels must be booleans (N, K)")
     if marginals.shape != labels.shape or len(labels) == 0:
@@ -60,4 +65,4 @@ def _check(marginals: NDArray[np.float64], labels: NDArray[np.bool_]) -> None:
             "classes"
         )
     if not np.isfinite(marginals).all():
-        raise FitError("marginals hold NaN or infinite numbers; look at the images they came from")
+        raise FitError("marginals are NaN or infinite; check the images that they come from")

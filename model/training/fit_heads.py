@@ -1,9 +1,9 @@
-"""Fits heads on features that a backbone gave: a chain, independent classes, a softmax.
+"""Fits heads on the features of a frozen backbone: a chain, independent classes or a softmax.
 
-The losses are convex, so that a fit ends at the one best head for its penalty, without a schedule.
-Labels of a chain and of independent classes are replaced by Platt's smoothed targets,
+The losses are convex, so that each fit ends at the one best head for its penalty and needs no
+schedule. Labels of a chain and of independent classes are replaced by Platt's smoothed targets,
 (N+ + 1) / (N+ + 2) for a positive and 1 / (N- + 2) for a negative example (Platt 1999): a class
-that was never seen gets a low probability, not zero.
+without positive examples gets a low probability, not zero.
 """
 
 from collections.abc import Callable
@@ -20,32 +20,39 @@ from mernet.model.errors import FitError
 from mernet.model.softmax import SoftmaxHead
 
 LABEL_L2 = 1e-3
-"""Penalty on a chain's label weights; chosen by log-loss on 300 real pictures, fitted on 600."""
+"""L2 penalty on a chain's label weights; chosen by log-loss on 300 real pictures, fitted on 600."""
 
 
-class HeadFit:
-    """Features of N images, prepared once for several fits with the same penalty."""
+class HeadFitter:
+    """Fits heads on the features of N images, which are prepared once for several fits."""
 
     def __init__(self, features: NDArray[np.float32], l2: float) -> None:
-        """Features (N, F); l2/2 times the squared weights is added to the mean loss of an image.
+        """Prepare features.
 
-        A weight outside the span of the images changes no logit and is zero at the optimum: the fit
-        is in the R <= N principal directions. A logistic loss curves by at most 1/4, so a direction
-        with singular value s by at most s^2 / 4N + l2: scaled by that, the loss is nearly round and
-        L-BFGS needs few steps. Raises FitError where numbers are not finite, or l2 not positive.
+        A component of a weight outside the span of the images changes no logit and is zero at the
+        optimum, so the fit uses only the R <= N principal directions. The curvature of a logistic
+        loss is at most 1/4, and along a direction with singular value s at most s^2 / 4N + l2:
+        scaled by that, the loss is nearly isotropic and L-BFGS needs few steps.
+
+        Args:
+            features: Features (N, F).
+            l2: Penalty: l2/2 times the squared weights is added to the mean loss of an image.
+
+        Raises:
+            FitError: Features are not finite, or l2 is not positive.
         """
         if features.ndim != 2 or len(features) == 0 or not np.isfinite(features).all():
-            raise FitError("features must be finite numbers (N, F); look at the images")
+            raise FitError("features must be finite numbers (N, F); check the images")
         if l2 <= 0:
-            raise FitError("l2 must be positive: without it weights grow without end")
+            raise FitError("l2 must be positive: without a penalty the weights grow without limit")
         numbers = as_tensor(features)
         self._mean = numbers.mean(dim=0)
         left, singular, directions = torch.linalg.svd(numbers - self._mean, full_matrices=False)
         shrink = (singular.square() / (4 * len(numbers)) + l2).rsqrt()
         self._l2 = l2
         self._inputs = left * (singular * shrink)  # (N, R)
-        self._shrink = shrink  # (R,): a weight on an input, times this, is penalised by length
-        self._back = shrink[:, None] * directions  # (R, F): weights on inputs to features
+        self._shrink = shrink  # (R,): the penalty is on the weights on inputs times this
+        self._to_features = shrink[:, None] * directions  # (R, F): from weights on inputs
 
     def chain(
         self,
@@ -53,39 +60,50 @@ class HeadFit:
         earlier: NDArray[np.bool_] | None = None,
         label_l2: float = LABEL_L2,
     ) -> ChainHead:
-        """A chain for labels (N, K), cross-entropy summed over classes.
+        """Fit a chain; the loss is the cross-entropy summed over classes.
 
-        `earlier` (N, K) are the labels that later classes depend on; by default the true ones
-        (teacher forcing). Raises FitError where shapes do not fit.
+        Args:
+            labels: Labels (N, K).
+            earlier: The labels (N, K) that later classes depend on; by default the true ones
+                (teacher forcing).
+            label_l2: L2 penalty on the label weights.
+
+        Raises:
+            FitError: The shapes do not match.
         """
-        self._check(labels)
+        self._check_labels(labels)
         given, targets = as_tensor(labels if earlier is None else earlier), smoothed_targets(labels)
         label_weight = torch.zeros(labels.shape[1], labels.shape[1], dtype=torch.float64)
 
-        def extra() -> tuple[Tensor, Tensor]:
+        def label_term() -> tuple[Tensor, Tensor]:
             strict = label_weight.tril(-1)
             return given @ strict.T, label_l2 / 2 * strict.square().sum()
 
-        weight, bias = self._fit(targets, _binary_loss, extra, [label_weight])
+        weight, bias = self._fit(targets, _binary_loss, label_term, [label_weight])
         return ChainHead(weight, label_weight.tril(-1).numpy(), bias)
 
     def independent(self, labels: NDArray[np.bool_]) -> ChainHead:
-        """A head of independent classes (binary relevance): a chain without label weights.
+        """Fit independent classes (binary relevance), for labels (N, K).
 
-        Raises FitError where shapes do not fit.
+        Returns:
+            A chain whose label weights are 0.
+
+        Raises:
+            FitError: The shapes do not match.
         """
-        self._check(labels)
+        self._check_labels(labels)
         weight, bias = self._fit(smoothed_targets(labels), _binary_loss)
         return ChainHead(weight, np.zeros((len(bias), len(bias))), bias)
 
     def softmax(self, labels: NDArray[np.bool_]) -> SoftmaxHead:
-        """A softmax head for labels (N, K) with exactly one class an image.
+        """Fit a softmax head, for labels (N, K) with exactly one class per image.
 
-        Raises FitError where shapes do not fit or an image shows another number of classes.
+        Raises:
+            FitError: The shapes do not match, or an image does not have exactly one class.
         """
-        self._check(labels)
+        self._check_labels(labels)
         if (labels.sum(axis=1) != 1).any():
-            raise FitError("a softmax head needs exactly one class an image; fit a chain")
+            raise FitError("a softmax head needs exactly one class per image; fit a chain")
         weight, bias = self._fit(as_tensor(labels), _softmax_loss)
         return SoftmaxHead(weight, bias)
 
@@ -93,42 +111,42 @@ class HeadFit:
         self,
         targets: Tensor,
         loss_of: Callable[[Tensor, Tensor], Tensor],
-        extra: "Callable[[], tuple[Tensor, Tensor]] | None" = None,
+        extra_term: Callable[[], tuple[Tensor, Tensor]] | None = None,
         extra_parameters: list[Tensor] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weight (K, F) and bias (K,) on features; `extra` adds logits (N, K) and a penalty."""
+        """Return weight (K, F) and bias (K,); `extra_term` adds logits (N, K) and a penalty."""
         shares = targets.mean(dim=0).clamp(1 / (len(targets) + 2), 1 - 1 / (len(targets) + 2))
-        weight = torch.zeros(targets.shape[1], len(self._back), dtype=torch.float64)
+        weight = torch.zeros(targets.shape[1], len(self._to_features), dtype=torch.float64)
         bias = torch.logit(shares)
 
         def loss() -> Tensor:
             logits = self._inputs @ weight.T + bias
             penalty = self._l2 / 2 * (weight * self._shrink).square().sum()
-            if extra is not None:
-                more_logits, more_penalty = extra()
-                logits, penalty = logits + more_logits, penalty + more_penalty
+            if extra_term is not None:
+                extra_logits, extra_penalty = extra_term()
+                logits, penalty = logits + extra_logits, penalty + extra_penalty
             total: Tensor = loss_of(logits, targets) / len(targets) + penalty
             return total
 
         minimise(loss, [weight, bias, *(extra_parameters or [])])
-        on_features = weight @ self._back
+        on_features = weight @ self._to_features
         offset: NDArray[np.float64] = (bias - on_features @ self._mean).numpy()
         return on_features.numpy(), offset
 
-    def _check(self, labels: NDArray[np.bool_]) -> None:
+    def _check_labels(self, labels: NDArray[np.bool_]) -> None:
         if labels.dtype != np.bool_ or labels.ndim != 2:
             raise FitError("labels must be booleans (N, K)")
         if len(labels) != len(self._inputs):
             raise FitError(
-                f"features of {len(self._inputs)} images, labels of {len(labels)}: give the same "
-                "images"
+                f"features of {len(self._inputs)} images but labels of {len(labels)}: both must be "
+                "of the same images"
             )
 
 
 def relative_penalty(features: NDArray[np.float32], share: float) -> float:
-    """The l2 that is `share` of the mean variance of features (N, F): the same in any unit.
+    """Return the l2 that is `share` of the mean variance of features (N, F), whatever their scale.
 
-    Never 0, even where all images are alike.
+    It is never 0, even if all images are equal.
     """
     variance = float(features.var(axis=0, dtype=np.float64).mean())
     return share * max(variance, float(np.finfo(np.float32).tiny))
@@ -137,7 +155,7 @@ def relative_penalty(features: NDArray[np.float32], share: float) -> float:
 def draw_labels(
     chain: ChainHead, features: NDArray[np.float32], random: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Labels (N, K) that the chain itself draws for features (N, F), one path an image."""
+    """Draw labels (N, K) from the chain for features (N, F), one path per image."""
     logits = chain.base_logits(features)
     drawn = np.zeros(logits.shape, dtype=bool)
     for k in range(logits.shape[1]):
@@ -147,7 +165,7 @@ def draw_labels(
 
 
 def smoothed_targets(labels: NDArray[np.bool_]) -> Tensor:
-    """Platt's targets (N, K) float64 for labels (N, K): never 0 or 1, closer with more examples."""
+    """Return Platt's targets (N, K) float64 for labels (N, K): near 0 or 1 but never equal."""
     truth = as_tensor(labels)
     positives = truth.sum(dim=0)
     negatives = len(truth) - positives
@@ -155,7 +173,7 @@ def smoothed_targets(labels: NDArray[np.bool_]) -> Tensor:
 
 
 def minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
-    """Move the parameters, in place, to the minimum of a smooth convex loss, by L-BFGS."""
+    """Move the parameters, in place, to the minimum of a smooth convex loss with L-BFGS."""
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimiser = torch.optim.LBFGS(
@@ -178,7 +196,7 @@ def minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:
-    """A float64 tensor of the same numbers."""
+    """Return a float64 tensor of the same numbers."""
     return torch.from_numpy(np.asarray(array, dtype=np.float64))
 
 

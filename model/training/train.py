@@ -1,6 +1,6 @@
-"""From labelled images to a checkpoint: features, heads, calibration, and a record of it all."""
+"""Training: from labelled images to a calibrated checkpoint that records how it was trained."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,32 +14,37 @@ from mernet.model.backbone import Backbone, check_input_size
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Head, Header, HeadKind
-from mernet.model.errors import CheckpointError, TrainingError
+from mernet.model.errors import CheckpointError, EmptyPartError, TrainingError
 from mernet.model.training.calibrate import fit_platt
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.picture_files import Picture, read_picture
 from mernet.model.training.data.split import split_digest
-from mernet.model.training.features import FeatureCache, weights_hash, with_variants
+from mernet.model.training.feature_cache import FeatureCache, weights_hash, with_variants
 from mernet.model.training.finetuning.batches import prepare_images
 from mernet.model.training.finetuning.finetune import fine_tune
 from mernet.model.training.finetuning.recipes import Recipe
-from mernet.model.training.finetuning.resume import STATE_FILE
-from mernet.model.training.fit_heads import HeadFit, draw_labels, relative_penalty
+from mernet.model.training.finetuning.training_state import STATE_FILE
+from mernet.model.training.fit_heads import HeadFitter, draw_labels, relative_penalty
+from mernet.model.training.progress import ProgressCallback
 
 FEATURES_FOLDER = "features"
-MIXED_SEED = 1
-"""Beside the run's seed, so that labels drawn from the chain share no randomness with others."""
-
-Report = Callable[[str, int, int, str], None]
-"""Gets (what is being done, steps done, steps in all, a remark such as the losses)."""
+MIXING_SEED = 1
+"""Combined with the run's seed, so that labels drawn from the chain share no random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that decides what is learned, but the data.
+class TrainingPlan:
+    """Everything that decides the result of training, except the data and the backbone.
 
-    `frozen`: the backbone stays as it is and only heads are fitted, on features that are kept.
-    `weights` says where the backbone's weights came from, for the record. `device`: cpu, cuda.
+    Attributes:
+        name: Name of the classifier.
+        head: Kind of head.
+        recipe: How to train.
+        weights: Where the backbone's weights come from, for the record.
+        input_size: Width and height in pixels that pictures are resized to.
+        frozen: Leave the backbone unchanged and only fit heads on its features.
+        seed: Seed of everything random.
+        device: Name of a torch device.
     """
 
     name: str
@@ -53,81 +58,96 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Learned:
+class _TrainedModel:
     backbone: Backbone
     head: Head
     control: ChainHead
 
 
-def learn(
+def train(
     data: DataSet,
     parts: Sequence[Part],
     backbone: Backbone,
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     out: Path,
     folder: Path,
-    report: Report,
+    progress: ProgressCallback,
 ) -> Header:
-    """Learn from the train part, calibrate on the originals of the validation part, write `out`.
+    """Train on the train part, calibrate on the validation part, and write a checkpoint.
 
-    `parts` holds one part for each of the N images. `folder` keeps what a stopped run goes on from.
-    Where `out` is the checkpoint of the same data, parts and plan, nothing is done.
+    The calibration uses original pictures only, no warped ones. If `out` already is the checkpoint
+    of the same data, parts and plan, nothing is trained.
 
-    Raises TrainingError where a part is empty or head, names or labels do not go together,
-    BackboneError where the backbone does not take pictures of the plan's size, DataSetError where a
-    picture cannot be read, FitError where its features are no numbers, CheckpointError where the
-    checkpoint cannot be written.
+    Args:
+        data: N labelled images.
+        parts: The part of each image (N).
+        backbone: The network to start from.
+        plan: All other settings.
+        out: Checkpoint file to write.
+        folder: Folder for features and state, from which a stopped run continues.
+        progress: Called after each step of each stage.
+
+    Returns:
+        The header of the checkpoint.
+
+    Raises:
+        EmptyPartError: No image is in the train or validation part.
+        TrainingError: Head, names or labels do not match.
+        BackboneError: The backbone does not accept pictures of the plan's size.
+        DataSetError: A picture cannot be read.
+        FitError: The features are not finite numbers.
+        CheckpointError: The checkpoint cannot be written.
     """
     check_input_size(backbone.name, plan.input_size)
-    train, validation = (_part(data, parts, part) for part in (Part.TRAIN, Part.VALIDATION))
+    training, validation = (_in_part(data, parts, part) for part in (Part.TRAIN, Part.VALIDATION))
     if plan.head is HeadKind.SOFTMAX and not data.is_single_label:
-        raise TrainingError("a softmax head needs exactly one class an image; take --head chain")
-    header = _header(data, parts, backbone, plan)
-    made = _header_of(out)
-    if made is not None and _without_calibration(made) == _without_calibration(header):
-        return made
-    work = _Work(backbone, plan, folder, report)
-    learned = work.fit_heads(train) if plan.frozen else work.tune(train, validation)
-    header = work.calibrated(header, learned, validation)
-    checkpoint.save(out, header, learned.backbone, learned.head, learned.control)
-    (folder / STATE_FILE).unlink(missing_ok=True)  # twice a network's size, and done with
+        raise TrainingError("a softmax head needs exactly one class per image; use a chain")
+    header = _uncalibrated_header(data, parts, backbone, plan)
+    existing = _existing_header(out)
+    if existing is not None and _without_calibration(existing) == header:
+        return existing
+    run = _TrainingRun(backbone, plan, folder, progress)
+    model = run.fit_heads(training) if plan.frozen else run.fine_tune(training, validation)
+    header = run.calibrate(header, model, validation)
+    checkpoint.save(out, header, model.backbone, model.head, model.control)
+    # The state is twice as large as the network, and not needed any more.
+    (folder / STATE_FILE).unlink(missing_ok=True)
     return header
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """One run of learning: what all its steps share."""
+class _TrainingRun:
+    """The steps of one training, and what they share."""
 
     backbone: Backbone
-    plan: Plan
+    plan: TrainingPlan
     folder: Path
-    report: Report
+    progress: ProgressCallback
 
-    def fit_heads(self, train: DataSet) -> _Learned:
-        """Fit heads to features of the backbone as it is."""
+    def fit_heads(self, training: DataSet) -> _TrainedModel:
+        """Fit heads to the features of the unchanged backbone."""
         recipe, variants = self.plan.recipe, self.plan.recipe.variants
-        features = self._features(self.backbone, train, "Features to learn from", variants)
-        labels = np.repeat(train.labels, variants, axis=0)
-        self.report("Fitting the head", 0, 2, "")
+        features = self._features(self.backbone, training, "Training features", variants)
+        labels = np.repeat(training.labels, variants, axis=0)
+        self.progress("Fitting the head", 0, 2, "")
         share = recipe.frozen_l2
         l2 = recipe.weight_decay if share is None else relative_penalty(features, share)
-        fit = HeadFit(features, l2)
-        head = self._fitted(fit, features, labels)
-        self.report("Fitting the control", 1, 2, "")
-        return _Learned(self.backbone, head, fit.independent(labels))
+        fitter = HeadFitter(features, l2)
+        head = self._fit_head(fitter, features, labels)
+        self.progress("Fitting the control", 1, 2, "")
+        return _TrainedModel(self.backbone, head, fitter.independent(labels))
 
-    def tune(self, train: DataSet, validation: DataSet) -> _Learned:
+    def fine_tune(self, training: DataSet, validation: DataSet) -> _TrainedModel:
         """Fine-tune the backbone together with its head."""
         plan = self.plan
         images, held_out = (
-            prepare_images(self._pictures(part, name), part.labels, plan.input_size)
-            for part, name in ((train, "Reading to learn"), (validation, "Reading to validate"))
+            prepare_images(self._read_pictures(part, stage), part.labels, plan.input_size)
+            for part, stage in (
+                (training, "Reading training images"),
+                (validation, "Reading validation images"),
+            )
         )
-
-        def progress(step: int, steps: int, losses: tuple[float, float]) -> None:
-            self.report("Fine-tuning", step, steps, f"loss {losses[0]:.3f}")
-
         tuned = fine_tune(
             self.backbone,
             images,
@@ -137,68 +157,70 @@ class _Work:
             folder=self.folder,
             seed=plan.seed,
             device=plan.device,
-            progress=progress,
+            progress=self.progress,
         )
-        return _Learned(tuned.backbone, tuned.head, tuned.control)
+        return _TrainedModel(tuned.backbone, tuned.head, tuned.control)
 
-    def calibrated(self, header: Header, learned: _Learned, validation: DataSet) -> Header:
-        """The header with the calibrations of head and control."""
-        title = "Features to calibrate on"
-        features = self._features(learned.backbone, validation, title, variants=1)
-        self.report("Calibrating", 0, 1, "")
+    def calibrate(self, header: Header, model: _TrainedModel, validation: DataSet) -> Header:
+        """Return the header with the calibrations of head and control head."""
+        stage = "Validation features"
+        features = self._features(model.backbone, validation, stage, variants=1)
+        self.progress("Calibrating", 0, 1, "")
         main, control = (
             fit_platt(head.marginals(features, header.chain), validation.labels)
-            for head in (learned.head, learned.control)
+            for head in (model.head, model.control)
         )
         return header.model_copy(update={"calibration": main, "control": control})
 
     def _features(
-        self, backbone: Backbone, data: DataSet, title: str, variants: int
+        self, backbone: Backbone, data: DataSet, stage: str, variants: int
     ) -> NDArray[np.float32]:
-        """Features of every picture and its variants, in order."""
+        """Return the features of each picture and its variants, in order."""
         plan, total = self.plan, len(data) * variants
         backbone.network.to(plan.device)
         cache = FeatureCache(backbone, plan.input_size, self.folder / FEATURES_FOLDER)
         originals = (read_picture(path) for path in data.paths)
         pictures = with_variants(
-            originals, variants, plan.input_size, plan.seed, plan.recipe.ranges
+            originals, variants, plan.input_size, plan.seed, plan.recipe.augmentation
         )
-        self.report(title, 0, total, "")
-        found = cache.features(pictures, lambda done: self.report(title, done, total, ""))
+        self.progress(stage, 0, total, "")
+        features = cache.features(pictures, lambda done: self.progress(stage, done, total, ""))
         backbone.network.cpu()
-        return found
+        return features
 
-    def _fitted(
-        self, fit: HeadFit, features: NDArray[np.float32], labels: NDArray[np.bool_]
+    def _fit_head(
+        self, fitter: HeadFitter, features: NDArray[np.float32], labels: NDArray[np.bool_]
     ) -> Head:
         if self.plan.head is HeadKind.SOFTMAX:
-            return fit.softmax(labels)
+            return fitter.softmax(labels)
         if self.plan.head is HeadKind.INDEPENDENT:
-            return fit.independent(labels)
-        chain = fit.chain(labels)
+            return fitter.independent(labels)
+        chain = fitter.chain(labels)
         if self.plan.recipe.label_mixing == 0:
             return chain
-        random = np.random.default_rng((self.plan.seed, MIXED_SEED))
+        random = np.random.default_rng((self.plan.seed, MIXING_SEED))
         drawn = draw_labels(chain, features, random)
         mixed = random.random((len(labels), 1)) < self.plan.recipe.label_mixing
-        return fit.chain(labels, earlier=np.where(mixed, drawn, labels))
+        return fitter.chain(labels, earlier=np.where(mixed, drawn, labels))
 
-    def _pictures(self, data: DataSet, title: str) -> Iterator[Picture]:
+    def _read_pictures(self, data: DataSet, stage: str) -> Iterator[Picture]:
         for done, path in enumerate(data.paths, start=1):
             yield read_picture(path)
-            self.report(title, done, len(data), "")
+            self.progress(stage, done, len(data), "")
 
 
-def _part(data: DataSet, parts: Sequence[Part], part: Part) -> DataSet:
-    members = [place for place, its in enumerate(parts) if its is part]
+def _in_part(data: DataSet, parts: Sequence[Part], wanted: Part) -> DataSet:
+    members = [index for index, part in enumerate(parts) if part is wanted]
     if not members:
-        raise TrainingError(f"no image is for {part}; split the data set with `mernet data split`")
+        raise EmptyPartError(f"no image is in the part {wanted}; split the data set again")
     return data.subset(members)
 
 
-def _header(data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: Plan) -> Header:
-    """The header but for its calibrations; made first, so that nothing is learned in vain."""
-    nothing = Platt.identity(len(data.classes))
+def _uncalibrated_header(
+    data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: TrainingPlan
+) -> Header:
+    """Return the header before calibration; created first, so that errors show before training."""
+    identity = Platt.identity(len(data.classes))
     try:
         return Header(
             name=plan.name,
@@ -206,21 +228,21 @@ def _header(data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: Plan
             backbone=backbone.name,
             input_size=plan.input_size,
             head=plan.head,
-            calibration=nothing,
-            control=nothing,
-            training=_record(data, parts, backbone, plan),
+            calibration=identity,
+            control=identity,
+            training=_training_record(data, parts, backbone, plan),
             data_set_hash=data.digest(),
         )
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "header"
-        raise TrainingError(f"no checkpoint can say so: {field}: {first['msg']}") from error
+        raise TrainingError(f"a checkpoint cannot store {field}: {first['msg']}") from error
 
 
-def _record(
-    data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: Plan
+def _training_record(
+    data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: TrainingPlan
 ) -> dict[str, JsonValue]:
-    """What the checkpoint says about how it was made."""
+    """Return what the checkpoint records about its training."""
     return {
         "recipe": plan.recipe.model_dump(mode="json"),
         "frozen": plan.frozen,
@@ -234,8 +256,8 @@ def _record(
     }
 
 
-def _header_of(path: Path) -> Header | None:
-    """The header of the checkpoint that is there; None where there is none."""
+def _existing_header(path: Path) -> Header | None:
+    """Return the header of the checkpoint at `path`, or None if no checkpoint can be read."""
     try:
         return checkpoint.read_header(path)
     except CheckpointError:
@@ -243,5 +265,5 @@ def _header_of(path: Path) -> Header | None:
 
 
 def _without_calibration(header: Header) -> Header:
-    nothing = Platt.identity(len(header.classes))
-    return header.model_copy(update={"calibration": nothing, "control": nothing})
+    identity = Platt.identity(len(header.classes))
+    return header.model_copy(update={"calibration": identity, "control": identity})

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from mernet.cli.learning.evaluate import JudgedPart
-from mernet.cli.main import ROOM_ERRORS, app
+from mernet.cli.learning.evaluate import EvaluationSplit
+from mernet.cli.main import app
+from mernet.errors import MernetError
 from mernet.model.checkpoint import read_header
 from mernet.model.training.finetuning.recipes import RECIPES
 from mernet.self_command import self_command
@@ -115,9 +116,9 @@ def test_a_finished_training_is_not_done_again(place: Path, checkpoint: Path):
     words = ("train", "--data", place / "scenes", "--out", checkpoint, "--frozen", *SMALL)
     succeed(*words)
     assert checkpoint.stat().st_mtime_ns == before
-    succeed(*words, "--set", "weight_decay=0.1", "--set", "ranges.rotation=5")
+    succeed(*words, "--set", "weight_decay=0.1", "--set", "augmentation.rotation=5")
     recipe = read_header(checkpoint).training["recipe"]
-    assert (recipe["weight_decay"], recipe["ranges"]["rotation"]) == (0.1, 5)
+    assert (recipe["weight_decay"], recipe["augmentation"]["rotation"]) == (0.1, 5)
     succeed(*words)
 
 
@@ -173,7 +174,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
         (("train", "--weights", "random", "--head", "softmax"), "exactly one class"),
         (("train", "--weights", "random", "--device", "cuda:9"), "no CUDA device"),
         (("train", "--weights", "random", "--backbone", "vit_l_16"), "224 pixels only"),
-        (("train", "--weights", "random", "--set", "warmth=3"), "warmth of the recipe"),
+        (("train", "--weights", "random", "--set", "warmth=3"), "recipe field warmth"),
         (("train", "--weights", "random", "--set", "warm_up"), "write NAME=VALUE"),
         (("evaluate", "no.safetensors"), "no.safetensors does not exist"),
     ],
@@ -183,14 +184,14 @@ def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, 
     ran = mernet(*words, "--data", place / "scenes", *(out if words[0] == "train" else ()))
     assert ran.exit_code != 0
     answer = ran.output if ran.exit_code == 2 else str(ran.exception)
-    assert isinstance(ran.exception, (SystemExit, *ROOM_ERRORS))
+    assert isinstance(ran.exception, (SystemExit, MernetError))
     assert said in " ".join(answer.replace("│", " ").split())
 
 
 def test_every_part_that_evaluate_takes_but_all_is_a_part_of_a_split():
     from mernet.model.training.data.data_set import Part
 
-    assert {str(part) for part in JudgedPart} == {*map(str, Part), "all"}
+    assert {str(part) for part in EvaluationSplit} == {*map(str, Part), "all"}
 
 
 def test_names_in_help_are_those_of_the_model():

@@ -1,7 +1,7 @@
-"""Augmentation: pictures rotated, sheared and seen aslant, and nothing at their borders lost.
+"""Augmentation of pictures: random rotation, shear and perspective skew, without cropping.
 
-Coordinates are normalised as in torch's `grid_sample`: x to the right and y down, and -1 and 1 are
-the outer edges of the first and the last pixel.
+Coordinates are normalised as in torch's `grid_sample` with align_corners=False: x to the right, y
+down, and -1 and 1 are the outer edges of the first and the last pixel.
 """
 
 import numpy as np
@@ -13,30 +13,35 @@ from torch.nn.functional import grid_sample
 
 _CORNERS = np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 _OUTSIDE = 2.0
-"""A coordinate beyond any picture."""
+"""A coordinate outside every picture."""
 
 
-class Ranges(BaseModel, frozen=True, extra="forbid"):
-    """How far a draw goes at most, to either side; each amount is drawn evenly.
+class AugmentationRanges(BaseModel, frozen=True, extra="forbid"):
+    """The largest change in either direction; each amount is drawn from a uniform distribution.
 
-    rotation in degrees; shear as sideways shift for each unit of height; skew as the change of
-    distance from the middle to an edge, along each axis. The abstract gives no figures. These keep
-    a horizon lying and a picture recognisable, and with nothing cropped it still takes at
-    least half of the frame's area, on average three quarters.
+    The abstract gives no figures. The defaults keep the horizon roughly level and a picture
+    recognisable; without cropping, the warped picture still fills at least half of the frame's
+    area, three quarters on average.
+
+    Attributes:
+        rotation: Angle in degrees.
+        shear: Horizontal shift per unit of height.
+        skew: Relative change of the depth from the centre to an edge, along each axis.
     """
 
     rotation: float = Field(default=15.0, ge=0, le=180)
     shear: float = Field(default=0.15, ge=0, le=1)
-    skew: float = Field(default=0.15, ge=0, lt=0.5)  # two axes: at .5 a corner is infinitely far
+    # Two axes add up: at 0.5 a corner would be infinitely far away.
+    skew: float = Field(default=0.15, ge=0, lt=0.5)
 
 
 def draw_homographies(
-    random: np.random.Generator, count: int, ranges: Ranges
+    random: np.random.Generator, count: int, ranges: AugmentationRanges
 ) -> NDArray[np.float64]:
-    """Random maps (count, 3, 3) from original to warped coordinates.
+    """Draw random homographies (count, 3, 3) from original to warped coordinates.
 
-    Each skews, then rotates, then shears, and then scales and shifts the result into the frame: it
-    touches two opposite edges, and no point of the original is outside.
+    Each one skews, rotates and shears, in this order, and then scales and shifts the result into
+    the frame: it touches two opposite edges, and no point of the original lies outside.
     """
     draws = random.uniform(-1.0, 1.0, size=(count, 4))
     angle = np.deg2rad(ranges.rotation) * draws[:, 0]
@@ -46,19 +51,20 @@ def draw_homographies(
     rotation[:, 0, 1] = -np.sin(angle)
     shear[:, 0, 1] = ranges.shear * draws[:, 1]
     skew[:, 2, :2] = ranges.skew * draws[:, 2:]
-    # Skewed first, while the corners are at +-1 and their depths within 1 +- 2 skew.
-    return _into_frame(shear @ rotation @ skew)
+    # Skew comes first, while the corners are at +-1 and their depths are within 1 +- 2 skew.
+    return _fit_into_frame(shear @ rotation @ skew)
 
 
 def variant_homographies(
-    seed: int, picks: NDArray[np.int64], ranges: Ranges
+    seed: int, samples: NDArray[np.int64], ranges: AugmentationRanges
 ) -> NDArray[np.float64]:
-    """The maps (N, 3, 3) of picks (N, 2), rows of image index and variant number.
+    """Return the homographies (N, 3, 3) of samples (N, 2): rows of image index, variant number.
 
-    Variant 0 is the original. Any other depends on the seed and its own row alone.
+    Variant 0 is the original, its homography the identity. Every other homography depends only on
+    the seed and on its own row.
     """
-    homographies = np.tile(np.eye(3), (len(picks), 1, 1))
-    for row, (image, variant) in enumerate(picks):
+    homographies = np.tile(np.eye(3), (len(samples), 1, 1))
+    for row, (image, variant) in enumerate(samples):
         if variant > 0:
             random = np.random.default_rng((seed, image, variant))
             homographies[row] = draw_homographies(random, 1, ranges)[0]
@@ -66,16 +72,18 @@ def variant_homographies(
 
 
 def warp(images: Tensor, homographies: NDArray[np.float64]) -> Tensor:
-    """Images (N, 1, H, W) of floats, each under its map (N, 3, 3); same shape, device and type.
+    """Warp float images (N, 1, H, W), each with its homography (N, 3, 3).
 
-    Bilinear; what no point of the original reaches is 0. The identity changes no bit.
+    Returns:
+        Images of the same shape, device and type, interpolated bilinearly; 0 outside the original.
+        With the identity as homography an image is returned bit for bit.
     """
     unchanged = (homographies == np.eye(3)).all(axis=(1, 2))
     inverse = torch.from_numpy(np.linalg.inv(homographies)).to(images.device, images.dtype)
     height, width = images.shape[2:]
     points = _pixel_centres(height, width, inverse) @ inverse.mT
     depth = points[..., 2:]
-    # At a depth of zero or less lie points from behind the horizon of a slanted plane.
+    # Points with a depth of zero or less lie behind the horizon of the skewed plane.
     sources = torch.where(depth > 0, points[..., :2] / depth, _OUTSIDE)
     grid = sources.view(-1, height, width, 2)
     warped = grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -83,7 +91,8 @@ def warp(images: Tensor, homographies: NDArray[np.float64]) -> Tensor:
     return torch.where(keep, images, warped)
 
 
-def _into_frame(homographies: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fit_into_frame(homographies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Append the scale and shift with which each warped picture just fits into the frame."""
     corners = homographies @ _CORNERS
     corners = corners[:, :2] / corners[:, 2:]
     low, high = corners.min(axis=2), corners.max(axis=2)
@@ -96,7 +105,7 @@ def _into_frame(homographies: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _pixel_centres(height: int, width: int, like: Tensor) -> Tensor:
-    """Homogeneous coordinates (H * W, 3) of the pixels' centres, row by row."""
+    """Return the homogeneous coordinates (H * W, 3) of the pixel centres, row by row."""
     y = (2 * torch.arange(height).to(like) + 1) / height - 1
     x = (2 * torch.arange(width).to(like) + 1) / width - 1
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")

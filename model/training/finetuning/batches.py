@@ -1,4 +1,4 @@
-"""Which pictures a fine-tuning sees at which step: pure functions of the recipe and the seed."""
+"""Batches of fine-tuning: which pictures each step shows, as a function of recipe and seed."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -12,19 +12,28 @@ from torch import Tensor
 
 from mernet.model.backbone import normalise, resize
 from mernet.model.errors import TrainingError
-from mernet.model.training.finetuning.augmentation import Ranges, variant_homographies, warp
+from mernet.model.training.finetuning.augmentation import (
+    AugmentationRanges,
+    variant_homographies,
+    warp,
+)
+from mernet.model.training.finetuning.oversampling import epoch_order, repeat_factors
 from mernet.model.training.finetuning.recipes import Recipe
-from mernet.model.training.finetuning.repeat_factors import epoch_order, repeat_factors
 
-Picks = NDArray[np.int64]
-"""Pictures to show (B, 2): image index and number of the variant, 0 for the original."""
+Samples = NDArray[np.int64]
+"""The pictures of a batch (B, 2): image index, and number of the variant, 0 for the original."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Images:
-    """Labelled pictures of one size: pixels (N, 1, S, S) uint8, labels (N, K) float32 of 0 and 1.
+class LabelledImages:
+    """Labelled pictures of one size, in memory.
 
-    Raises TrainingError where there are none, or other numbers of pictures and labels.
+    Attributes:
+        pixels: Grey levels (N, 1, S, S) uint8.
+        labels: 0 or 1 for each of K classes (N, K) float32.
+
+    Raises:
+        TrainingError: There are no pictures, or not as many rows of labels as pictures.
     """
 
     pixels: Tensor
@@ -42,20 +51,20 @@ class Images:
 
     @property
     def size(self) -> int:
-        """The pictures' width and height S in pixels."""
+        """Width and height S of the pictures in pixels."""
         return self.pixels.shape[-1]
 
     @property
     def classes(self) -> int:
-        """How many classes K the labels have."""
+        """The number K of classes."""
         return self.labels.shape[1]
 
-    def to(self, device: torch.device) -> "Images":
-        """The same on a device."""
-        return Images(self.pixels.to(device), self.labels.to(device))
+    def to(self, device: torch.device) -> "LabelledImages":
+        """Return the same images on a device."""
+        return LabelledImages(self.pixels.to(device), self.labels.to(device))
 
     def digest(self) -> str:
-        """Hex SHA-256 of pixels, labels and their shapes."""
+        """Return the hexadecimal SHA-256 of pixels, labels and their shapes."""
         digest = hashlib.sha256(repr((self.pixels.shape, self.labels.shape)).encode())
         for part in (self.pixels, self.labels):
             digest.update(part.cpu().numpy().tobytes())
@@ -64,58 +73,71 @@ class Images:
 
 def prepare_images(
     pictures: Iterable[NDArray[np.uint8]], labels: NDArray[np.bool_], size: int
-) -> Images:
-    """Images of 8-bit grey pictures (any height, any width), resized as for classifying.
+) -> LabelledImages:
+    """Resize pictures in the same way as for classification, and combine them with their labels.
 
-    `pictures` may read them one by one; labels (N, K). Raises TrainingError like `Images`.
+    Args:
+        pictures: 8-bit grey pictures of any height and width; may be an iterator that reads them.
+        labels: One row for each picture (N, K).
+        size: Width and height of the result in pixels.
+
+    Raises:
+        TrainingError: There are no pictures, or not as many rows of labels as pictures.
     """
     resized = [(resize(picture, size) * 255).round().to(torch.uint8) for picture in pictures]
     pixels = torch.cat(resized) if resized else torch.empty(0, 1, size, size, dtype=torch.uint8)
-    return Images(pixels, torch.from_numpy(labels.astype(np.float32)))
+    return LabelledImages(pixels, torch.from_numpy(labels.astype(np.float32)))
 
 
-def training_picks(
+def training_batches(
     labels: NDArray[np.bool_], recipe: Recipe, seed: int, start: int = 0
-) -> Iterator[Picks]:
-    """What each step shows, from step `start` on, without end; always `batch_size` pictures.
+) -> Iterator[Samples]:
+    """Yield the batch of each step, from step `start` on, without end.
 
-    An epoch shows every variant of every image, or more of those with rare classes; a batch may
-    span two epochs.
+    An epoch shows every variant of every image, and images with rare classes several times. Every
+    batch has `batch_size` pictures, so a batch may span two epochs.
     """
     factors = repeat_factors(labels, recipe.repeat_threshold, recipe.repeat_cap)
-    return islice(_steps(factors, recipe, seed), start, None)
+    return islice(_batches_from_first_step(factors, recipe, seed), start, None)
 
 
-def validation_picks(images: int, recipe: Recipe) -> Iterator[Picks]:
-    """Every image's `validation_variants`, in batches of `batch_size`; the last may be smaller."""
+def validation_batches(images: int, recipe: Recipe) -> Iterator[Samples]:
+    """Yield all `validation_variants` of each image, in order; the last batch may be smaller."""
     shape = (images, recipe.validation_variants)
-    picks = np.stack(np.unravel_index(np.arange(images * recipe.validation_variants), shape), 1)
-    for start in range(0, len(picks), recipe.batch_size):
-        yield picks[start : start + recipe.batch_size]
+    samples = np.stack(np.unravel_index(np.arange(images * recipe.validation_variants), shape), 1)
+    for start in range(0, len(samples), recipe.batch_size):
+        yield samples[start : start + recipe.batch_size]
 
 
-def load_batch(images: Images, picks: Picks, seed: int, ranges: Ranges) -> tuple[Tensor, Tensor]:
-    """Network input (B, 3, S, S) float32 and labels (B, K) float32 of picks, on the images' device.
+def load_batch(
+    images: LabelledImages, samples: Samples, seed: int, ranges: AugmentationRanges
+) -> tuple[Tensor, Tensor]:
+    """Compute the pictures of a batch, warped and normalised.
 
-    A variant is drawn from the seed, the image's index and the variant's number alone.
+    A variant depends only on the seed, the index of the image and the number of the variant.
+
+    Returns:
+        Network input (B, 3, S, S) float32 and labels (B, K) float32, on the device of the images.
     """
-    chosen = torch.from_numpy(picks[:, 0]).to(images.pixels.device)
+    chosen = torch.from_numpy(samples[:, 0]).to(images.pixels.device)
     grey = images.pixels[chosen].float() / 255
-    warped = warp(grey, variant_homographies(seed, picks, ranges))
+    warped = warp(grey, variant_homographies(seed, samples, ranges))
     inputs = normalise(warped).contiguous(memory_format=torch.channels_last)
     return inputs, images.labels[chosen]
 
 
-def _steps(factors: NDArray[np.float64], recipe: Recipe, seed: int) -> Iterator[Picks]:
-    waiting = np.empty((0, 2), dtype=np.int64)
+def _batches_from_first_step(
+    factors: NDArray[np.float64], recipe: Recipe, seed: int
+) -> Iterator[Samples]:
+    rest = np.empty((0, 2), dtype=np.int64)
     for epoch in count():
-        waiting = np.concatenate([waiting, _epoch_picks(factors, recipe, seed, epoch)])
-        whole = len(waiting) // recipe.batch_size * recipe.batch_size
-        yield from waiting[:whole].reshape(-1, recipe.batch_size, 2)
-        waiting = waiting[whole:]
+        rest = np.concatenate([rest, _epoch_samples(factors, recipe, seed, epoch)])
+        in_whole_batches = len(rest) // recipe.batch_size * recipe.batch_size
+        yield from rest[:in_whole_batches].reshape(-1, recipe.batch_size, 2)
+        rest = rest[in_whole_batches:]
 
 
-def _epoch_picks(factors: NDArray[np.float64], recipe: Recipe, seed: int, epoch: int) -> Picks:
+def _epoch_samples(factors: NDArray[np.float64], recipe: Recipe, seed: int, epoch: int) -> Samples:
     order = epoch_order(np.repeat(factors, recipe.variants), seed, epoch)
     images, variants = np.divmod(order, recipe.variants)
     if recipe.fresh_variants:

@@ -1,7 +1,7 @@
-"""Heads that learn together with a network: their losses, and the fixed heads they become.
+"""Heads that are trained together with a network: chain, independent classes and softmax.
 
-All start from the classes' shares: no weight on any feature, and as bias the logit of the smoothed
-share, so that the first step corrects a sensible guess.
+All start from the frequencies of the classes: the weights are 0 and the bias is the logit (softmax:
+the logarithm) of the smoothed share of images, so that the first step starts from a sensible guess.
 """
 
 import numpy as np
@@ -15,10 +15,11 @@ from mernet.model.checkpoint import HeadKind
 from mernet.model.softmax import SoftmaxHead
 
 
-class LearningChain(nn.Module):
-    """A chain, or without links between the labels independent classes (binary relevance)."""
+class TrainableChain(nn.Module):
+    """A classifier chain; without links between labels, independent classes (binary relevance)."""
 
     def __init__(self, feature_count: int, labels: NDArray[np.bool_], linked: bool) -> None:
+        """Create a head for `feature_count` features and training labels (N, K)."""
         super().__init__()
         shares = _smoothed_shares(labels)
         classes = len(shares)
@@ -28,11 +29,14 @@ class LearningChain(nn.Module):
         self.label_weight = nn.Parameter(torch.zeros(classes, classes), requires_grad=linked)
 
     def loss(self, features: Tensor, labels: Tensor, mixing: float = 0.0) -> Tensor:
-        """Cross-entropy, summed over classes and averaged over images: a scalar.
+        """Compute the cross-entropy, summed over classes and averaged over images: a scalar.
 
-        features (B, F) and labels (B, K) float. With probability `mixing` an image's earlier labels
-        are drawn from the chain itself instead of being the true ones (scheduled sampling, Bengio
-        et al. 2015); torch's random state decides.
+        Args:
+            features: Features (B, F) float32.
+            labels: True labels (B, K) float32, 0 or 1.
+            mixing: Probability that an image's earlier labels are drawn from the chain itself
+                instead of being the true ones (scheduled sampling, Bengio et al. 2015). Uses
+                torch's random state.
         """
         base = linear(features, self.weight, self.bias)
         links = self.label_weight.tril(-1)
@@ -44,43 +48,44 @@ class LearningChain(nn.Module):
         logits = base + linear(earlier, links)
         return binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(labels)
 
-    def result(self) -> ChainHead:
-        """The head as it now is; its label weights are 0 where labels are not linked."""
+    def to_head(self) -> ChainHead:
+        """Return the current weights as a fixed head; without links its label weights are 0."""
         return ChainHead(
             _as_array(self.weight), _as_array(self.label_weight.tril(-1)), _as_array(self.bias)
         )
 
 
-class LearningSoftmax(nn.Module):
-    """For images that each show exactly one of K classes."""
+class TrainableSoftmax(nn.Module):
+    """A softmax over K classes, for images that each show exactly one class."""
 
     def __init__(self, feature_count: int, labels: NDArray[np.bool_]) -> None:
+        """Create a head for `feature_count` features and training labels (N, K)."""
         super().__init__()
         shares = _smoothed_shares(labels)
         self.weight = nn.Parameter(torch.zeros(len(shares), feature_count))
         self.bias = nn.Parameter(torch.log(shares))
 
     def loss(self, features: Tensor, labels: Tensor, _mixing: float = 0.0) -> Tensor:
-        """Cross-entropy averaged over images: a scalar, for features (B, F) and labels (B, K)."""
+        """Compute the mean cross-entropy, a scalar, of features (B, F) and labels (B, K)."""
         return cross_entropy(linear(features, self.weight, self.bias), labels.argmax(dim=1))
 
-    def result(self) -> SoftmaxHead:
-        """The head as it now is."""
+    def to_head(self) -> SoftmaxHead:
+        """Return the current weights as a fixed head."""
         return SoftmaxHead(_as_array(self.weight), _as_array(self.bias))
 
 
-LearningHead = LearningChain | LearningSoftmax
+TrainableHead = TrainableChain | TrainableSoftmax
 
 
-def make_head(kind: HeadKind, feature_count: int, labels: NDArray[np.bool_]) -> LearningHead:
-    """A head for `feature_count` features that knows the shares of the classes in labels (N, K)."""
+def create_head(kind: HeadKind, feature_count: int, labels: NDArray[np.bool_]) -> TrainableHead:
+    """Create a head for `feature_count` features and training labels (N, K)."""
     if kind is HeadKind.SOFTMAX:
-        return LearningSoftmax(feature_count, labels)
-    return LearningChain(feature_count, labels, linked=kind is HeadKind.CHAIN)
+        return TrainableSoftmax(feature_count, labels)
+    return TrainableChain(feature_count, labels, linked=kind is HeadKind.CHAIN)
 
 
 def _draw_labels(base_logits: Tensor, links: Tensor) -> Tensor:
-    """One label path (B, K) for each image, drawn down the chain."""
+    """Draw one path of labels (B, K) along the chain for each image."""
     drawn = torch.zeros_like(base_logits)
     for k in range(base_logits.shape[1]):
         logits = base_logits[:, k] + drawn @ links[k]
@@ -89,7 +94,7 @@ def _draw_labels(base_logits: Tensor, links: Tensor) -> Tensor:
 
 
 def _smoothed_shares(labels: NDArray[np.bool_]) -> Tensor:
-    """(n + 1) / (N + 2) for n of N images: never 0 or 1."""
+    """Return (n + 1) / (N + 2) for each class that n of N images show: never 0 or 1."""
     return torch.from_numpy((labels.sum(axis=0) + 1) / (len(labels) + 2)).float()
 
 

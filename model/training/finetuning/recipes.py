@@ -1,4 +1,4 @@
-"""How a network is fine-tuned: the abstract's recipe, and a better one."""
+"""Recipes of fine-tuning: the abstract's own, and a better one."""
 
 from enum import StrEnum
 from typing import Any
@@ -6,35 +6,49 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from mernet.model.errors import TrainingError
-from mernet.model.training.finetuning.augmentation import Ranges
+from mernet.model.training.finetuning.augmentation import AugmentationRanges
 
 
 class Optimiser(StrEnum):
-    """Gradient descent with momentum 0.9, or Adam with decoupled weight decay."""
+    """Stochastic gradient descent with momentum 0.9, or Adam with decoupled weight decay."""
 
     SGD = "sgd"
     ADAMW = "adamw"
 
 
 class Schedule(StrEnum):
-    """How learning rates go on after the warm-up: as they are, or down to 0 along a cosine."""
+    """The learning rates after the warm-up: constant, or falling to 0 along half a cosine."""
 
     CONSTANT = "constant"
     COSINE = "cosine"
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
-    """Every choice of a fine-tuning but the network, its head, the seed and the device.
+    """All settings of a fine-tuning except network, head, seed and device.
 
-    Steps are counted in iterations of `batch_size` pictures. `variants` pictures are made of each
-    image: the original and warped ones within `ranges`, drawn once or, with `fresh_variants`, anew
-    in each epoch; `validation_variants` likewise, drawn once. `label_mixing` is the share of images
-    for which the chain learns from labels that it drew itself; it grows from 0 in even steps.
-    `repeat_threshold` is the share of images below which a class comes up more often, up to
-    `repeat_cap` times. `patience` is how many validations may pass without a lower loss; then
-    training ends. With it, the weights of the lowest loss are kept, else the last. `frozen_l2` is
-    the penalty on heads that are fitted to a frozen backbone's features, as a share of the
-    features' variance; without it, `weight_decay` is the penalty, as in fine-tuning.
+    Attributes:
+        iterations: Largest number of steps.
+        batch_size: Pictures per step.
+        optimiser: Optimiser of network and heads.
+        backbone_learning_rate: Learning rate of the network.
+        head_learning_rate: Learning rate of the heads.
+        schedule: Course of the learning rates after the warm-up.
+        warm_up: Steps in which the learning rates rise linearly from 0.
+        weight_decay: Weight decay of all weights except biases and norms.
+        gradient_clip: Largest norm of the gradient; None does not clip.
+        variants: Pictures per training image: the original and `variants` - 1 warped ones.
+        fresh_variants: Draw new warped pictures in each epoch instead of the same ones again.
+        validation_variants: The same as `variants`, for validation images; drawn once.
+        augmentation: Limits of the warps.
+        label_mixing: Share of images for which the chain is trained on earlier labels that it drew
+            itself. It is reached at the end, growing linearly from 0.
+        repeat_threshold: Classes in a smaller share of images than this are shown more often.
+        repeat_cap: How many times more often, at most.
+        validate_every: Steps between two validations.
+        patience: Validations in a row without a lower loss after which training ends; the weights
+            of the lowest loss are used. None trains all iterations and uses the last weights.
+        frozen_l2: L2 penalty of heads that are fitted to the features of a frozen backbone, as a
+            share of the mean variance of the features. None uses `weight_decay` as penalty.
     """
 
     iterations: int = Field(ge=1)
@@ -49,7 +63,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     variants: int = Field(ge=1)
     fresh_variants: bool = False
     validation_variants: int = Field(default=1, ge=1)
-    ranges: Ranges = Ranges()
+    augmentation: AugmentationRanges = AugmentationRanges()
     label_mixing: float = Field(default=0.0, ge=0, le=1)
     repeat_threshold: float = Field(default=0.0, ge=0, le=1)
     repeat_cap: float = Field(default=1.0, ge=1)
@@ -58,11 +72,14 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     frozen_l2: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     def changed(self, **changes: Any) -> "Recipe":
-        """This recipe with some fields changed; a change to None leaves a field as it is.
+        """Return a copy with some fields changed; a change to None leaves a field unchanged.
 
-        A dict changes the named parts of a field. Text is read as the field's type.
+        Args:
+            changes: New values by field. A dict changes the named parts of a field. Text is
+                converted to the field's type.
 
-        Raises TrainingError naming a field that does not exist or whose value is out of bounds.
+        Raises:
+            TrainingError: A field does not exist or its value is out of range.
         """
         fields = self.model_dump()
         for name, value in changes.items():
@@ -75,13 +92,13 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise TrainingError(f"{field} of the recipe: {first['msg']}") from error
+            raise TrainingError(f"recipe field {field}: {first['msg']}") from error
 
 
 RECIPES: dict[str, Recipe] = {
-    # Iterations, batch size, learning rates and augmented data are the abstract's. It does not name
-    # the optimiser: momentum 0.9 and weight decay 5e-4 are those VGG-16 itself was trained with
-    # (Simonyan and Zisserman 2015), and a last layer that learns ten times as fast goes with them.
+    # Iterations, batch size, learning rates and augmentation are the abstract's. It does not name
+    # the optimiser: momentum 0.9, weight decay 5e-4 and a last layer with ten times the learning
+    # rate are those that VGG-16 itself was trained with (Simonyan and Zisserman 2015).
     "paper": Recipe(
         iterations=34_995,
         batch_size=8,
@@ -90,28 +107,28 @@ RECIPES: dict[str, Recipe] = {
         head_learning_rate=1e-3,
         schedule=Schedule.CONSTANT,
         weight_decay=5e-4,
-        variants=31,  # of 3,004 images' 75%, the abstract makes 70,864
+        variants=31,  # the abstract creates 70,864 pictures from 75% of 3,004 images
         validation_variants=31,
         validate_every=6_999,  # once in each of the abstract's five epochs
     ),
     "best": Recipe(
         iterations=12_000,  # 384,000 pictures, a third more than the abstract's
-        batch_size=32,  # steadier gradients for classes that few images show
-        optimiser=Optimiser.ADAMW,  # the transformers and ConvNeXt hardly learn with plain SGD
-        backbone_learning_rate=3e-5,  # pretrained weights need to move little
-        head_learning_rate=3e-4,  # starts from nothing; the abstract's ratio
-        schedule=Schedule.COSINE,  # ends where noise has died down, so that any last step is good
-        warm_up=500,  # a head that knows nothing yet does not upset the backbone
-        weight_decay=0.05,  # customary with AdamW; a thousand images invite overfitting
-        gradient_clip=5.0,  # an odd batch cannot undo what was learned
+        batch_size=32,  # less noisy gradients for rare classes
+        optimiser=Optimiser.ADAMW,  # transformers and ConvNeXt train poorly with plain SGD
+        backbone_learning_rate=3e-5,  # pretrained weights need only small changes
+        head_learning_rate=3e-4,  # starts from zero; the abstract's ratio
+        schedule=Schedule.COSINE,  # ends with small steps, so that the last weights are good
+        warm_up=500,  # gradients of an untrained head do not disturb the backbone
+        weight_decay=0.05,  # usual with AdamW; a few thousand images overfit easily
+        gradient_clip=5.0,  # one unusual batch cannot undo earlier steps
         variants=4,  # a quarter are originals, the only kind that is classified later
-        fresh_variants=True,  # no warped picture comes twice, so that none is learned by heart
-        validation_variants=1,  # stops by what is classified later: originals
-        label_mixing=0.25,  # the chain meets its own mistakes before it is used
-        repeat_threshold=0.05,  # the abstract's extreme minorities come up more often
-        repeat_cap=4.0,  # and yet are not learned by heart
+        fresh_variants=True,  # no warped picture is shown twice, against overfitting
+        validation_variants=1,  # validates on what is classified later: originals
+        label_mixing=0.25,  # trains the chain on its own mistakes too
+        repeat_threshold=0.05,  # shows the abstract's extreme minorities more often
+        repeat_cap=4.0,  # limits overfitting to them
         validate_every=250,
-        patience=12,  # a quarter of the run without a gain
-        frozen_l2=0.01,  # after calibration, near the lowest log-loss on drawn and on real pictures
+        patience=12,  # a quarter of the run without a lower loss
+        frozen_l2=0.01,  # near the lowest log-loss after calibration, on drawn and real pictures
     ),
 }

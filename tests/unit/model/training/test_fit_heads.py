@@ -7,11 +7,11 @@ from sklearn.metrics import average_precision_score
 from mernet.model.calibration import sigmoid
 from mernet.model.chain import ChainMode, ChainSettings
 from mernet.model.errors import FitError
-from mernet.model.training.fit_heads import HeadFit, relative_penalty, smoothed_targets
+from mernet.model.training.fit_heads import HeadFitter, relative_penalty, smoothed_targets
 
 
-def fit(features: np.ndarray) -> HeadFit:
-    return HeadFit(features, relative_penalty(features, 0.1))
+def fit(features: np.ndarray) -> HeadFitter:
+    return HeadFitter(features, relative_penalty(features, 0.1))
 
 
 def test_a_class_that_shows_only_through_another_is_recovered():
@@ -19,7 +19,7 @@ def test_a_class_that_shows_only_through_another_is_recovered():
     features = random.normal(size=(2000, 20))
     first = sigmoid(2 * features[:, 0]) > random.random(2000)
     second = np.where(first, 0.9, 0.1) > random.random(2000)
-    chain = HeadFit(features, l2=1e-3).chain(np.stack([first, second], axis=1), label_l2=1e-4)
+    chain = HeadFitter(features, l2=1e-3).chain(np.stack([first, second], axis=1), label_l2=1e-4)
 
     assert chain.weight[0, 0] == pytest.approx(2, abs=0.3)
     assert np.abs(chain.weight[1]).max() < 0.3
@@ -72,7 +72,7 @@ def test_fitting_twice_gives_the_same_numbers():
 @pytest.mark.parametrize(
     ("features", "labels", "message"),
     [
-        (np.zeros((3, 2)), np.zeros((4, 1), bool), "3 images, labels of 4"),
+        (np.zeros((3, 2)), np.zeros((4, 1), bool), "3 images but labels of 4"),
         (np.zeros((3, 2)), np.zeros((3, 1)), "booleans"),
         (np.full((3, 2), np.nan), np.zeros((3, 1), bool), "finite numbers"),
         (np.zeros((0, 2)), np.zeros((0, 1), bool), "finite numbers"),
@@ -82,12 +82,12 @@ def test_features_and_labels_that_do_not_belong_together_are_refused(
     features: np.ndarray, labels: np.ndarray, message: str
 ):
     with pytest.raises(FitError, match=message):
-        HeadFit(features, l2=1.0).chain(labels)
+        HeadFitter(features, l2=1.0).chain(labels)
 
 
 def test_a_penalty_that_is_not_positive_is_refused():
     with pytest.raises(FitError, match="must be positive"):
-        HeadFit(np.zeros((3, 2)), l2=0)
+        HeadFitter(np.zeros((3, 2)), l2=0)
 
 
 def test_a_control_has_no_label_weights_and_is_the_chain_where_there_is_one_class():
@@ -105,7 +105,7 @@ def test_a_softmax_head_recovers_the_probabilities_of_classes_that_exclude_each_
     logits = features * np.array([2.0, -1.0, 0.5])
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     chosen = (shares.cumsum(axis=1) > random.random((4000, 1))).argmax(axis=1)
-    head = HeadFit(features, l2=1e-4).softmax(np.eye(3, dtype=bool)[chosen])
+    head = HeadFitter(features, l2=1e-4).softmax(np.eye(3, dtype=bool)[chosen])
     marginals = head.marginals(features.astype(np.float32), ChainSettings())
     assert marginals.sum(axis=1) == pytest.approx(np.ones(4000))
     assert np.abs(marginals - shares).mean() < 0.02

@@ -13,12 +13,12 @@ from mernet.model.checkpoint import Header, HeadKind, load
 from mernet.model.classifier import Classifier
 from mernet.model.errors import TrainingError
 from mernet.model.softmax import SoftmaxHead
-from mernet.model.training import features, train
+from mernet.model.training import feature_cache, train
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.picture_files import read_picture
 from mernet.model.training.evaluation.predictions import predict
 from mernet.model.training.finetuning.recipes import RECIPES
-from mernet.model.training.train import Plan
+from mernet.model.training.train import TrainingPlan
 
 IMAGES, SIZE = 60, 32
 PARTS = tuple([Part.TRAIN] * 36 + [Part.VALIDATION] * 12 + [Part.TEST] * 12)
@@ -58,14 +58,14 @@ def run(data: DataSet, tiny: Backbone, tmp_path: Path) -> Callable[..., Header]:
             "seed": 0,
             "device": "cpu",
         }
-        return train.learn(
+        return train.train(
             data,
             parts,
             tiny,
-            Plan(**(fields | plan)),
+            TrainingPlan(**(fields | plan)),
             out=tmp_path / "out.safetensors",
             folder=tmp_path / "out.training",
-            report=lambda *_: None,
+            progress=lambda *_: None,
         )
 
     return learned
@@ -119,14 +119,14 @@ def test_a_second_run_computes_no_features_again(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     first = run()
-    monkeypatch.setattr(features, "extract_features_within_memory", None)
+    monkeypatch.setattr(feature_cache, "extract_features_within_memory", None)
     assert run() == first
 
 
 def test_a_stopped_run_goes_on_with_the_features_it_has(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
-    extract, pieces = features.extract_features_within_memory, []
+    extract, pieces = feature_cache.extract_features_within_memory, []
 
     def stopped(*arguments: object) -> tuple[np.ndarray, int]:
         pieces.append(arguments)
@@ -134,8 +134,8 @@ def test_a_stopped_run_goes_on_with_the_features_it_has(
             raise KeyboardInterrupt
         return extract(*arguments)
 
-    monkeypatch.setattr(features, "PIECE", 10)
-    monkeypatch.setattr(features, "extract_features_within_memory", stopped)
+    monkeypatch.setattr(feature_cache, "PICTURES_PER_FILE", 10)
+    monkeypatch.setattr(feature_cache, "extract_features_within_memory", stopped)
     with pytest.raises(KeyboardInterrupt):
         run()
     run()
@@ -146,7 +146,7 @@ def test_other_weights_or_sizes_share_no_features(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     run()
-    monkeypatch.setattr(features, "extract_features_within_memory", None)
+    monkeypatch.setattr(feature_cache, "extract_features_within_memory", None)
     with pytest.raises(TypeError):
         run(input_size=48)
 
@@ -204,7 +204,7 @@ def test_a_softmax_head_refuses_images_with_several_classes(run: Callable[..., H
 
 
 def test_a_part_without_images_is_refused(run: Callable[..., Header]):
-    with pytest.raises(TrainingError, match="no image is for validation"):
+    with pytest.raises(TrainingError, match="no image is in the part validation"):
         run(parts=tuple([Part.TRAIN] * 40 + [Part.TEST] * 20))
 
 

@@ -8,12 +8,12 @@ import torch
 
 from mernet.model.backbone import preprocess
 from mernet.model.errors import TrainingError
-from mernet.model.training.finetuning.augmentation import Ranges
+from mernet.model.training.finetuning.augmentation import AugmentationRanges
 from mernet.model.training.finetuning.batches import (
     load_batch,
     prepare_images,
-    training_picks,
-    validation_picks,
+    training_batches,
+    validation_batches,
 )
 from mernet.model.training.finetuning.recipes import RECIPES, Recipe
 
@@ -23,7 +23,7 @@ PLAIN = RECIPES["paper"].changed(batch_size=4, variants=3, validation_variants=3
 
 def picked(recipe: Recipe, steps: int, labels: np.ndarray = LABELS, seed: int = 0) -> np.ndarray:
     """The pictures (steps * batch_size, 2) of the first steps."""
-    return np.concatenate(list(islice(training_picks(labels, recipe, seed), steps)))
+    return np.concatenate(list(islice(training_batches(labels, recipe, seed), steps)))
 
 
 def test_an_epoch_shows_every_variant_of_every_image_once():
@@ -50,12 +50,12 @@ def test_images_of_a_rare_class_come_up_more_often():
 def test_picks_from_a_later_step_on_are_those_of_the_whole_run():
     recipe = RECIPES["best"].changed(batch_size=4)
     labels = np.random.default_rng(0).random((30, 4)) < 0.1
-    later = next(training_picks(labels, recipe, seed=3, start=97))
+    later = next(training_batches(labels, recipe, seed=3, start=97))
     assert np.array_equal(later, picked(recipe, 98, labels, seed=3)[-4:])
 
 
 def test_validation_shows_everything_once_in_order():
-    batches = list(validation_picks(5, PLAIN))
+    batches = list(validation_batches(5, PLAIN))
     assert [len(batch) for batch in batches] == [4, 4, 4, 3]
     assert np.concatenate(batches).tolist() == [[i, v] for i in range(5) for v in range(3)]
 
@@ -64,7 +64,7 @@ def test_an_original_comes_as_for_classifying_but_for_rounding_to_8_bits():
     random = np.random.default_rng(1)
     pictures = [random.integers(0, 256, (70, 50 + i), dtype=np.uint8) for i in range(3)]
     images = prepare_images(pictures, np.eye(3, dtype=bool), size=32)
-    inputs, labels = load_batch(images, np.array([[2, 0], [0, 0]]), 0, Ranges())
+    inputs, labels = load_batch(images, np.array([[2, 0], [0, 0]]), 0, AugmentationRanges())
     expected = preprocess([pictures[2], pictures[0]], 32)
     torch.testing.assert_close(inputs, expected, atol=0.5 / 255 / 0.22, rtol=0)
     assert labels.tolist() == [[0, 0, 1], [1, 0, 0]]
@@ -74,10 +74,10 @@ def test_a_warped_picture_depends_on_seed_image_and_variant_alone():
     pictures = np.random.default_rng(2).integers(0, 256, (3, 32, 32), dtype=np.uint8)
     images = prepare_images(pictures, np.eye(3, dtype=bool), size=32)
     picks = np.array([[0, 0], [1, 5], [2, 5]])
-    together = load_batch(images, picks, 7, Ranges())[0]
-    alone = load_batch(images, picks[1:2], 7, Ranges())[0]
+    together = load_batch(images, picks, 7, AugmentationRanges())[0]
+    alone = load_batch(images, picks[1:2], 7, AugmentationRanges())[0]
     torch.testing.assert_close(alone[0], together[1])
-    assert not torch.equal(load_batch(images, picks[1:2], 8, Ranges())[0], alone)
+    assert not torch.equal(load_batch(images, picks[1:2], 8, AugmentationRanges())[0], alone)
 
 
 def test_any_change_of_pixels_or_labels_changes_the_digest():

@@ -13,12 +13,13 @@ from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import HeadKind
 from mernet.model.errors import BackboneError, TrainingError
 from mernet.model.softmax import SoftmaxHead
-from mernet.model.training.finetuning.batches import Images, prepare_images
-from mernet.model.training.finetuning.finetune import CURVES_FILE, Tuned, fine_tune
-from mernet.model.training.finetuning.heads import LearningChain
+from mernet.model.training.finetuning.batches import LabelledImages, prepare_images
+from mernet.model.training.finetuning.finetune import CURVES_FILE, FineTunedModel, fine_tune
+from mernet.model.training.finetuning.heads import TrainableChain
+from mernet.model.training.finetuning.network import TrainableNetwork
 from mernet.model.training.finetuning.recipes import RECIPES, Recipe
-from mernet.model.training.finetuning.resume import STATE_FILE
-from mernet.model.training.finetuning.trainable import Learner
+from mernet.model.training.finetuning.training_state import STATE_FILE
+from mernet.model.training.progress import ProgressCallback
 
 SIZE, FEATURES = 16, 8
 QUICK = RECIPES["best"].changed(
@@ -31,7 +32,7 @@ QUICK = RECIPES["best"].changed(
     validate_every=4,
 )
 
-Tune = Callable[..., Tuned]
+Tune = Callable[..., FineTunedModel]
 
 
 def _tiny_network() -> nn.Module:
@@ -51,7 +52,7 @@ def backbone(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     return build_backbone("tiny", seed=1)
 
 
-def drawn_images(count: int, seed: int) -> Images:
+def drawn_images(count: int, seed: int) -> LabelledImages:
     """Pictures with class 0 bright, class 1 striped, and class 2 wherever class 0 is."""
     random = np.random.default_rng(seed)
     bright, striped = random.random((2, count)) < 0.5
@@ -61,17 +62,17 @@ def drawn_images(count: int, seed: int) -> Images:
     return prepare_images(pictures, np.column_stack([bright, striped, bright]), SIZE)
 
 
-def one_class_each(count: int, seed: int) -> Images:
+def one_class_each(count: int, seed: int) -> LabelledImages:
     images = drawn_images(count, seed)
     striped = images.labels[:, 1:2]
-    return Images(images.pixels, torch.cat([striped, 1 - striped], dim=1))
+    return LabelledImages(images.pixels, torch.cat([striped, 1 - striped], dim=1))
 
 
 @pytest.fixture
 def tune(backbone: Backbone, tmp_path: Path) -> Tune:
     """Fine-tunes quickly, with some arguments changed; `folder` counts from a temporary one."""
 
-    def run(recipe: Recipe = QUICK, folder: str = "run", **changes: object) -> Tuned:
+    def run(recipe: Recipe = QUICK, folder: str = "run", **changes: object) -> FineTunedModel:
         arguments = {
             "images": drawn_images(40, seed=2),
             "validation": drawn_images(20, seed=3),
@@ -82,19 +83,19 @@ def tune(backbone: Backbone, tmp_path: Path) -> Tune:
     return run
 
 
-def tensors(tuned: Tuned) -> list[np.ndarray]:
+def tensors(tuned: FineTunedModel) -> list[np.ndarray]:
     """All weights that were learned."""
     weights = [value.numpy() for value in tuned.backbone.network.state_dict().values()]
     heads = (tuned.head, tuned.control)
     return weights + [part for head in heads for part in (head.weight, head.bias)]
 
 
-def same(first: Tuned, second: Tuned) -> bool:
+def same(first: FineTunedModel, second: FineTunedModel) -> bool:
     return all(map(np.array_equal, tensors(first), tensors(second)))
 
 
-def interrupt_at(last: int) -> Callable[[int, int, tuple[float, float]], None]:
-    def progress(step: int, _iterations: int, _losses: tuple[float, float]) -> None:
+def interrupt_at(last: int) -> ProgressCallback:
+    def progress(_stage: str, step: int, _total: int, _remark: str) -> None:
         if step == last:
             raise KeyboardInterrupt
 
@@ -128,32 +129,32 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(tune: Tune, stopped_at: 
 
 
 def test_a_killed_run_goes_on_from_the_last_state_saved(tune: Tune, tmp_path: Path):
-    def kill(step: int, _iterations: int, _losses: tuple[float, float]) -> None:
+    def kill(_stage: str, step: int, _total: int, _remark: str) -> None:
         if step == 8:
             raise SystemExit
 
     seen: list[int] = []
     with pytest.raises(SystemExit):
         tune(folder="killed", save_every=3, progress=kill)
-    resumed = tune(folder="killed", progress=lambda step, *_: seen.append(step))
+    resumed = tune(folder="killed", progress=lambda _, step, *__: seen.append(step))
     assert seen[0] == 7
     assert same(resumed, tune(folder="whole"))
 
 
 def test_a_finished_run_is_not_trained_again(tune: Tune):
     first, seen = tune(), []
-    assert same(tune(progress=lambda step, *_: seen.append(step)), first)
+    assert same(tune(progress=lambda _, step, *__: seen.append(step)), first)
     assert seen == []
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 5}, r"another seed \(0, now 5\)"),
+        ({"seed": 5}, r"different seed \(0, now 5\)"),
         ({"recipe": QUICK.changed(weight_decay=0.5)}, r"weight_decay \(0.05, now 0.5\)"),
         ({"head": HeadKind.INDEPENDENT}, r"head \(chain, now independent\)"),
-        ({"images": drawn_images(41, seed=2)}, "another images"),
-        ({"validation": drawn_images(20, seed=4)}, "another validation"),
+        ({"images": drawn_images(41, seed=2)}, "different images"),
+        ({"validation": drawn_images(20, seed=4)}, "different validation"),
     ],
 )
 def test_a_run_does_not_go_on_under_other_settings(
@@ -199,12 +200,12 @@ def test_training_stops_when_patience_ends_and_keeps_the_best_weights(tune: Tune
 
 def test_the_control_does_not_move_the_network(tune: Tune, monkeypatch: pytest.MonkeyPatch):
     both = tune(folder="both")
-    loss = LearningChain.loss
+    loss = TrainableChain.loss
 
-    def linked_only(self: LearningChain, *arguments: object) -> torch.Tensor:
+    def linked_only(self: TrainableChain, *arguments: object) -> torch.Tensor:
         return loss(self, *arguments) * (1.0 if self.linked else 0.0)
 
-    monkeypatch.setattr(LearningChain, "loss", linked_only)
+    monkeypatch.setattr(TrainableChain, "loss", linked_only)
     alone = tune(folder="alone")
     assert not np.array_equal(alone.control.weight, both.control.weight)
     assert np.array_equal(alone.head.weight, both.head.weight)
@@ -260,8 +261,8 @@ def test_a_batch_that_does_not_fit_the_device_ends_training_with_advice(
     def too_big(*_: object) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(Learner, "losses", too_big)
-    with pytest.raises(TrainingError, match=r"a batch of 8 does not fit .* lower --batch-size"):
+    monkeypatch.setattr(TrainableNetwork, "losses", too_big)
+    with pytest.raises(TrainingError, match=r"batch of 8 .* use a smaller batch"):
         tune()
 
 
@@ -269,7 +270,7 @@ def test_a_batch_that_does_not_fit_the_device_ends_training_with_advice(
     ("change", "message"),
     [
         ({"seed": -1}, "seed must be 0 or more"),
-        ({"head": HeadKind.SOFTMAX}, "exactly one class an image"),
+        ({"head": HeadKind.SOFTMAX}, "exactly one class per image"),
         ({"validation": one_class_each(5, seed=1)}, "have classes 3, validation pictures 2"),
     ],
 )

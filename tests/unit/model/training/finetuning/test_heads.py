@@ -8,15 +8,15 @@ from torch.nn.functional import binary_cross_entropy, log_softmax
 from mernet.model.chain import ChainSettings
 from mernet.model.checkpoint import HeadKind
 from mernet.model.softmax import SoftmaxHead
-from mernet.model.training.finetuning.heads import LearningChain, LearningHead, make_head
+from mernet.model.training.finetuning.heads import TrainableChain, TrainableHead, create_head
 
 LABELS = np.array([[1, 0, 1], [1, 1, 0], [0, 0, 0], [1, 0, 1]], bool)
 FEATURES = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
 TRUTH = torch.from_numpy(LABELS).float()
 
 
-def random_chain() -> LearningChain:
-    chain = LearningChain(6, LABELS, linked=True)
+def random_chain() -> TrainableChain:
+    chain = TrainableChain(6, LABELS, linked=True)
     generator = torch.Generator().manual_seed(2)
     for parameter in chain.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)
@@ -26,7 +26,7 @@ def random_chain() -> LearningChain:
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_a_new_head_says_the_smoothed_share_of_each_class(kind: HeadKind):
     labels = np.eye(3, dtype=bool)[[0, 0, 0, 1]]
-    says = make_head(kind, 6, labels).result().marginals(FEATURES.numpy(), ChainSettings())
+    says = create_head(kind, 6, labels).to_head().marginals(FEATURES.numpy(), ChainSettings())
     shares = np.array([4, 2, 1]) / 6
     if kind is HeadKind.SOFTMAX:
         shares /= shares.sum()
@@ -35,7 +35,7 @@ def test_a_new_head_says_the_smoothed_share_of_each_class(kind: HeadKind):
 
 def test_the_chains_loss_is_that_of_the_head_it_becomes():
     chain = random_chain()
-    logits = chain.result().conditional_logits(FEATURES.numpy(), LABELS.astype(float))
+    logits = chain.to_head().conditional_logits(FEATURES.numpy(), LABELS.astype(float))
     said = torch.from_numpy(1 / (1 + np.exp(-logits)))
     expected = binary_cross_entropy(said, TRUTH.double(), reduction="none").sum(dim=1).mean()
     assert chain.loss(FEATURES, TRUTH).item() == pytest.approx(expected.item(), rel=1e-5)
@@ -50,7 +50,7 @@ def test_a_chain_learns_nothing_from_labels_that_come_later():
 
 
 def test_drawn_labels_follow_the_chain():
-    chain = LearningChain(1, np.zeros((1, 2), bool), linked=True)
+    chain = TrainableChain(1, np.zeros((1, 2), bool), linked=True)
     chain.bias.data = torch.tensor([0.0, -4.0])
     chain.label_weight.data = torch.tensor([[0.0, 0.0], [8.0, 0.0]])
     torch.manual_seed(3)
@@ -64,7 +64,7 @@ def test_drawn_labels_follow_the_chain():
 
 @pytest.mark.parametrize(("mixing", "drawn_share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
 def test_mixing_draws_for_that_share_of_the_images(mixing: float, drawn_share: float):
-    chain = LearningChain(1, np.zeros((1, 2), bool), linked=True)
+    chain = TrainableChain(1, np.zeros((1, 2), bool), linked=True)
     chain.bias.data = torch.tensor([30.0, 0.0])
     chain.label_weight.data = torch.tensor([[0.0, 0.0], [30.0, 0.0]])
     torch.manual_seed(4)
@@ -77,9 +77,9 @@ def test_mixing_draws_for_that_share_of_the_images(mixing: float, drawn_share: f
 
 def test_a_softmax_head_becomes_what_it_learned():
     labels = np.eye(3, dtype=bool)[[0, 2, 1, 0]]
-    head: LearningHead = make_head(HeadKind.SOFTMAX, 6, labels)
+    head: TrainableHead = create_head(HeadKind.SOFTMAX, 6, labels)
     head.weight.data = torch.randn(3, 6, generator=torch.Generator().manual_seed(5))
-    result = head.result()
+    result = head.to_head()
     assert isinstance(result, SoftmaxHead)
     said = np.log(result.marginals(FEATURES.numpy(), ChainSettings()))
     logits = FEATURES @ head.weight.T + head.bias

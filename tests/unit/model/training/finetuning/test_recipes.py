@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mernet.model.errors import TrainingError
+from mernet.model.training.finetuning.optimiser import learning_rate_factor
 from mernet.model.training.finetuning.recipes import RECIPES
-from mernet.model.training.finetuning.trainable import learning_rate_share
 
 PAPER, BEST = RECIPES["paper"], RECIPES["best"]
 
@@ -27,10 +27,10 @@ def test_a_changed_recipe_keeps_the_rest_and_leaves_out_what_is_none():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"iterations": 0}, "iterations of the recipe: .* greater than or equal to 1"),
+        ({"iterations": 0}, "recipe field iterations: .* greater than or equal to 1"),
         ({"head_learning_rate": float("nan")}, "head_learning_rate"),
-        ({"learning_rate": 1.0}, "learning_rate of the recipe: Extra inputs"),
-        ({"optimiser": "adam"}, "optimiser of the recipe: .*'sgd' or 'adamw'"),
+        ({"learning_rate": 1.0}, "recipe field learning_rate: Extra inputs"),
+        ({"optimiser": "adam"}, "recipe field optimiser: .*'sgd' or 'adamw'"),
     ],
 )
 def test_a_change_out_of_bounds_is_refused_by_name(change: dict[str, object], message: str):
@@ -39,11 +39,11 @@ def test_a_change_out_of_bounds_is_refused_by_name(change: dict[str, object], me
 
 
 def test_the_papers_learning_rate_stays():
-    assert {learning_rate_share(PAPER, step) for step in (0, 1000, 34_994)} == {1.0}
+    assert {learning_rate_factor(PAPER, step) for step in (0, 1000, 34_994)} == {1.0}
 
 
 def test_the_best_learning_rate_rises_then_falls_to_nothing():
-    shares = np.array([learning_rate_share(BEST, step) for step in range(BEST.iterations)])
+    shares = np.array([learning_rate_factor(BEST, step) for step in range(BEST.iterations)])
     peak = BEST.warm_up
     assert (np.diff(shares[:peak]) > 0).all()
     assert (np.diff(shares[peak:]) < 0).all()
@@ -55,4 +55,4 @@ def test_the_best_learning_rate_rises_then_falls_to_nothing():
 
 def test_a_run_shorter_than_its_warm_up_only_warms_up():
     short = BEST.changed(iterations=100)
-    assert [learning_rate_share(short, step) for step in (0, 99)] == [1 / 500, 100 / 500]
+    assert [learning_rate_factor(short, step) for step in (0, 99)] == [1 / 500, 100 / 500]

@@ -1,4 +1,4 @@
-"""What a fine-tuning is to do: everything that decides its result, checked and named."""
+"""A fine-tuning job: everything that decides its result, checked, and its fingerprint."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,28 @@ import torch
 from mernet.model.backbone import Backbone, check_input_size
 from mernet.model.checkpoint import HeadKind
 from mernet.model.errors import TrainingError
-from mernet.model.training.features import weights_hash
-from mernet.model.training.finetuning.batches import Images
+from mernet.model.training.feature_cache import weights_hash
+from mernet.model.training.finetuning.batches import LabelledImages
 from mernet.model.training.finetuning.recipes import Recipe
 
-Settings = dict[str, str]
+Fingerprint = dict[str, str]
+"""A job as text by name; large parts by their SHA-256. Jobs with equal fingerprints end equally."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """A network, a kind of head, the pictures to learn from and those to validate on, and how.
+class FineTuningJob:
+    """A network, a kind of head, images for training and for validation, and how to train.
 
-    Raises TrainingError where these do not belong together, BackboneError where the network does
-    not take pictures of this size.
+    `mixed_precision` lets the network compute in bfloat16.
+
+    Raises:
+        TrainingError: Images, labels, head or seed do not match.
+        BackboneError: The network does not accept pictures of this size.
     """
 
     backbone: Backbone
-    images: Images
-    validation: Images
+    images: LabelledImages
+    validation: LabelledImages
     recipe: Recipe
     head: HeadKind
     seed: int
@@ -36,22 +40,22 @@ class Task:
         if self.seed < 0:
             raise TrainingError(f"the seed must be 0 or more, not {self.seed}")
         for name in ("size", "classes"):
-            ours, theirs = getattr(self.images, name), getattr(self.validation, name)
-            if ours != theirs:
+            training, validation = getattr(self.images, name), getattr(self.validation, name)
+            if training != validation:
                 raise TrainingError(
-                    f"training pictures have {name} {ours}, validation pictures {theirs}; prepare "
-                    "both alike"
+                    f"training pictures have {name} {training}, validation pictures {validation}; "
+                    "prepare both in the same way"
                 )
         if self.head is HeadKind.SOFTMAX:
             for part in (self.images, self.validation):
                 if not (part.labels.sum(dim=1) == 1).all():
                     raise TrainingError(
-                        "a softmax head needs exactly one class an image; use a chain for these "
+                        "a softmax head needs exactly one class per image; use a chain for these "
                         "labels"
                     )
 
-    def settings(self) -> Settings:
-        """The whole task as text by name, big things by their SHA-256: equal tasks end equally."""
+    def fingerprint(self) -> Fingerprint:
+        """Return everything that decides the result, as text by name."""
         recipe = self.recipe.model_dump(mode="json")
         return {name: str(value) for name, value in recipe.items()} | {
             "weights": weights_hash(self.backbone),

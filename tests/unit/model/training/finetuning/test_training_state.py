@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mernet.model.errors import TrainingError
-from mernet.model.training.finetuning.resume import (
+from mernet.model.training.finetuning.training_state import (
     STATE_FILE,
-    interrupts_wait,
+    delay_interrupts,
     load_state,
     save_state,
 )
@@ -55,8 +55,8 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path):
         def __reduce__(self) -> tuple[object, tuple[Path]]:
             return Path.touch, (marker,)
 
-    torch.save({"settings": {}, "state": Trap()}, tmp_path / STATE_FILE)
-    with pytest.raises(TrainingError, match="is damaged or no state"):
+    torch.save({"fingerprint": {}, "state": Trap()}, tmp_path / STATE_FILE)
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         load_state(tmp_path, {})
     assert not marker.exists()
 
@@ -65,7 +65,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step():
     done = []
 
     def step() -> None:
-        with interrupts_wait():
+        with delay_interrupts():
             signal.raise_signal(signal.SIGINT)
             done.append("the rest of the step")
 
@@ -78,7 +78,7 @@ def test_a_step_outside_the_main_thread_needs_no_waiting():
     done = []
 
     def step() -> None:
-        with interrupts_wait():
+        with delay_interrupts():
             done.append("a step")
 
     thread = Thread(target=step)

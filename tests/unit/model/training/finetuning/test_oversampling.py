@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mernet.model.training.finetuning.repeat_factors import epoch_order, repeat_factors
+from mernet.model.training.finetuning.oversampling import epoch_order, repeat_factors
 
 
 def one_rare_class(images: int, rare: int) -> np.ndarray:
