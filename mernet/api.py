@@ -230,8 +230,7 @@ def render(image: "Image") -> "NDArray[np.uint8]":
 
 
 def _render_file(path: Path) -> "NDArray[np.uint8]":
-    from mernet.model.training.data.data_set import read_picture
-    from mernet.model.training.data.picture_files import SUFFIXES
+    from mernet.model.training.data.picture_files import SUFFIXES, read_picture
     from mernet.pds.image import render as stretch
 
     if path.suffix.lower() in SUFFIXES:

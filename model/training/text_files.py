@@ -1,4 +1,4 @@
-"""Text files of learning: read with an error that says what to do, written whole or not at all."""
+"""Reads text and CSV files with helpful errors, and writes them completely or not at all."""
 
 import csv
 import os
@@ -10,50 +10,59 @@ from pathlib import Path
 
 from mernet.model.errors import DataSetError
 
-SHOWN = 5
-"""How many problems an error names; the rest are counted."""
+MAX_PROBLEMS_SHOWN = 5
+"""Number of problems in an error message; the rest are counted."""
 
 
 @dataclass(slots=True)
 class Problems:
-    """What is wrong in text files, line by line, to be raised as one error."""
+    """What is wrong in text files, line by line, raised as one error."""
 
     found: list[str] = field(default_factory=list)
 
     def add(self, file: Path, line: int, reason: str) -> None:
-        """Keep a problem of one line, counted from 1."""
+        """Add a problem of one line, counted from 1."""
         self.found.append(f"{file}:{line}: {reason}")
 
     def raise_any(self) -> None:
-        """Raise DataSetError with the first few problems and the number of all, if any."""
+        """Raise an error if there are problems.
+
+        Raises:
+            DataSetError: There are problems; the message has the first few and the number of all.
+        """
         if not self.found:
             return
-        more = len(self.found) - SHOWN
+        more = len(self.found) - MAX_PROBLEMS_SHOWN
         ending = f"; and {more} more, {len(self.found)} in all" if more > 0 else ""
-        raise DataSetError("; ".join(self.found[:SHOWN]) + ending)
+        raise DataSetError("; ".join(self.found[:MAX_PROBLEMS_SHOWN]) + ending)
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file's text, without a byte order mark.
+    """Return the text of a UTF-8 file, without a byte order mark.
 
-    Raises DataSetError where it cannot be read, is empty or is no UTF-8 text.
+    Raises:
+        DataSetError: The file cannot be read, is empty or is not UTF-8 text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataSetError(f"{path}: cannot be read ({error.strerror}); give another") from error
+        raise DataSetError(
+            f"{path}: cannot be read ({error.strerror}); give another file"
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataSetError(f"{path}: is no UTF-8 text; convert it") from error
+        raise DataSetError(f"{path}: is not UTF-8 text; convert it") from error
     if not re.search(r"\w", text) or "\0" in text:
-        raise DataSetError(f"{path}: is empty or no text; give another")
+        raise DataSetError(f"{path}: is empty or not text; give another file")
     return text
 
 
 def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not blank, each with the number of its last line (from 1).
+    """Yield the non-blank rows of a CSV file, each with the number of its last line (from 1).
 
-    Cells have no blanks around them. Raises DataSetError as read_text does, and with file and line
-    where quotes do not fit.
+    Cells are stripped of surrounding spaces.
+
+    Raises:
+        DataSetError: As in `read_text`; or quotes do not match, with file and line.
     """
     text = StringIO(read_text(path), newline="")
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
@@ -67,7 +76,7 @@ def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file, whole or not at all; a file of that name is replaced."""
+    """Write a CSV file completely or not at all; an existing file is replaced."""
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -76,7 +85,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file beside its place, in a folder made if need be, and move it there."""
+    """Write a UTF-8 file completely or not at all; its folder is created if necessary.
+
+    The text goes to a temporary file in the same folder, which then replaces the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.part")
     unfinished.write_text(text, encoding="utf-8", newline="")

@@ -1,4 +1,4 @@
-"""The classes that label files speak of: by number, by code or by name."""
+"""The classes of a data set, and how label files refer to them: by number, code or name."""
 
 import json
 import re
@@ -12,12 +12,12 @@ from mernet.model.errors import DataSetError
 from mernet.model.training.text_files import Problems, read_csv, read_text
 
 MAPPING = "mapping.json"
-"""Mars-Bench's list of classes: {"0": ["rah", "Rock Abrasion Tool (RAT) Hole"], ...}."""
+"""List of classes in Mars-Bench's format: {"0": ["rah", "Rock Abrasion Tool (RAT) Hole"], ...}."""
 CLASS_TABLE = "classes.tsv"
-"""A list of classes in lines of number, tab and name."""
+"""List of classes with lines of number, tab and name."""
 
 NumberedClasses = Mapping[int, tuple[str, ...]]
-"""What the numbers of a set stand for: the code (where there is one) and the name of a class."""
+"""For each class number of a data set, the class's code (if any) and name."""
 
 NAMES = tuple(image_class.name for image_class in CLASSES)
 CHAIN_ORDER: NumberedClasses = dict(enumerate(zip(CODES, NAMES, strict=True)))
@@ -25,95 +25,105 @@ CHAIN_ORDER: NumberedClasses = dict(enumerate(zip(CODES, NAMES, strict=True)))
 
 @dataclass(frozen=True, slots=True)
 class ClassList:
-    """K classes in order, and the place (from 0) of each under all that it may be called."""
+    """K classes in order, and the index (from 0) of each under everything it may be called."""
 
     codes: tuple[str, ...]
     names: tuple[str, ...]
-    places: Mapping[str, int]
+    indices: Mapping[str, int]
 
     @classmethod
     def mernet(cls, numbered: NumberedClasses = CHAIN_ORDER) -> Self:
-        """MERNet's 25 classes in chain order, under the numbers and further names of a set.
+        """Return MERNet's 25 classes in chain order, with a data set's numbers and further names.
 
-        Each entry of `numbered` must hold a code or name of MERNet's.
+        Args:
+            numbered: The numbers; each entry must contain a code or name of a MERNet class.
         """
-        places = _places(CODES) | _places(NAMES)
+        indices = _enumerate_words(CODES) | _enumerate_words(NAMES)
         for number, words in numbered.items():
-            place = next(
-                places[normalise_word(word)] for word in words if normalise_word(word) in places
-            )
-            places |= dict.fromkeys([str(number), *map(normalise_word, words)], place)
-        return cls(CODES, NAMES, places)
+            keys = [normalise_word(word) for word in words]
+            index = next(indices[key] for key in keys if key in indices)
+            indices |= dict.fromkeys([str(number), *keys], index)
+        return cls(CODES, NAMES, indices)
 
     @classmethod
-    def own(cls, numbered: NumberedClasses) -> Self:
-        """A set's own classes in the order of their numbers.
+    def from_data_set(cls, numbered: NumberedClasses) -> Self:
+        """Return a data set's own classes in the order of their numbers.
 
-        The first word of each, with _ for blanks, is its code; the last is its name. Raises
-        DataSetError where two have the same code.
+        The first word of an entry, with _ for spaces, is the class's code; the last is its name.
+
+        Raises:
+            DataSetError: Two classes have the same code.
         """
         ordered = sorted(numbered.items())
         codes = tuple("_".join(words[0].split()) for _, words in ordered)
         names = tuple(words[-1] for _, words in ordered)
-        if len(_places(codes)) < len(codes):
-            raise DataSetError(f"two of the classes {', '.join(codes)} have the same name; mend it")
-        numbers = _places(number for number, _ in ordered)
-        return cls(codes, names, _places(names) | _places(codes) | numbers)
+        if len(_enumerate_words(codes)) < len(codes):
+            raise DataSetError(
+                f"two of the classes {', '.join(codes)} have the same code; rename one"
+            )
+        numbers = _enumerate_words(number for number, _ in ordered)
+        return cls(codes, names, _enumerate_words(names) | _enumerate_words(codes) | numbers)
 
-    def place(self, word: str) -> int | None:
-        """The place of the class that is called `word`, None where there is none."""
-        return self.places.get(normalise_word(word))
+    def index_of(self, word: str) -> int | None:
+        """Return the index of the class called `word`; None if no class is called that."""
+        return self.indices.get(normalise_word(word))
 
 
 def normalise_word(word: str) -> str:
-    """A number, code or name without what may differ in writing: case, blanks, punctuation."""
+    """Return a number, code or name without differences of case, spaces and punctuation."""
     number = re.fullmatch(r"(\d+)(\.0*)?", word.strip())
     if number:
         return str(int(number[1]))
     letters = re.sub(r"[\W_]+", "", word.casefold())
-    # -1 and 1.5 are not the numbers 1 and 15.
+    # Without punctuation, -1 and 1.5 would become the numbers 1 and 15.
     return word.strip() if letters.isdecimal() else letters
 
 
 def class_list_for(numbered: NumberedClasses) -> ClassList:
-    """MERNet's classes where each entry has a code or name of MERNet's, else the entries."""
-    known = ClassList.mernet({}).places
+    """Return MERNet's classes if each entry contains the code or name of one, else the entries."""
+    known = ClassList.mernet({}).indices
     if all(any(normalise_word(word) in known for word in words) for words in numbered.values()):
         return ClassList.mernet(numbered)
-    return ClassList.own(numbered)
+    return ClassList.from_data_set(numbered)
 
 
 def read_class_list(folder: Path) -> ClassList | None:
-    """The classes that mapping.json or classes.tsv in `folder` lists, None where neither is there.
+    """Read the classes in a folder's mapping.json or classes.tsv; None if it has neither.
 
-    Raises DataSetError naming the file (and the line, in classes.tsv) that cannot be read.
+    Raises:
+        DataSetError: The file cannot be read; the message names the file, and the line in
+            classes.tsv.
     """
     if (folder / MAPPING).is_file():
-        return class_list_for(_from_mapping(folder / MAPPING))
+        return class_list_for(_read_mapping(folder / MAPPING))
     if (folder / CLASS_TABLE).is_file():
-        return class_list_for(_from_table(folder / CLASS_TABLE))
+        return class_list_for(_read_table(folder / CLASS_TABLE))
     return None
 
 
-def _from_mapping(path: Path) -> NumberedClasses:
-    wanted = f'{path}: must hold numbers with a name, or a code and a name: {{"0": ["rah", "RAT"]}}'
+def _read_mapping(path: Path) -> NumberedClasses:
+    expected = (
+        f'{path}: must map numbers to a name, or to a code and a name: {{"0": ["rah", "RAT"]}}'
+    )
     try:
         entries = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise DataSetError(f"{path}:{error.lineno}: is no JSON ({error.msg}); mend it") from error
+        raise DataSetError(
+            f"{path}:{error.lineno}: is not JSON ({error.msg}); correct it"
+        ) from error
     if not isinstance(entries, dict) or not entries:
-        raise DataSetError(wanted)
+        raise DataSetError(expected)
     numbered = {
         number: (words,) if isinstance(words, str) else words for number, words in entries.items()
     }
     for number, words in numbered.items():
         named = isinstance(words, list | tuple) and words and all(isinstance(w, str) for w in words)
         if not (number.isdecimal() and named):
-            raise DataSetError(wanted)
+            raise DataSetError(expected)
     return {int(number): tuple(words) for number, words in numbered.items()}
 
 
-def _from_table(path: Path) -> NumberedClasses:
+def _read_table(path: Path) -> NumberedClasses:
     numbered: dict[int, tuple[str, ...]] = {}
     problems = Problems()
     for line, cells in read_csv(path, "\t"):
@@ -125,5 +135,5 @@ def _from_table(path: Path) -> NumberedClasses:
     return numbered
 
 
-def _places(words: Iterable[object]) -> dict[str, int]:
-    return {normalise_word(str(word)): place for place, word in enumerate(words)}
+def _enumerate_words(words: Iterable[object]) -> dict[str, int]:
+    return {normalise_word(str(word)): index for index, word in enumerate(words)}

@@ -1,4 +1,4 @@
-"""Labels that volunteers agree on, how far they agree, and which images they dispute."""
+"""Labels that volunteers agree on, their agreement by class, and the images they disagree about."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,11 +17,16 @@ from mernet.model.training.text_files import write_csv
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Consensus:
-    """What volunteers say of N images, for K classes.
+    """The votes of volunteers on N images and K classes.
 
-    `votes` (N, K) int counts the volunteers who chose a class, `volunteers` (N,) int all that saw
-    the image; a class is a label where at least `threshold` of them chose it. `waiting` are images
-    that too few have seen, with their number; `unknown` are choices that are no class, with theirs.
+    Attributes:
+        classes: Codes of the K classes.
+        images: File names of the N images.
+        votes: (N, K) int, the number of volunteers who chose a class.
+        volunteers: (N,) int, the number of volunteers who saw an image.
+        threshold: A class is a label if at least this share of the volunteers chose it.
+        waiting: Images that too few volunteers have seen, with the number who did.
+        unknown: Choices that are not classes, with the number of times they were chosen.
     """
 
     classes: tuple[str, ...]
@@ -34,21 +39,21 @@ class Consensus:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """(N, K): of an image's volunteers, the share (0 to 1) that chose a class."""
+        """The share (0 to 1) of an image's volunteers who chose a class: (N, K)."""
         return self.votes / self.volunteers[:, None]
 
     @property
     def labels(self) -> NDArray[np.bool_]:
-        """(N, K): whether enough of them did."""
+        """Whether enough volunteers chose a class: (N, K) bool."""
         return self.shares >= self.threshold
 
     def kappa(self) -> NDArray[np.float64]:
-        """(K,): Fleiss' kappa of each class, chosen or not: 1 for agreement, 0 for chance.
+        """Return Fleiss' kappa of each class (K,): 1 for perfect, 0 for chance agreement.
 
-        Fleiss 1971, "Measuring nominal scale agreement among many raters", where the agreement of
-        an image is the share of pairs of volunteers who say the same; its mean over images is used
-        also where their numbers of volunteers differ. NaN for a class that none or all chose, and
-        where no image has two volunteers.
+        Each class is rated separately, as chosen or not. Fleiss 1971, "Measuring nominal scale
+        agreement among many raters": the agreement on an image is the share of pairs of volunteers
+        who say the same; its mean over images is used even if their numbers of volunteers differ.
+        NaN for a class that none or all chose, and if no image has two volunteers.
         """
         seen = self.volunteers > 1
         yes, all_of_them = self.votes[seen], self.volunteers[seen, None]
@@ -62,13 +67,14 @@ class Consensus:
             return np.asarray((agreement - by_chance) / (1 - by_chance))
 
     def disputed(self) -> list[tuple[str, float]]:
-        """Images, most disputed first, each with how many of its labels a volunteer would change.
+        """Return the images, most disputed first, with the number of labels in dispute.
 
-        That is the sum over classes of the share that is in the minority.
+        That number is the sum over classes of the share of volunteers in the minority: the number
+        of labels that a volunteer would change on average.
         """
         minority = np.minimum(self.shares, 1 - self.shares).sum(axis=1)
         order = np.argsort(-minority, kind="stable")
-        return [(self.images[place], float(minority[place])) for place in order]
+        return [(self.images[index], float(minority[index])) for index in order]
 
 
 def compute_consensus(
@@ -77,31 +83,41 @@ def compute_consensus(
     retirement: int = 5,
     threshold: float = 0.5,
 ) -> Consensus:
-    """Count votes: one for each volunteer and image, their last.
+    """Count one vote for each volunteer and image: the volunteer's last.
 
-    An image that fewer than `retirement` volunteers have seen waits. Choices are classes (MERNet's
-    by default) by code or name, whatever their case and punctuation. Raises DataSetError where
-    retirement is below 1, the threshold is not in (0, 1], or no image has enough volunteers.
+    Args:
+        classifications: What volunteers chose.
+        classes: The classes, MERNet's by default; choices name them by code or name, in any case
+            and punctuation.
+        retirement: Number of volunteers who must have seen an image; until then it waits.
+        threshold: Share of an image's volunteers that makes a class a label.
+
+    Raises:
+        DataSetError: `retirement` is below 1, `threshold` is not in (0, 1], or no image has enough
+            volunteers.
     """
     if retirement < 1 or not 0 < threshold <= 1:
         raise DataSetError("retirement must be at least 1, threshold above 0 and at most 1")
-    known = classes or ClassList.mernet({})
+    known_classes = classes or ClassList.mernet({})
     votes = _last_votes(classifications)
     volunteers = Counter(image for image, _ in votes)
     retired = sorted(image for image, count in volunteers.items() if count >= retirement)
     if not retired:
         most = max(volunteers.values(), default=0)
-        raise DataSetError(f"no image has {retirement} volunteers, only {most}; ask for fewer")
+        raise DataSetError(
+            f"no image has {retirement} volunteers, the most is {most}; require fewer"
+        )
     rows = {image: row for row, image in enumerate(retired)}
-    counts = np.zeros((len(retired), len(known.codes)), dtype=np.int64)
+    counts = np.zeros((len(retired), len(known_classes.codes)), dtype=np.int64)
     unknown: Counter[str] = Counter()
     for (image, _), choices in votes.items():
-        places = {choice: known.place(choice) for choice in choices}
-        unknown.update(choice for choice, place in places.items() if place is None)
+        indices = {choice: known_classes.index_of(choice) for choice in choices}
+        unknown.update(choice for choice, index in indices.items() if index is None)
         if image in rows:
-            counts[rows[image], [place for place in set(places.values()) if place is not None]] += 1
+            chosen = {index for index in indices.values() if index is not None}
+            counts[rows[image], list(chosen)] += 1
     return Consensus(
-        classes=known.codes,
+        classes=known_classes.codes,
         images=tuple(retired),
         votes=counts,
         volunteers=np.array([volunteers[image] for image in retired]),
@@ -112,9 +128,9 @@ def compute_consensus(
 
 
 def write_label_file(path: Path, result: Consensus) -> None:
-    """Write CSV: file, a 0 or 1 for each class, the share for each class, number of volunteers.
+    """Write a label file (CSV) that `load_data_set` reads without the shares and volunteers.
 
-    `load_data_set` reads it beside its pictures, and passes over the shares.
+    The columns are file, a 0 or 1 for each class, the share for each class, number of volunteers.
     """
     header = ["file", *result.classes, *(c + SHARE_SUFFIX for c in result.classes), VOLUNTEERS]
     rows = zip(
@@ -130,6 +146,6 @@ def write_label_file(path: Path, result: Consensus) -> None:
 def _last_votes(
     classifications: Iterable[VolunteerClassification],
 ) -> dict[tuple[str, str], frozenset[str]]:
-    """What each volunteer chose at their last look at each image."""
+    """Return the last choices of each volunteer on each image, by (image, volunteer)."""
     in_order = sorted(classifications, key=lambda each: each.order)
     return {(each.image, each.volunteer): each.choices for each in in_order}

@@ -1,4 +1,4 @@
-"""A labelled data set: image files, the classes each of them shows, and the parts it came in."""
+"""A labelled data set: image files, the classes each image shows, and the part it belongs to."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class Part(StrEnum):
-    """What an image is used for: learning, calibrating and stopping, or judging."""
+    """The purpose of an image: training, validation (calibration and early stopping) or test."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -23,9 +23,13 @@ class Part(StrEnum):
 class DataSet:
     """N image files labelled with K classes.
 
-    `classes` are codes: MERNet's 25 in chain order, or the set's own in the order of their ids.
-    `labels` is (N, K) bool. `parts` holds, for each image, the part that the set itself puts it
-    in, None where it says nothing.
+    Attributes:
+        classes: Class codes: MERNet's 25 in chain order, or the set's own in the order of their
+            numbers.
+        class_names: Class names.
+        paths: The image files.
+        labels: (N, K) bool.
+        parts: The part that the set itself assigns to each image; None if it assigns none.
     """
 
     classes: tuple[str, ...]
@@ -35,12 +39,12 @@ class DataSet:
     parts: tuple[Part | None, ...]
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
         return len(self.paths)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The file names of the images, without their folders."""
+        """The file names of the images, without folders."""
         return tuple(path.name for path in self.paths)
 
     @property
@@ -49,7 +53,7 @@ class DataSet:
         return bool((self.labels.sum(axis=1) == 1).all())
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer]) -> "DataSet":
-        """The images at `indices`, in that order, with the same classes."""
+        """Return the images at `indices`, in that order, with the same classes."""
         chosen = [int(index) for index in indices]
         return replace(
             self,
@@ -59,14 +63,14 @@ class DataSet:
         )
 
     def content_hashes(self) -> tuple[str, ...]:
-        """The sha256 of each image file, in hex."""
+        """Return the hex SHA-256 of each image file."""
         return tuple(_sha256(path) for path in self.paths)
 
     def digest(self) -> str:
-        """A sha256 in hex over classes, file names, contents and labels of all images.
+        """Return a hex SHA-256 over classes, file names, contents and labels of all images.
 
-        The same wherever the folder lies and in whatever order the images come; it tells later
-        which data a checkpoint learnt from. Reads every file.
+        It does not depend on the folder or on the order of the images, and identifies the data that
+        a checkpoint was trained on. Reads every file.
         """
         images = sorted(
             (name, content, "".join("01"[label] for label in row))
@@ -78,6 +82,6 @@ class DataSet:
 
 
 def _sha256(path: Path) -> str:
-    """The sha256 of a file's content, in hex."""
+    """Return the hex SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What a labelled data set holds: counts of classes and parts, labels an image, duplicates."""
+"""The description of a data set: counts of classes and parts, labels per image, duplicates."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,12 +11,21 @@ from mernet.model.classes import Group
 from mernet.model.training.data.data_set import DataSet, Part
 
 MAJORITY_ABOVE, MINORITY_FROM = 0.10, 0.05
-"""The abstract's bounds: majority above 10% of the images, extreme minority below 5%."""
+"""The abstract's limits: majority above 10% of the images, extreme minority below 5%."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """A class: how many images show it, their share (0 to 1) of all, and how many in each part."""
+    """The number of images that show a class.
+
+    Attributes:
+        code: Code of the class.
+        name: Name of the class.
+        count: Number of images that show it.
+        share: Their share (0 to 1) of all images.
+        group: How common the class is.
+        by_part: Number of images that show it in each part.
+    """
 
     code: str
     name: str
@@ -30,9 +39,16 @@ class ClassCount:
 class Description:
     """A data set in numbers.
 
-    `labels_an_image` are mean, least and most; `co_occurrence` (K, K) int counts the images that
-    show both classes, on its diagonal those that show one; `duplicates` counts the images whose
-    file has the content of an earlier one, `straddling` those whose equal is in another part.
+    Attributes:
+        images: Number of images.
+        by_part: Number of images in each part.
+        classes: The count of each class.
+        labels_an_image: Mean, minimum and maximum number of labels per image.
+        co_occurrence: (K, K) int, the number of images that show both classes; on the diagonal, the
+            number that show the one class.
+        duplicates: Number of images whose file has the content of an earlier one.
+        straddling: Number of images with a duplicate in another part.
+        digest: The digest of the data set.
     """
 
     images: int
@@ -46,13 +62,13 @@ class Description:
 
 
 def describe_data_set(data: DataSet, parts: Sequence[Part | None]) -> Description:
-    """Count what is in `data`, with each image in the part that `parts` gives; reads every file."""
+    """Count the contents of a data set whose images are in `parts`; reads every file."""
     labels_an_image = data.labels.sum(axis=1)
     counted = data.labels.astype(np.int64)
-    duplicates = _duplicates(data.content_hashes(), parts)
+    duplicates = _parts_of_duplicates(data.content_hashes(), parts)
     return Description(
         images=len(data),
-        by_part=_by_part(np.ones(len(data), dtype=np.bool_), parts),
+        by_part=_count_by_part(np.ones(len(data), dtype=np.bool_), parts),
         classes=tuple(class_counts(data, parts)),
         labels_an_image=(
             float(labels_an_image.mean()),
@@ -67,7 +83,7 @@ def describe_data_set(data: DataSet, parts: Sequence[Part | None]) -> Descriptio
 
 
 def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[ClassCount]:
-    """Each class of `data`, counted with each image in the part that `parts` gives."""
+    """Count the images of each class, in all and in each part of `parts`."""
     shares = data.labels.mean(axis=0)
     return [
         ClassCount(
@@ -76,7 +92,7 @@ def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[ClassCount
             count=int(shown.sum()),
             share=float(share),
             group=group_of_share(float(share)),
-            by_part=_by_part(shown, parts),
+            by_part=_count_by_part(shown, parts),
         )
         for code, name, shown, share in zip(
             data.classes, data.class_names, data.labels.T, shares, strict=True
@@ -85,20 +101,22 @@ def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[ClassCount
 
 
 def group_of_share(share: float) -> Group:
-    """How common a class is, by the abstract's rule, that this share (0 to 1) of images shows."""
+    """Return the group of a class that this share (0 to 1) of images shows."""
     if share > MAJORITY_ABOVE:
         return Group.MAJORITY
     return Group.MINORITY if share >= MINORITY_FROM else Group.EXTREME_MINORITY
 
 
-def _by_part(shown: NDArray[np.bool_], parts: Sequence[Part | None]) -> dict[Part, int]:
-    """How many of the images that are `shown` (N,) lie in each part."""
-    there = Counter(part for part, is_shown in zip(parts, shown, strict=True) if is_shown)
-    return {part: there[part] for part in Part}
+def _count_by_part(shown: NDArray[np.bool_], parts: Sequence[Part | None]) -> dict[Part, int]:
+    """Count the images that are `shown` (N,) in each part."""
+    counts = Counter(part for part, is_shown in zip(parts, shown, strict=True) if is_shown)
+    return {part: counts[part] for part in Part}
 
 
-def _duplicates(hashes: Sequence[str], parts: Sequence[Part | None]) -> list[list[Part | None]]:
-    """For each content that comes more than once, the parts of the images that have it."""
+def _parts_of_duplicates(
+    hashes: Sequence[str], parts: Sequence[Part | None]
+) -> list[list[Part | None]]:
+    """Return, for each content of several files, the parts of the images that have it."""
     parts_of_content = defaultdict(list)
     for content, part in zip(hashes, parts, strict=True):
         parts_of_content[content].append(part)

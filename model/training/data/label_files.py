@@ -1,4 +1,4 @@
-"""One label file, in any of the known layouts: which image shows which classes."""
+"""Reads a label file, in any supported layout: which image shows which classes."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from mernet.model.training.data.class_list import ClassList, normalise_word
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.text_files import Problems, read_csv, read_text
 
-# As `normalise_word` writes them; the first that a header has is taken.
+# In the form of `normalise_word`; the first that a header has is used.
 FILE_COLUMNS = (
     *("file", "fileid", "filename", "filepath", "path", "image", "imageid", "imagename"),
     *("imagefile", "productid", "product", "picture", "name", "id"),
@@ -26,14 +26,14 @@ PARTS = {
 }
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 ONE_HOT_LENGTH = 3
-"""From this many zeros and ones on, a line is no list of class numbers: one would come twice."""
+"""With this many zeros and ones, a line cannot list class numbers: one would be repeated."""
 
 Rows = list[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """An image's labels: numbers, codes or names of classes, as they are written."""
+    """The labels of one image: numbers, codes or names of classes, as written in the file."""
 
     line: int
     image: str
@@ -43,7 +43,7 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelFile:
-    """A label file's rows, and its class columns where its header names them."""
+    """The rows of a label file, and the names of its class columns if it has any."""
 
     path: Path
     rows: tuple[LabelRow, ...]
@@ -51,8 +51,8 @@ class LabelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Headed:
-    """Where in a row things are: (from 0) the image, its part, its list of labels, its classes."""
+class _HeaderLayout:
+    """A layout with a header: the columns of image, part, list of labels, or classes."""
 
     length: int
     image: int
@@ -63,17 +63,17 @@ class _Headed:
     def read(self, line: int, cells: list[str], known: ClassList) -> LabelRow:
         if len(cells) != self.length:
             raise ValueError(f"{len(cells)} cells, {self.length} expected as in the header")
-        part = None if self.part is None else _part(cells[self.part])
+        part = None if self.part is None else _parse_part(cells[self.part])
         if self.labels is not None:
-            words = _listed(cells[self.labels], known)
+            words = _split_list(cells[self.labels], known)
         else:
-            words = tuple(name for at, name in self.classes.items() if _binary(cells[at]))
+            words = tuple(name for at, name in self.classes.items() if _parse_binary(cells[at]))
         return LabelRow(line, cells[self.image], words, part)
 
 
 @dataclass(frozen=True, slots=True)
-class _Bare:
-    """Rows of a file name and what it shows: zeros and ones for all classes, or classes."""
+class _BareLayout:
+    """A layout without a header: a file name, then zeros and ones for all classes, or classes."""
 
     one_hot: bool
     separator: str
@@ -84,22 +84,36 @@ class _Bare:
             raise ValueError("no class follows the file name")
         text = self.separator.join(rest)
         return LabelRow(
-            line, image, _one_hot(rest, known) if self.one_hot else _listed(text, known), None
+            line,
+            image,
+            _parse_one_hot(rest, known) if self.one_hot else _split_list(text, known),
+            None,
         )
 
 
 def read_label_file(path: Path, known: ClassList, problems: Problems) -> LabelFile:
-    """Read a label file; what is wrong in its lines goes to `problems`.
+    """Read a label file.
 
-    Cells are separated by tab, comma, semicolon or blanks. With a header: a column of file names
-    and either one of lists of classes or one of zeros and ones for each class; a column of parts
-    may stand beside. Without: the file name, then as many zeros and ones as `known` has classes, or
-    classes. A row that names no part is in the one that the file is called after, see
-    `part_from_file_name`. Raises DataSetError where the file is no such text.
+    Cells are separated by tabs, commas, semicolons or spaces. With a header, the file has a column
+    of file names and either one column of lists of classes or one column of zeros and ones for
+    each class; it may have a column of parts. Without a header, a row has the file name, then as
+    many zeros and ones as there are classes, or a list of classes.
+
+    Args:
+        path: The label file.
+        known: The classes that a row without a header may name.
+        problems: Receives what is wrong with single lines.
+
+    Returns:
+        The rows. A row that names no part belongs to the part that the file is named after, see
+        `part_from_file_name`.
+
+    Raises:
+        DataSetError: The file is not such a text file.
     """
-    rows, separator = _rows(path)
-    header = _header(rows, known)
-    layout = header or _Bare(_is_one_hot(rows), separator)
+    rows, separator = _split_rows(path)
+    header = _parse_header(rows, known)
+    layout = header or _BareLayout(_is_one_hot(rows), separator)
     part = part_from_file_name(path)
     found = []
     for line, cells in rows[1:] if header else rows:
@@ -109,17 +123,19 @@ def read_label_file(path: Path, known: ClassList, problems: Problems) -> LabelFi
         except ValueError as error:
             problems.add(path, line, str(error))
     if header and header.labels is None and not header.classes:
-        problems.add(path, 1, "no column holds classes; call one 'labels', or one after each class")
+        problems.add(
+            path, 1, "no column contains classes; name one 'labels', or one after each class"
+        )
     return LabelFile(path, tuple(found), tuple(header.classes.values()) if header else ())
 
 
 def part_from_file_name(path: Path) -> Part | None:
-    """The part that a label file is called after, as train.txt and val-shuffled.txt are."""
+    """Return the part that a label file is named after, such as train.txt, val-shuffled.txt."""
     return PARTS.get(re.split(r"[-_. ]", path.name.lower())[0])
 
 
-def _rows(path: Path) -> tuple[Rows, str]:
-    """The rows of a file with their line numbers, and what separates their cells."""
+def _split_rows(path: Path) -> tuple[Rows, str]:
+    """Return the rows of a file with their line numbers, and the separator of their cells."""
     lines = read_text(path).splitlines()
     first = next(line for line in lines if line.strip())
     found = re.search(r"[\s,;]" if path.suffix.lower() == ".txt" else r"[\t,;]", first)
@@ -128,65 +144,65 @@ def _rows(path: Path) -> tuple[Rows, str]:
     return list(read_csv(path, found[0])), found[0]
 
 
-def _header(rows: Rows, known: ClassList) -> _Headed | None:
-    """What the first row says of the columns, None where it is an image's."""
+def _parse_header(rows: Rows, known: ClassList) -> _HeaderLayout | None:
+    """Return the layout that the first row describes; None if it describes an image."""
     names = [normalise_word(cell) for cell in rows[0][1]]
-    image = _column(names, FILE_COLUMNS)
+    image = _find_column(names, FILE_COLUMNS)
     if image is None:
         return None
-    part, labels = _column(names, PART_COLUMNS), _column(names, LABEL_COLUMNS)
+    part, labels = _find_column(names, PART_COLUMNS), _find_column(names, LABEL_COLUMNS)
     classes = {
         column: name
         for column, name in enumerate(rows[0][1])
         if labels is None
         and column not in (image, part)
         and not (name.endswith(SHARE_SUFFIX) or names[column] in ("", VOLUNTEERS))
-        and (known.place(name) is not None or _is_mostly_binary(rows[1:], column))
+        and (known.index_of(name) is not None or _is_mostly_binary(rows[1:], column))
     }
-    return _Headed(len(names), image, part, labels, classes)
+    return _HeaderLayout(len(names), image, part, labels, classes)
 
 
-def _column(names: Sequence[str], wanted: Sequence[str]) -> int | None:
+def _find_column(names: Sequence[str], wanted: Sequence[str]) -> int | None:
     return next((names.index(name) for name in wanted if name in names), None)
 
 
 def _is_mostly_binary(rows: Rows, column: int) -> bool:
-    """Whether a column tells of a class; the few other values in it are then mistakes."""
+    """Whether a column is a class; the few other values in it are then mistakes."""
     binary = [len(cells) > column and cells[column].lower() in BINARY for _, cells in rows]
     return sum(binary) > len(rows) / 2
 
 
 def _is_one_hot(rows: Rows) -> bool:
-    """Whether rows without a header hold zeros and ones, rather than numbers of classes."""
+    """Whether rows without a header contain zeros and ones rather than class numbers."""
     values = [cells[1:] for _, cells in rows]
     return any(len(each) >= ONE_HOT_LENGTH and set(each) <= {"0", "1"} for each in values)
 
 
-def _one_hot(values: Sequence[str], known: ClassList) -> tuple[str, ...]:
+def _parse_one_hot(values: Sequence[str], known: ClassList) -> tuple[str, ...]:
     if len(values) != len(known.codes):
         raise ValueError(f"{len(values)} values, {len(known.codes)} expected: one for each class")
-    return tuple(c for c, value in zip(known.codes, values, strict=True) if _binary(value))
+    return tuple(c for c, value in zip(known.codes, values, strict=True) if _parse_binary(value))
 
 
-def _binary(value: str) -> bool:
+def _parse_binary(value: str) -> bool:
     if value.lower() not in BINARY:
-        raise ValueError(f"{value!r} stands where 0 or 1 belongs")
+        raise ValueError(f"{value!r} is not 0 or 1")
     return BINARY[value.lower()]
 
 
-def _listed(text: str, known: ClassList) -> tuple[str, ...]:
-    """The words of a list: a Python list, or separated by comma, semicolon, | or blanks."""
+def _split_list(text: str, known: ClassList) -> tuple[str, ...]:
+    """Split a list: a Python list, or words separated by comma, semicolon, | or spaces."""
     if text.startswith(("[", "(")):
         try:
             return tuple(str(item) for item in ast.literal_eval(text))
         except (ValueError, SyntaxError, TypeError) as error:
-            raise ValueError(f"{text!r} is no list of classes") from error
+            raise ValueError(f"{text!r} is not a list of classes") from error
     words = [word.strip() for word in re.split(r"[,;|\t]", text)]
-    split = [[word] if known.place(word) is not None else word.split() for word in words]
+    split = [[word] if known.index_of(word) is not None else word.split() for word in words]
     return tuple(word for each in split for word in each)
 
 
-def _part(text: str) -> Part | None:
+def _parse_part(text: str) -> Part | None:
     if normalise_word(text) not in ("", *PARTS):
-        raise ValueError(f"{text!r} is no part; use train, val or test")
+        raise ValueError(f"{text!r} is not a part; use train, val or test")
     return PARTS.get(normalise_word(text))

@@ -1,4 +1,4 @@
-"""Loads a labelled data set from a folder or a label file, in any of the known layouts."""
+"""Loads a labelled data set from a folder or a label file, in any supported layout."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from mernet.model.training.data.label_files import (
 from mernet.model.training.data.picture_files import PictureFinder
 from mernet.model.training.text_files import Problems
 
-ENDINGS = (".csv", ".tsv", ".txt")
+LABEL_SUFFIXES = (".csv", ".tsv", ".txt")
 USUAL_NAMES = ("annotation", "annotations", "labels")
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """A picture file, the places (from 0) of the classes it shows, its part, and who says so."""
+    """A picture file, the indices of its classes, its part, and the file and line that list it."""
 
     path: Path
     shown: frozenset[int]
@@ -39,108 +39,121 @@ class _Image:
 
 
 def load_data_set(path: Path) -> DataSet:
-    """The labelled images that a folder or a label file holds.
+    """Load the labelled images of a folder or a label file.
 
-    A folder is searched for, in this order: files called after the parts (train.txt, val.txt,
-    test.txt; also .csv, .tsv), annotation.csv as Mars-Bench has it, labels.csv, or its only .csv,
-    .tsv or .txt. `label_files` tells what may stand in them, `picture_files` where the pictures may
-    lie. Numbers of classes mean what mapping.json or classes.tsv beside the label file says.
-    Without one, they are the set's own where each image has exactly one number, else 0 to 24 are
-    MERNet's chain order. A class of MERNet's that the files never speak of is shown by no image.
+    The label files of a folder are the first of: files named after the parts (train.txt, val.txt,
+    test.txt; also .csv, .tsv), annotation.csv (Mars-Bench's name), labels.csv, the only .csv, .tsv
+    or .txt file. `label_files` describes their layouts, `picture_files` where pictures may be.
 
-    Raises DataSetError, naming the first problems by file and line: a picture that is missing or
-    labelled twice in different ways, an unknown class, a wrong number of columns.
+    Class numbers refer to mapping.json or classes.tsv beside the label file. Without one, they are
+    the set's own classes if each image has exactly one number; otherwise 0 to 24 are MERNet's
+    classes in chain order. MERNet classes that the files do not mention are shown by no image.
+
+    Raises:
+        DataSetError: A picture is missing or labelled twice in different ways, a class is unknown,
+            or a number of columns is wrong; the message names the first problems by file and line.
     """
     if not path.exists():
         raise DataSetError(f"{path} does not exist; give the folder of a data set or a label file")
     folder = path if path.is_dir() else path.parent
-    listed = read_class_list(folder)
+    listed_classes = read_class_list(folder)
     problems = Problems()
-    tables = [
-        read_label_file(file, listed or ClassList.mernet(), problems) for file in _label_files(path)
+    label_files = [
+        read_label_file(file, listed_classes or ClassList.mernet(), problems)
+        for file in _find_label_files(path)
     ]
     problems.raise_any()
-    classes = listed or _classes_of(tables)
-    images = _images(tables, classes, PictureFinder(folder), problems)
+    classes = listed_classes or _infer_classes(label_files)
+    images = _collect_images(label_files, classes, PictureFinder(folder), problems)
     problems.raise_any()
     if not images:
-        raise DataSetError(f"{tables[0].path}: names no image; give another label file")
-    return _data_set(images, classes)
+        raise DataSetError(f"{label_files[0].path}: lists no image; give another label file")
+    return _build_data_set(images, classes)
 
 
-def _label_files(path: Path) -> list[Path]:
-    """The label files of a data set: one, or one for each part."""
+def _find_label_files(path: Path) -> list[Path]:
+    """Return the label files of a data set: one, or one for each part."""
     if path.is_file():
         return [path]
     files = [
         file
         for file in sorted(path.iterdir())
-        if file.suffix.lower() in ENDINGS and file.is_file() and file.name != CLASS_TABLE
+        if file.suffix.lower() in LABEL_SUFFIXES and file.is_file() and file.name != CLASS_TABLE
     ]
     of_parts = [file for file in files if part_from_file_name(file)]
     usual = [file for name in USUAL_NAMES for file in files if file.stem.lower() == name]
     if of_parts or usual or len(files) == 1:
         return of_parts or usual[:1] or files
     raise DataSetError(
-        f"{path} holds {len(files) or 'no'} {', '.join(ENDINGS)} files that may be of labels; "
-        "give the label file itself, or call it labels.csv"
+        f"{path} contains {len(files) or 'no'} possible label files "
+        f"({', '.join(LABEL_SUFFIXES)}); give the label file itself, or name it labels.csv"
     )
 
 
-def _classes_of(tables: Sequence[LabelFile]) -> ClassList:
-    """The classes that label files without a list of classes speak of."""
-    columns = [column for table in tables for column in table.columns]
+def _infer_classes(label_files: Sequence[LabelFile]) -> ClassList:
+    """Return the classes that label files mention, if no list of classes exists."""
+    columns = [column for label_file in label_files for column in label_file.columns]
     if columns:
         mernet = ClassList.mernet()
-        if any(mernet.place(column) is not None for column in columns):
+        if any(mernet.index_of(column) is not None for column in columns):
             return mernet
         return class_list_for(dict(enumerate((name,) for name in dict.fromkeys(columns))))
-    words = [tuple(map(normalise_word, row.words)) for table in tables for row in table.rows]
+    words = [
+        tuple(map(normalise_word, row.words))
+        for label_file in label_files
+        for row in label_file.rows
+    ]
     if all(len(each) == 1 and each[0].isdecimal() for each in words):
         return class_list_for({int(number): (number,) for (number,) in words})
     return ClassList.mernet()
 
 
-def _images(
-    tables: Sequence[LabelFile], classes: ClassList, finder: PictureFinder, problems: Problems
+def _collect_images(
+    label_files: Sequence[LabelFile], classes: ClassList, finder: PictureFinder, problems: Problems
 ) -> list[_Image]:
-    """The images of all tables, each once; what is wrong with a row goes to `problems`."""
+    """Return the images of all label files, each once; add what is wrong to `problems`."""
     images: dict[str, _Image] = {}
-    for table in tables:
-        problems.found.extend(_unknown_columns(table, classes))
-        for row in table.rows:
+    for label_file in label_files:
+        problems.found.extend(_describe_unknown_columns(label_file, classes))
+        for row in label_file.rows:
             try:
                 path = finder.find(row.image, row.part)
-                image = _Image(path, _shown(row, classes), row.part, f"{table.path}:{row.line}")
+                image = _Image(
+                    path, _class_indices(row, classes), row.part, f"{label_file.path}:{row.line}"
+                )
             except DataSetError as error:
-                problems.add(table.path, row.line, str(error))
+                problems.add(label_file.path, row.line, str(error))
                 continue
             first = images.setdefault(path.name.lower(), image)
             if (first.path, first.shown, first.part) != (image.path, image.shown, image.part):
-                problems.add(table.path, row.line, f"{row.image!r} is another in {first.source}")
+                problems.add(
+                    label_file.path,
+                    row.line,
+                    f"{row.image!r} has another path, part or labels in {first.source}",
+                )
     return list(images.values())
 
 
-def _unknown_columns(table: LabelFile, classes: ClassList) -> Iterator[str]:
-    for column in table.columns:
-        if classes.place(column) is None:
-            yield f"{table.path}:1: the column {column!r} is no class; rename or remove it"
+def _describe_unknown_columns(label_file: LabelFile, classes: ClassList) -> Iterator[str]:
+    for column in label_file.columns:
+        if classes.index_of(column) is None:
+            yield f"{label_file.path}:1: the column {column!r} is not a class; rename or remove it"
 
 
-def _shown(row: LabelRow, classes: ClassList) -> frozenset[int]:
-    """The places of the classes that a row names, each of them once."""
-    places = [classes.place(word) for word in row.words]
-    if None in places:
-        word = row.words[places.index(None)]
+def _class_indices(row: LabelRow, classes: ClassList) -> frozenset[int]:
+    """Return the indices of the classes that a row names."""
+    indices = [classes.index_of(word) for word in row.words]
+    if None in indices:
+        word = row.words[indices.index(None)]
         raise DataSetError(
-            f"{word!r} is no class; use codes of MERNet's, or list the set's own in {CLASS_TABLE}"
+            f"{word!r} is not a class; use MERNet's codes, or list your own in {CLASS_TABLE}"
         )
-    if len(set(places)) < len(places):
-        raise DataSetError(f"the classes {' '.join(row.words)} name one of them twice")
-    return frozenset(place for place in places if place is not None)
+    if len(set(indices)) < len(indices):
+        raise DataSetError(f"the list {' '.join(row.words)} names a class twice")
+    return frozenset(index for index in indices if index is not None)
 
 
-def _data_set(images: Sequence[_Image], classes: ClassList) -> DataSet:
+def _build_data_set(images: Sequence[_Image], classes: ClassList) -> DataSet:
     labels = np.zeros((len(images), len(classes.codes)), dtype=np.bool_)
     for row, image in zip(labels, images, strict=True):
         row[list(image.shown)] = True

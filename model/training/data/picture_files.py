@@ -1,4 +1,4 @@
-"""Finds the picture files that a label file names, wherever in its folder they lie."""
+"""Picture files: finds those that a label file names, and reads them."""
 
 import os
 from collections import defaultdict
@@ -13,7 +13,7 @@ from mernet.model.training.data.data_set import Part
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PRODUCT_SUFFIX = ".img"
-"""Browse pictures of the archive are called after the product file: NAME.img.jpg."""
+"""The archive's browse pictures are named after the product file: NAME.img.jpg."""
 FOLDERS_OF_PARTS = {
     Part.TRAIN: ("train", "training"),
     Part.VALIDATION: ("val", "valid", "validation"),
@@ -29,28 +29,33 @@ FORMATS = ("JPEG", "PNG", "TIFF")
 
 
 class PictureFinder:
-    """The pictures in a folder and all below it, by file name."""
+    """The pictures in a folder and its subfolders, by file name."""
 
     def __init__(self, folder: Path) -> None:
-        """Look through `folder` once."""
+        """List the pictures in `folder`, once."""
         self._folder = folder
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for place, _, names in os.walk(folder, followlinks=True):
             for name in names:
                 if name.lower().endswith(SUFFIXES):
-                    for called in {name.lower(), _stem(name)}:
-                        self._by_name[called].append(Path(place, name))
+                    for key in {name.lower(), _stem(name)}:
+                        self._by_name[key].append(Path(place, name))
 
     def find(self, name: str, part: Part | None) -> Path:
-        """The picture called `name`, in any case, with its extension or without.
+        """Return the path of the picture called `name`, in any case, with or without its extension.
 
-        Of several it is the one in the part's folder, else the one beside the label file, in
-        images/ or in data/. Raises DataSetError where there is none, or no telling which.
+        If there are several, the one in the folder of `part` is returned, else the one beside the
+        label file, in images/ or in data/.
+
+        Raises:
+            DataSetError: No such picture exists, or several are equally likely.
         """
         bare = PurePosixPath(name.replace("\\", "/")).name
         candidates = self._by_name.get(bare.lower()) or self._by_name.get(_stem(bare), [])
         if not candidates:
-            raise DataSetError(f"there is no picture {name!r} in {self._folder}")
+            raise DataSetError(
+                f"no picture called {name!r} is in {self._folder}; add it or correct the name"
+            )
         ranks = [self._rank(path, part) for path in candidates]
         best = [path for path, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
         if len(best) > 1:
@@ -58,7 +63,7 @@ class PictureFinder:
         return best[0]
 
     def _rank(self, path: Path, part: Part | None) -> int:
-        """The lower, the likelier that a picture in this place is meant."""
+        """Return a number that is lower the likelier the picture in this folder is meant."""
         place = path.parent.relative_to(self._folder)
         if part is not None and place.name.lower() in FOLDERS_OF_PARTS[part]:
             return 0
@@ -67,25 +72,29 @@ class PictureFinder:
 
 
 def read_picture(path: Path) -> Picture:
-    """The grey levels (H, W) uint8 of a JPEG, PNG or TIFF file; colours become their luma.
+    """Read the grey levels (H, W) uint8 of a JPEG, PNG or TIFF file; colours become their luma.
 
-    Raises DataSetError naming the file where it cannot be read, or has more than 8 bits a pixel.
+    Raises:
+        DataSetError: The file cannot be read, or has more than 8 bits per pixel; the message names
+            the file.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":
                 raise DataSetError(
-                    f"{path}: pixels have more than 8 bits; give the 8-bit browse picture"
+                    f"{path}: has more than 8 bits per pixel; use the 8-bit browse picture"
                 )
             return np.asarray(image.convert("L"))
     except UnidentifiedImageError as error:
-        raise DataSetError(f"{path}: no JPEG, PNG or TIFF picture; replace the file") from error
+        raise DataSetError(
+            f"{path}: is not a JPEG, PNG or TIFF picture; replace the file"
+        ) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataSetError(f"{path}: cannot be read ({error}); replace the file") from error
 
 
 def _stem(name: str) -> str:
-    """A file name in lower case without the extensions of pictures and products."""
+    """Return a file name in lower case without the extensions of pictures and products."""
     stem = name.lower()
     while stem.endswith((*SUFFIXES, PRODUCT_SUFFIX)):
         stem = stem.rpartition(".")[0]

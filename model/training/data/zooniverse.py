@@ -1,8 +1,8 @@
-"""Reads a Zooniverse export: who saw which image, and what they chose.
+"""Reads a Zooniverse export: which volunteer saw which image and what they chose.
 
-It is the CSV of classifications that the Data Exports tab of a Zooniverse project gives: a row for
-each time that a volunteer looked at a subject (here an image), with the choices as JSON in its
-column `annotations` and what was uploaded with the image in `subject_data`.
+The export is the classifications CSV from the Data Exports tab of a Zooniverse project. It has
+a row for each time that a volunteer classified a subject (here an image), with the choices as
+JSON in the column `annotations` and the image's uploaded metadata in `subject_data`.
 """
 
 import json
@@ -21,13 +21,13 @@ COLUMNS = (
     *("classification_id", "user_id", "user_ip", "workflow_id", "created_at"),
     *("annotations", "subject_data"),
 )
-# As `normalise_word` writes them; the first that a subject has names its file.
+# In the form of `normalise_word`; the first that a subject has names its file.
 FILE_KEYS = ("filename", "image", "imagename", "file", "productid")
 
 
 @dataclass(frozen=True, slots=True)
 class VolunteerClassification:
-    """One look of a volunteer at an image; `order` says which of two came later."""
+    """A volunteer's choices for an image; `order` sorts the choices of one volunteer by time."""
 
     image: str
     volunteer: str
@@ -38,16 +38,22 @@ class VolunteerClassification:
 def read_export(
     path: Path, task: str | None = None, workflow: str | None = None
 ) -> list[VolunteerClassification]:
-    """The classifications of an export, of one task and one workflow where these are given.
+    """Read the classifications of an export.
 
-    Raises DataSetError, with file and line, where columns are missing or hold something else than
-    they should, and where nothing is left.
+    Args:
+        path: The CSV file.
+        task: Only answers to this task, if given.
+        workflow: Only classifications of the workflow with this number, if given.
+
+    Raises:
+        DataSetError: Columns are missing or have unexpected contents, or no classification is left;
+            the message names file and line.
     """
     rows = read_csv(path)
     line, header = next(rows)
     missing = [column for column in COLUMNS if column not in header]
     if missing:
-        raise DataSetError(f"{path}:{line}: lacks {', '.join(missing)}; export classifications")
+        raise DataSetError(f"{path}:{line}: lacks {', '.join(missing)}; export the classifications")
     problems = Problems()
     found: list[VolunteerClassification] = []
     for line, cells in rows:
@@ -56,64 +62,66 @@ def read_export(
             if len(cells) != len(header):
                 raise ValueError(f"{len(cells)} cells, {len(header)} expected as in the header")
             if workflow in (None, row["workflow_id"]):
-                found.extend(_classification(row, task))
+                found.extend(_parse_row(row, task))
         except ValueError as error:
             problems.add(path, line, str(error))
     problems.raise_any()
     if not found:
-        raise DataSetError(f"{path}: nobody classified in this task and workflow; name others")
+        raise DataSetError(
+            f"{path}: contains no answer to this task in this workflow; choose others"
+        )
     return found
 
 
-def _classification(row: Mapping[str, str], task: str | None) -> Iterator[VolunteerClassification]:
-    """What a row says; nothing where it does not answer the task."""
-    answers = [each for each in _annotations(row) if task in (None, each.get("task"))]
+def _parse_row(row: Mapping[str, str], task: str | None) -> Iterator[VolunteerClassification]:
+    """Parse a row; yields nothing if the row does not answer the task."""
+    answers = [each for each in _parse_annotations(row) if task in (None, each.get("task"))]
     if answers:
         yield VolunteerClassification(
-            image=_image(row),
-            volunteer=_volunteer(row),
-            order=(_time(row["created_at"]), int(row["classification_id"])),
-            choices=frozenset(choice for answer in answers for choice in _choices(answer)),
+            image=_image_name(row),
+            volunteer=_volunteer_name(row),
+            order=(_parse_time(row["created_at"]), int(row["classification_id"])),
+            choices=frozenset(choice for answer in answers for choice in _iterate_choices(answer)),
         )
 
 
-def _volunteer(row: Mapping[str, str]) -> str:
+def _volunteer_name(row: Mapping[str, str]) -> str:
     if row["user_id"]:
         return f"user {row['user_id']}"
     if row["user_ip"]:
         return f"address {row['user_ip']}"
-    raise ValueError("neither user_id nor user_ip tells who the volunteer is")
+    raise ValueError("user_id and user_ip are both empty; one must identify the volunteer")
 
 
-def _time(text: str) -> datetime:
-    """The time of a row, as in 2018-03-01 12:00:00 UTC."""
+def _parse_time(text: str) -> datetime:
+    """Parse the time of a row, such as 2018-03-01 12:00:00 UTC."""
     time = datetime.fromisoformat(text.removesuffix("UTC").strip())
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _annotations(row: Mapping[str, str]) -> list[dict[str, Any]]:
-    annotations = _json(row, "annotations")
+def _parse_annotations(row: Mapping[str, str]) -> list[dict[str, Any]]:
+    annotations = _parse_json(row, "annotations")
     if isinstance(annotations, list) and all(isinstance(each, dict) for each in annotations):
         return annotations
     raise ValueError("annotations must be a list of objects with task and value")
 
 
-def _choices(answer: Mapping[str, Any]) -> Iterator[str]:
-    """The choices in an answer: a text, a list of texts, or of objects with a `choice`."""
+def _iterate_choices(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the choices of an answer: a text, a list of texts, or of objects with a `choice`."""
     value = answer.get("value")
     for item in value if isinstance(value, list) else [value]:
         choice = item.get("choice") if isinstance(item, dict) else item
         if isinstance(choice, str):
             yield choice
         elif item is not None:
-            raise ValueError(f"task {answer.get('task')!r} holds no choices; name one that does")
+            raise ValueError(f"task {answer.get('task')!r} has no choices; name a task that has")
 
 
-def _image(row: Mapping[str, str]) -> str:
-    """The name of a subject's file: under a usual key, else the first that looks like a picture."""
-    subjects = _json(row, "subject_data")
+def _image_name(row: Mapping[str, str]) -> str:
+    """Return a subject's file name: under a usual key, else the first that looks like a picture."""
+    subjects = _parse_json(row, "subject_data")
     if not isinstance(subjects, dict) or not all(isinstance(s, dict) for s in subjects.values()):
-        raise ValueError("subject_data must be an object with one for the subject in it")
+        raise ValueError("subject_data must be an object that contains an object for the subject")
     facts = {
         normalise_word(name): str(value)
         for each in subjects.values()
@@ -126,8 +134,8 @@ def _image(row: Mapping[str, str]) -> str:
     return (named or pictures)[0]
 
 
-def _json(row: Mapping[str, str], column: str) -> Any:
+def _parse_json(row: Mapping[str, str], column: str) -> Any:
     try:
         return json.loads(row[column])
     except json.JSONDecodeError as error:
-        raise ValueError(f"{column} is no JSON ({error.msg})") from error
+        raise ValueError(f"{column} is not JSON ({error.msg})") from error

@@ -75,7 +75,7 @@ def test_colours_become_grey(tmp_path: Path):
 
 def test_pixels_of_more_than_8_bits_are_refused(tmp_path: Path):
     Image.fromarray(np.full((2, 2), 4095, dtype=np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataSetError, match=r"deep\.png: pixels have more than 8 bits"):
+    with pytest.raises(DataSetError, match=r"deep\.png: has more than 8 bits per pixel"):
         read_picture(tmp_path / "deep.png")
 
 

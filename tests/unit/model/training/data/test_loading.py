@@ -178,7 +178,7 @@ def test_a_picture_in_a_usual_folder_is_taken_before_one_elsewhere(tmp_path: Pat
     assert load_data_set(tmp_path).paths == (tmp_path / "images" / "a.jpg",)
 
 
-def test_two_pictures_in_unusual_folders_leave_no_telling_which(tmp_path: Path):
+def test_two_pictures_in_unusual_folders_leave_the_choice_open(tmp_path: Path):
     write(tmp_path / "labels.csv", "file,label\na.jpg,sky\n")
     draw(tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg")
     assert "keep one of them" in problems_of(tmp_path)
@@ -187,24 +187,24 @@ def test_two_pictures_in_unusual_folders_leave_no_telling_which(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("file,label\na.jpg,sky\nlost.jpg,sky\n", ":3: there is no picture 'lost.jpg'"),
-        ("file,label\na.jpg,skye\n", ":2: 'skye' is no class"),
-        ("file,label\na.jpg,-1\n", ":2: '-1' is no class"),
-        ("file,sky,rod\na.jpg,1,-1\n", ":2: '-1' stands where 0 or 1 belongs"),
-        ("file,sky,sky\na.jpg,1,1\n", ":2: the classes sky sky name one of them twice"),
-        ("file,label\na.jpg,31 3\n", ":2: '31' is no class"),
-        ("file,label\na.jpg,sky 20\n", ":2: the classes sky 20 name one of them twice"),
-        ("file,label\na.jpg,[sky\n", ":2: '[sky' is no list"),
-        ("file,label\na.jpg,sky\nA.JPG,rod\n", ":3: 'A.JPG' is another in"),
-        ("file,label,split\na.jpg,sky,holdout\n", ":2: 'holdout' is no part"),
+        ("file,label\na.jpg,sky\nlost.jpg,sky\n", ":3: no picture called 'lost.jpg'"),
+        ("file,label\na.jpg,skye\n", ":2: 'skye' is not a class"),
+        ("file,label\na.jpg,-1\n", ":2: '-1' is not a class"),
+        ("file,sky,rod\na.jpg,1,-1\n", ":2: '-1' is not 0 or 1"),
+        ("file,sky,sky\na.jpg,1,1\n", ":2: the list sky sky names a class twice"),
+        ("file,label\na.jpg,31 3\n", ":2: '31' is not a class"),
+        ("file,label\na.jpg,sky 20\n", ":2: the list sky 20 names a class twice"),
+        ("file,label\na.jpg,[sky\n", ":2: '[sky' is not a list"),
+        ("file,label\na.jpg,sky\nA.JPG,rod\n", ":3: 'A.JPG' has another path, part or labels in"),
+        ("file,label,split\na.jpg,sky,holdout\n", ":2: 'holdout' is not a part"),
         ("file,sky,rod\na.jpg,1\n", ":2: 2 cells, 3 expected"),
-        ("file,sky,rod\na.jpg,1,2\n", ":2: '2' stands where 0 or 1 belongs"),
-        ("file,sky,skye\na.jpg,1,0\n", ":1: the column 'skye' is no class"),
-        ("file,sol\na.jpg,12\n", ":1: no column holds classes"),
+        ("file,sky,rod\na.jpg,1,2\n", ":2: '2' is not 0 or 1"),
+        ("file,sky,skye\na.jpg,1,0\n", ":1: the column 'skye' is not a class"),
+        ("file,sol\na.jpg,12\n", ":1: no column contains classes"),
         ("a.jpg,1,0,1,0\n", ":1: 4 values, 25 expected"),
         ("a.jpg\n", ":1: no class follows the file name"),
         ('file,label\na.jpg,"sky" 1\n', ":2: "),
-        ("file,label\n", ": names no image"),
+        ("file,label\n", ": lists no image"),
         ("", "is empty"),
         (",,\n", "is empty"),
     ],
@@ -220,7 +220,7 @@ def test_a_mistake_is_named_by_file_and_line(tmp_path: Path, text: str, said: st
 def test_the_first_five_problems_are_named_and_all_are_counted(tmp_path: Path):
     write(tmp_path / "labels.csv", "file,label\n" + "".join(f"{n}.jpg,sky\n" for n in range(8)))
     message = problems_of(tmp_path)
-    assert message.count("there is no picture") == 5
+    assert message.count("no picture called") == 5
     assert "3 more, 8 in all" in message
 
 
@@ -238,7 +238,7 @@ def test_a_mapping_that_is_none_is_refused(tmp_path: Path, text: str):
 
 
 def test_a_folder_without_one_label_file_to_take_says_so(tmp_path: Path):
-    assert "holds no .csv, .tsv, .txt files" in problems_of(tmp_path)
+    assert "contains no possible label files (.csv, .tsv, .txt)" in problems_of(tmp_path)
     write(tmp_path / "one.csv", "a.jpg,sky\n")
     write(tmp_path / "two.csv", "a.jpg,rod\n")
     assert "give the label file itself" in problems_of(tmp_path)

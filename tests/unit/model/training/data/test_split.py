@@ -107,7 +107,7 @@ def test_shares_that_make_no_three_parts_are_refused(shares: tuple[float, ...]):
 
 
 def test_fewer_groups_than_parts_are_refused():
-    with pytest.raises(DataSetError, match="finer groups"):
+    with pytest.raises(DataSetError, match="smaller groups"):
         split(np.ones((9, 1), dtype=bool), ["a"] * 8 + ["b"])
 
 
@@ -163,7 +163,7 @@ def test_validation_is_taken_from_train_where_it_is_missing():
 
 @pytest.mark.parametrize("own", [[Part.TRAIN, None], [Part.VALIDATION, Part.TEST]])
 def test_parts_that_leave_open_what_is_trained_on_are_refused(own: list[Part | None]):
-    with pytest.raises(DataSetError, match="split anew"):
+    with pytest.raises(DataSetError, match="create a new split"):
         made(own)
 
 

@@ -107,7 +107,7 @@ def test_an_image_with_too_few_volunteers_waits(tmp_path: Path):
     result = agreed(tmp_path, *rows, retirement=3)
     assert result.images == ("a.jpg",)
     assert result.waiting == {"b.jpg": 1}
-    with pytest.raises(DataSetError, match="only 3"):
+    with pytest.raises(DataSetError, match="the most is 3"):
         agreed(tmp_path, *rows, retirement=4)
 
 
@@ -128,7 +128,7 @@ def test_one_task_and_one_workflow_can_be_chosen(tmp_path: Path):
     path = export(tmp_path, *rows)
     assert [each.choices for each in read_export(path, "T1", "11")] == [{"Soil"}]
     assert [each.choices for each in read_export(path, workflow="12")] == [{"Clasts"}]
-    with pytest.raises(DataSetError, match="name others"):
+    with pytest.raises(DataSetError, match="choose others"):
         read_export(path, task="T9")
 
 
@@ -150,15 +150,15 @@ def test_the_file_of_a_subject_is_found_among_its_facts(tmp_path: Path, facts: d
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"annotations": "{"}, "annotations is no JSON"),
+        ({"annotations": "{"}, "annotations is not JSON"),
         ({"annotations": "3"}, "annotations must be a list"),
-        ({"annotations": '[{"task": "T3", "value": [{"x": 1}]}]'}, "'T3' holds no choices"),
-        ({"annotations": '[{"task": "T3", "value": 4}]'}, "'T3' holds no choices"),
+        ({"annotations": '[{"task": "T3", "value": [{"x": 1}]}]'}, "'T3' has no choices"),
+        ({"annotations": '[{"task": "T3", "value": 4}]'}, "'T3' has no choices"),
         ({"subject_data": "[]"}, "subject_data must be"),
         ({"subject_data": '{"1": {"sol": 4}}'}, "subject_data names no file"),
         ({"created_at": "yesterday"}, "yesterday"),
         ({"classification_id": "x"}, "'x'"),
-        ({"user_id": "", "user_ip": ""}, "neither user_id nor user_ip"),
+        ({"user_id": "", "user_ip": ""}, "user_id and user_ip are both empty"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named_by_its_line(tmp_path: Path, changed, said):
