@@ -1,28 +1,40 @@
-"""A database for measurements, given by URL or embedded and thrown away; and where results go."""
+"""A database for measurements: given by its URL, or embedded in a temporary folder."""
 
-import csv
-import os
-import platform
+import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from bench.recording import add_rows, cpu_name, option_parser
 from mernet.db import classifiers, migrate
 from mernet.db.engine import connect
 from mernet.worker.embedded import EmbeddedPostgres
 
-RESULTS = Path(__file__).parent / "results"
+
+def database_option_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every measurement of a database has."""
+    parser = option_parser(description)
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="measure this empty Postgres database (default: an embedded Postgres in a temporary "
+        "folder)",
+    )
+    return parser
 
 
 @contextmanager
-def fresh_database(urls: Sequence[str]) -> Iterator[sa.Engine]:
-    """An engine for a database with tables and a current classifier, at `urls` or embedded."""
+def fresh_database(url: str | None) -> Iterator[sa.Engine]:
+    """Yield an engine for a database that has tables and a current classifier named `bench`.
+
+    Args:
+        url: An empty database; None for an embedded Postgres that is deleted afterwards.
+    """
     with ExitStack() as stack:
-        engine = connect(urls[0] if urls else stack.enter_context(_embedded()))
+        engine = connect(url or stack.enter_context(_embedded()))
         stack.callback(engine.dispose)
         migrate.upgrade(engine)
         classifiers.add(engine, classifiers.NewClassifier("b" * 64, "bench", "/nowhere", 0.9, {}))
@@ -30,31 +42,16 @@ def fresh_database(urls: Sequence[str]) -> Iterator[sa.Engine]:
         yield engine
 
 
-def keep(engine: sa.Engine, name: str, measured: dict[str, object]) -> None:
-    """Print a result and add it, with the machine it is from, to bench/results/`name`.csv."""
+def add_row(engine: sa.Engine, path: Path, row: Mapping[str, object]) -> None:
+    """Add a row to a result file, with the version of the server that was measured."""
     with engine.connect() as connection:
         server = connection.exec_driver_sql("SHOW server_version").scalar_one()
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "postgres": server.split()[0],
-        **measured,
-    }
-    path = RESULTS / f"{name}.csv"
-    is_new = not path.exists()
-    RESULTS.mkdir(exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, result, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(result)
-    print(result)
+    add_rows(path, [row], cpu_name(), {"postgres": server.split()[0]})
 
 
 @contextmanager
 def _embedded() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="mernet-bench-") as folder:
         server = EmbeddedPostgres(Path(folder))
         yield server.start()
         server.stop()

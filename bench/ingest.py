@@ -1,19 +1,17 @@
-"""Measures an ingest: 100 new rows in an index as long as Opportunity's, then nothing new at all.
+"""Measure an ingest: 100 new rows in an index as long as Opportunity's, then an unchanged index.
 
-Run as `python -m bench.ingest REAL_FILES [URL of an empty database]`; without a URL an embedded
-Postgres in a temporary folder serves. The index is made from the real label and the one real row in
-REAL_FILES, and comes over HTTP from loopback. A line is added to bench/results/ingest.csv.
+Run `python -m bench.ingest REAL_FILES`. The index is built from the real label and the one real row
+in REAL_FILES, and is served over HTTP on loopback. The results go to bench/results/ingest.csv.
 """
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from bench.database import fresh_database, keep
+from bench.database import add_row, database_option_parser, fresh_database
 from bench.listing import ROWS, write_volume
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
@@ -23,7 +21,7 @@ from mernet.worker.ingest import IngestReport, ingest
 
 NEW_ROWS = 100
 
-# The run before has classified all it took up.
+# Close the first run as if it had classified all its products.
 SETTLE = (
     """
     INSERT INTO outcome (product_id, classifier, run_id, state, scores, attempts)
@@ -36,17 +34,17 @@ SETTLE = (
 
 
 def lengthen(table: Path, real_files: Path) -> None:
-    """Append NEW_ROWS rows of wanted products, later than all others."""
+    """Append NEW_ROWS rows of wanted products with later clocks than all others."""
     row = (real_files / "index" / "mer1po_edrindex_sample_row.tab").read_bytes()
     with table.open("ab") as file:
         for number in range(NEW_ROWS):
             new = f"1p{200_000_000 + number}eff0000p2303l2m1"
             file.write(row.replace(b"1p128287181eff0000p2303l2m1", new.encode()))
-    os.utime(table, (time.time() + 60, time.time() + 60))  # servers tell it in whole seconds
+    os.utime(table, (time.time() + 60, time.time() + 60))  # Last-Modified has whole seconds
 
 
 def timed(engine: sa.Engine, url: str) -> tuple[float, IngestReport]:
-    """Seconds for one ingest, and what it came to."""
+    """Run one ingest; return the seconds it took and its report."""
     start = time.perf_counter()
     with Fetcher() as fetcher:
         report = ingest(engine, NewRun(archives=(url,)), fetcher)
@@ -54,27 +52,29 @@ def timed(engine: sa.Engine, url: str) -> tuple[float, IngestReport]:
 
 
 def main() -> None:
-    """Measure once, print, and keep the result."""
-    real_files = Path(sys.argv[1])
+    """Measure once and add the result."""
+    parser = database_option_parser(__doc__)
+    parser.add_argument("real_files", type=Path, metavar="REAL_FILES")
+    arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="mernet-bench-") as folder,
-        fresh_database(sys.argv[2:]) as engine,
+        fresh_database(arguments.database_url) as engine,
         serve(Path(folder)) as base,
     ):
-        volume = write_volume(Path(folder), real_files)
+        volume = write_volume(Path(folder), arguments.real_files)
         url = f"{base}{volume.name}/"
         first_seconds, first = timed(engine, url)
         with engine.begin() as connection:
             for statement in SETTLE:
                 connection.exec_driver_sql(statement)
-        lengthen(volume / "index" / "edrindex.tab", real_files)
+        lengthen(volume / "index" / "edrindex.tab", arguments.real_files)
         new_seconds, new = timed(engine, url)
         unchanged_seconds, unchanged = timed(engine, url)
         assert new.run is not None
         assert unchanged.run is None
-        keep(
+        add_row(
             engine,
-            "ingest",
+            arguments.out / "ingest.csv",
             {
                 "rows": ROWS + NEW_ROWS,
                 "listed_before": ledger.progress(engine, 1).listed,

@@ -1,23 +1,23 @@
-"""Measures the listing of a PDS3 index as long as Opportunity's: seconds and peak memory.
+"""Measure the listing of a PDS3 index as long as Opportunity's: seconds and peak memory.
 
-Run as `python -m bench.listing REAL_FILES`, where REAL_FILES is the folder of real archive files:
-the table is made from its real label and its one real row. A line is added to
-bench/results/listing.csv.
+Run `python -m bench.listing REAL_FILES`. REAL_FILES is the folder of real archive files; the table
+is built from its real label and its one real row. The results go to bench/results/listing.csv.
 """
 
-import csv
-import os
 import platform
-import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
+from bench.recording import (
+    add_rows,
+    cpu_name,
+    library_versions,
+    option_parser,
+    peak_process_memory,
+)
 from mernet.pds.archive import resolve
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
@@ -29,11 +29,10 @@ OTHERS = [
     f"{kind}{eye}" for kind in ("eff", "esf", "edn", "eth") for eye in ("l5", "l7", "r1", "r2")
 ]
 TAILS = ["effl2", "erpl2", "ersl2", "ecsl2", *OTHERS]
-RESULTS = Path(__file__).parent / "results" / "listing.csv"
 
 
 def write_volume(folder: Path, real_files: Path) -> Path:
-    """A volume with the real index label and a table of ROWS rows that differ in their name."""
+    """Write a volume with the real index label and a table of ROWS rows; only names differ."""
     index = folder / "mer1po_0xxx" / "index"
     index.mkdir(parents=True)
     shutil.copy(real_files / "index" / "mer2po_edrindex.lbl", index / "edrindex.lbl")
@@ -48,7 +47,7 @@ def write_volume(folder: Path, real_files: Path) -> Path:
 
 
 def measure(volume: Path) -> tuple[float, Counter[str]]:
-    """Seconds for the whole listing, and how the rows ended."""
+    """List a volume; return the seconds it took and the number of rows by what happened to them."""
     ends: Counter[str] = Counter()
 
     def leave_out(left_out: LeftOut) -> None:
@@ -66,30 +65,22 @@ def measure(volume: Path) -> tuple[float, Counter[str]]:
 
 
 def main() -> None:
-    """Measure once, print, and keep the result."""
+    """Measure once and add the result."""
+    parser = option_parser(__doc__)
+    parser.add_argument("real_files", type=Path, metavar="REAL_FILES")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mernet-bench-") as folder:
-        volume = write_volume(Path(folder), Path(sys.argv[1]))
+        volume = write_volume(Path(folder), arguments.real_files)
         seconds, ends = measure(volume)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux: kilobytes
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "pvl": version("pvl"),
+    row = {
         "rows": ends["rows"],
         "listed": ends["listed"],
         "seconds": round(seconds, 2),
-        "peak_mb": round(peak_mb),
+        "peak_mb": round(peak_process_memory() / 2**20),
     }
-    is_new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, result, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(result)
-    print(result, dict(ends), sep="\n")
+    versions = {"python": platform.python_version(), **library_versions("pvl")}
+    add_rows(arguments.out / "listing.csv", [row], cpu_name(), versions)
+    print(dict(ends))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,20 @@
-"""Measures publishing: products and classification rows a second, by 1, 2 and 4 publishers.
+"""Measure publishing: products and classification rows a second, by 1, 2 and 4 publishers.
 
-Run as `python -m bench.publish [URL of an empty database]`; without a URL an embedded Postgres in a
-temporary folder serves. Lines are added to bench/results/publish.csv.
+Run `python -m bench.publish`. The results go to bench/results/publish.csv.
 """
 
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import sqlalchemy as sa
 
-from bench.database import fresh_database, keep
+from bench.database import add_row, database_option_parser, fresh_database
 from mernet.db import ledger
 from mernet.db.publish import Classified, publish_chunk
 from mernet.db.rows import ProductRow
 
-CHUNKS, CHUNK_SIZE = 1000, 32
+CHUNK_SIZE = 32
 PUBLISHERS = (1, 2, 4)
 SHARE_ABOVE = 5.23 / 25
 """The labelled images show 5.23 of the 25 classes on average."""
@@ -24,50 +22,57 @@ SHARE_ABOVE = 5.23 / 25
 
 def main() -> None:
     """Publish the same number of chunks by one, two and four publishers at once."""
-    with fresh_database(sys.argv[1:]) as engine:
+    parser = database_option_parser(__doc__)
+    parser.add_argument("--chunks", type=int, default=1000, help="of 32 products (default: 1000)")
+    arguments = parser.parse_args()
+    with fresh_database(arguments.database_url) as engine:
         for publishers in PUBLISHERS:
-            keep(engine, "publish", measure(engine, publishers))
+            row = measure(engine, arguments.chunks, publishers)
+            add_row(engine, arguments.out / "publish.csv", row)
 
 
-def measure(engine: sa.Engine, publishers: int) -> dict[str, object]:
-    """Publish a run of all chunks; what it took."""
+def measure(engine: sa.Engine, chunks: int, publishers: int) -> dict[str, object]:
+    """Publish a run of that many chunks; return the rates."""
     run_id = ledger.create_run(engine, ledger.NewRun(("bench",), reclassify=True)).run_id
+    products = chunks * CHUNK_SIZE
     begun = time.perf_counter()
-    numbers = ledger.record_listing(engine, run_id, map(product, range(CHUNKS * CHUNK_SIZE)), {})
+    numbers = ledger.record_listing(engine, run_id, map(product, range(products)), {})
     listed = time.perf_counter()
     with ThreadPoolExecutor(publishers) as pool:
         assert all(pool.map(lambda number: publish(engine, run_id, number), numbers))
     seconds = time.perf_counter() - listed
     assert ledger.reconcile(engine, run_id).ok
     with engine.connect() as connection:
-        rows = connection.scalar(sa.text("SELECT count(*) FROM classification"))
-        size = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
+        rows = connection.execute(sa.text("SELECT count(*) FROM classification")).scalar_one()
+        size = connection.execute(
+            sa.text("SELECT pg_database_size(current_database())")
+        ).scalar_one()
     return {
         "publishers": publishers,
-        "chunks": CHUNKS,
-        "products_per_second_listed": round(CHUNKS * CHUNK_SIZE / (listed - begun)),
-        "products_per_second_published": round(CHUNKS * CHUNK_SIZE / seconds),
+        "chunks": chunks,
+        "products_per_second_listed": round(products / (listed - begun)),
+        "products_per_second_published": round(products / seconds),
         "classifications_per_second": round(rows / seconds),
-        "milliseconds_a_chunk": round(1000 * seconds * publishers / CHUNKS, 1),
+        "milliseconds_a_chunk": round(1000 * seconds * publishers / chunks, 1),
         "database_megabytes": round(size / 2**20, 1),
     }
 
 
 def publish(engine: sa.Engine, run_id: int, number: int) -> bool:
-    """Take a chunk and publish random scores of which the usual share is above the threshold."""
-    taken = ledger.claim_chunk(engine, run_id, number, f"bench {number}", 600, 3)
-    assert isinstance(taken, ledger.Chunk)
-    draw = np.random.default_rng(number).random((len(taken.products), 25), dtype=np.float32)
+    """Claim a chunk and publish random scores, the usual share of them above the threshold."""
+    chunk = ledger.claim_chunk(engine, run_id, number, f"bench {number}", 600, 3)
+    assert isinstance(chunk, ledger.Chunk)
+    draw = np.random.default_rng(number).random((len(chunk.products), 25), dtype=np.float32)
     scores = np.where(draw < SHARE_ABOVE, 0.91 + 0.08 * draw, 0.8 * draw)
     outcomes = [
         Classified(product.product_id, row)
-        for product, row in zip(taken.products, scores, strict=True)
+        for product, row in zip(chunk.products, scores, strict=True)
     ]
     return publish_chunk(engine, run_id, number, outcomes)
 
 
 def product(clock: int) -> ProductRow:
-    """A made-up product."""
+    """Return an invented product with that spacecraft clock."""
     return ProductRow(
         product_id=f"1P{clock:09d}EFF0000P2600L2M1",
         rover="Opportunity",

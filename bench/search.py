@@ -1,21 +1,19 @@
-"""Measures class search over a million classification rows: milliseconds a page, index used or not.
+"""Measure class search over a million classification rows: milliseconds a page, index used or not.
 
-Run as `python -m bench.search [URL of an empty database]`; without a URL an embedded Postgres in a
-temporary folder serves. Lines are added to bench/results/search.csv.
+Run `python -m bench.search`. The results go to bench/results/search.csv.
 """
 
 import statistics
-import sys
 import time
 from typing import Any
 
 import sqlalchemy as sa
 
-from bench.database import fresh_database, keep
+from bench.database import add_row, database_option_parser, fresh_database
 from mernet.db import ledger, search
 from mernet.db.search import Query
 
-PRODUCTS, CLASSES_EACH, REPEATS = 200_000, 5, 20
+CLASSES_EACH, REPEATS = 5, 20
 
 FILL = (
     """
@@ -55,27 +53,33 @@ QUERIES = {
 
 def main() -> None:
     """Fill the tables, then time each kind of query."""
-    with fresh_database(sys.argv[1:]) as engine:
-        fill(engine)
+    parser = database_option_parser(__doc__)
+    parser.add_argument(
+        "--products", type=int, default=200_000, help="with 5 rows each (default: 200000)"
+    )
+    arguments = parser.parse_args()
+    with fresh_database(arguments.database_url) as engine:
+        fill(engine, arguments.products)
         for name, query in QUERIES.items():
-            keep(engine, "search", {"query": name} | measure(engine, query))
+            row = {"query": name, "rows": arguments.products * CLASSES_EACH}
+            add_row(engine, arguments.out / "search.csv", row | measure(engine, query))
 
 
-def fill(engine: sa.Engine) -> None:
-    """A million classification rows of random classes and probabilities."""
+def fill(engine: sa.Engine, products: int) -> None:
+    """Publish CLASSES_EACH random classes with random probabilities for each product."""
     run_id = ledger.create_run(engine, ledger.NewRun(("bench",))).run_id
     with engine.begin() as connection:
         for statement in FILL:
             connection.execute(
                 sa.text(statement),
-                {"products": PRODUCTS, "classes_each": CLASSES_EACH, "run_id": run_id},
+                {"products": products, "classes_each": CLASSES_EACH, "run_id": run_id},
             )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
 
 
 def measure(engine: sa.Engine, query: Query) -> dict[str, object]:
-    """Median and worst milliseconds of a page, and how the server found it."""
+    """Return the median and worst milliseconds of a page, and how the server found it."""
     seconds = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
@@ -83,7 +87,6 @@ def measure(engine: sa.Engine, query: Query) -> dict[str, object]:
         seconds.append(time.perf_counter() - begun)
     plan = explained(engine, query)
     return {
-        "rows": PRODUCTS * CLASSES_EACH,
         "hits": len(page.hits),
         "median_ms": round(1000 * statistics.median(seconds), 1),
         "worst_ms": round(1000 * max(seconds), 1),
@@ -93,7 +96,7 @@ def measure(engine: sa.Engine, query: Query) -> dict[str, object]:
 
 
 def explained(engine: sa.Engine, query: Query) -> str:
-    """The plan of the statement that a search sends."""
+    """Return the query plan of the statement that a search sends."""
     sent: list[tuple[str, Any]] = []
 
     def remember(

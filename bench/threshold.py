@@ -1,20 +1,17 @@
-"""Measures how long a new threshold of a class takes over a million outcomes.
+"""Measure how long a new threshold of a class takes over a million outcomes.
 
-Run as `python -m bench.threshold [URL of an empty database]`; without a URL an embedded Postgres in
-a temporary folder serves. Lines are added to bench/results/threshold.csv.
+Run `python -m bench.threshold`. The results go to bench/results/threshold.csv.
 """
 
-import sys
 import time
 
 import sqlalchemy as sa
 
-from bench.database import fresh_database, keep
+from bench.database import add_row, database_option_parser, fresh_database
 from bench.publish import SHARE_ABOVE
 from mernet.db import classifiers, ledger
 from mernet.db.thresholds import set_threshold
 
-OUTCOMES = 1_000_000
 THRESHOLDS = (0.5, 0.9, 0.95, 0.01, 0.9)
 
 PRODUCTS = sa.text("""
@@ -38,25 +35,40 @@ FROM product
 
 
 def main() -> None:
-    """Publish all classes from a million outcomes' scores, then change one class's threshold."""
-    with fresh_database(sys.argv[1:]) as engine:
-        _score(engine)
+    """Publish all classes from the outcomes' scores, then change one class's threshold."""
+    parser = database_option_parser(__doc__)
+    parser.add_argument("--outcomes", type=int, default=1_000_000, help="default: 1000000")
+    arguments = parser.parse_args()
+
+    def add(published: str, threshold: float, seconds: float, added: int, withdrawn: int) -> None:
+        row = {
+            "outcomes": arguments.outcomes,
+            "published": published,
+            "above": threshold,
+            "added": added,
+            "withdrawn": withdrawn,
+            "seconds": round(seconds, 1),
+        }
+        add_row(engine, arguments.out / "threshold.csv", row)
+
+    with fresh_database(arguments.database_url) as engine:
+        write_scores(engine, arguments.outcomes)
         begun = time.perf_counter()
         classifiers.promote(engine, "bench")
-        _keep(engine, "all 25 classes", 0.9, time.perf_counter() - begun, _published(engine), 0)
+        add("all 25 classes", 0.9, time.perf_counter() - begun, count_published(engine), 0)
         for threshold in THRESHOLDS:
             begun = time.perf_counter()
-            did = set_threshold(engine, "sky", threshold)
+            change = set_threshold(engine, "sky", threshold)
             seconds = time.perf_counter() - begun
-            _keep(engine, did.code, threshold, seconds, did.added, did.withdrawn)
+            add(change.code, threshold, seconds, change.added, change.withdrawn)
 
 
-def _score(engine: sa.Engine) -> None:
-    """A million outcomes of a classifier of which only the scores are kept."""
+def write_scores(engine: sa.Engine, outcomes: int) -> None:
+    """Write outcomes of a classifier that is not published: their scores are stored alone."""
     run = ledger.create_run(engine, ledger.NewRun(("bench",)))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE classifier SET is_current = false, is_published = false")
-        connection.execute(PRODUCTS, {"outcomes": OUTCOMES})
+        connection.execute(PRODUCTS, {"outcomes": outcomes})
         connection.execute(
             SCORED, {"classifier": run.classifier, "run_id": run.run_id, "share": SHARE_ABOVE}
         )
@@ -64,26 +76,11 @@ def _score(engine: sa.Engine) -> None:
         connection.exec_driver_sql("ANALYZE")
 
 
-def _published(engine: sa.Engine) -> int:
+def count_published(engine: sa.Engine) -> int:
+    """Return the number of classification rows."""
     with engine.connect() as connection:
-        return connection.execute(sa.text("SELECT count(*) FROM classification")).scalar_one()
-
-
-def _keep(
-    engine: sa.Engine, what: str, threshold: float, seconds: float, added: int, withdrawn: int
-) -> None:
-    keep(
-        engine,
-        "threshold",
-        {
-            "outcomes": OUTCOMES,
-            "published": what,
-            "above": threshold,
-            "added": added,
-            "withdrawn": withdrawn,
-            "seconds": round(seconds, 1),
-        },
-    )
+        count: int = connection.execute(sa.text("SELECT count(*) FROM classification")).scalar_one()
+    return count
 
 
 if __name__ == "__main__":

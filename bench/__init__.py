@@ -1,0 +1,1 @@
+"""Measurements: `python -m bench.NAME` in the project's folder adds rows to bench/results."""
