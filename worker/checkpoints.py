@@ -1,4 +1,4 @@
-"""Checkpoint files: kept under their sha256 in the data folder, loaded where they are needed."""
+"""Checkpoint files: stored in the data folder under their sha256, loaded as classifiers."""
 
 import os
 import platform
@@ -20,35 +20,51 @@ if TYPE_CHECKING:
 
 
 DEMO_CLASSIFIER = "demo-drawn-scenes"
-"""Name of the classifier that `mernet demo` makes."""
+"""Name of the classifier that the demo trains."""
 
 
-def keep(path: Path, folder: Path) -> tuple[Path, str]:
-    """Copy a checkpoint into `folder`, named by its sha256; its place there and the sha256."""
+def store_checkpoint(path: Path, folder: Path) -> tuple[Path, str]:
+    """Copy a checkpoint into `folder`, unless it is already there.
+
+    Returns:
+        The path of the copy, which has the sha256 in its name, and the sha256.
+    """
     sha256 = sha256_of(path)
-    kept = folder / f"{sha256}.safetensors"
-    if not kept.is_file():
+    stored = folder / f"{sha256}.safetensors"
+    if not stored.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}.part")
+        partial = stored.with_suffix(f".{os.getpid()}.part")
         shutil.copyfile(path, partial)
-        partial.replace(kept)
-    return kept, sha256
+        partial.replace(stored)
+    return stored, sha256
 
 
 def check_publishable(path: Path, header: Header) -> None:
-    """Raises `CheckpointUnusable` where a checkpoint's classes are not MERNet's 25."""
+    """Check that a checkpoint has MERNet's 25 classes.
+
+    Raises:
+        CheckpointUnusable: If it has other classes, or in another order.
+    """
     if header.classes != CODES:
         raise CheckpointUnusable(
             f"{path} classifies {len(header.classes)} classes that are not MERNet's 25 in chain "
-            "order, so its results cannot be published; judge it with `mernet evaluate`."
+            "order, so its results cannot be published; it can only be evaluated."
         )
 
 
-def load(path: Path, config: Settings, processes: int = 1) -> "Classifier":
-    """The classifier of a checkpoint, on the device that the settings name.
+def load_checkpoint(path: Path, config: Settings, processes: int = 1) -> "Classifier":
+    """Load a checkpoint as a classifier on the device that the settings name.
 
-    On a CPU its threads are the cores divided by `processes`. Raises `ModelError`.
+    Args:
+        path: The checkpoint file.
+        config: The settings, of which the device and the batch size are used.
+        processes: How many processes share this machine's cores; on a CPU, the classifier gets as
+            many threads as there are cores for each process.
+
+    Raises:
+        ModelError: If the file cannot be read or is not a checkpoint.
     """
+    # Imported here because it imports torch, which only a process that classifies needs.
     from mernet.model.classifier import Classifier
 
     return Classifier.load(
@@ -59,13 +75,14 @@ def load(path: Path, config: Settings, processes: int = 1) -> "Classifier":
     )
 
 
-def load_classifier(
+def load_registered_classifier(
     engine: sa.Engine, sha256: str, config: Settings, processes: int
 ) -> "Classifier":
-    """The registered classifier with this sha256, loaded as `load` does.
+    """Load the registered classifier with this sha256, with arguments as in `load_checkpoint`.
 
-    Raises `CheckpointUnusable` when the file is missing on this machine, cannot be loaded, or is
-    another than the registered one.
+    Raises:
+        CheckpointUnusable: If the file is missing on this host, cannot be loaded, or has changed
+            since it was registered.
     """
     path = Path(classifiers.get(engine, sha256).path)
     if not path.is_file():
@@ -73,12 +90,12 @@ def load_classifier(
             f"The checkpoint {path} is not on {platform.node()}; copy it there and start a new run."
         )
     try:
-        loaded = load(path, config, processes)
+        loaded = load_checkpoint(path, config, processes)
     except ModelError as error:
         raise CheckpointUnusable(f"The checkpoint cannot be used: {error}") from error
     if loaded.sha256 != sha256:
         raise CheckpointUnusable(
-            f"The checkpoint {path} has changed since it was registered; restore the file, or add "
-            "it again with `mernet classifier add`."
+            f"The checkpoint {path} has changed since it was registered; restore the file, or "
+            "register the changed one as another classifier."
         )
     return loaded

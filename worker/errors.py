@@ -1,4 +1,4 @@
-"""What can go wrong around a run; every message says what to do."""
+"""Errors of this room; every message names the cause and what to do."""
 
 from mernet.errors import MernetError
 
@@ -20,15 +20,15 @@ class NameInUse(WorkerError):
 
 
 class Abandoned(WorkerError):
-    """Work is no longer wanted: its run was cancelled, or another worker has it."""
+    """The work must stop: its run was cancelled, or another worker has claimed it."""
 
 
 class CheckpointUnusable(WorkerError):
-    """The checkpoint of a run's classifier is missing on this machine, or is not the one known."""
+    """A checkpoint is missing on this host, has changed, or its results cannot be published."""
 
 
 class ArchivesNotListed(WorkerError):
-    """Archives could not be listed, so nothing was taken up of what they have new."""
+    """One or more archives could not be listed, so their new products are still unknown."""
 
 
 class ServiceError(WorkerError):

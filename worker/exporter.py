@@ -1,4 +1,4 @@
-"""Metrics of the whole service, read from the ledger and the broker when Prometheus asks."""
+"""Metrics of the whole service, read from the ledger and the broker at each scrape."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,103 +16,125 @@ from mernet.worker.settings import Settings
 
 
 class ServiceCollector(Collector):
-    """What `mernet metrics` tells; where the ledger or the broker fails, its `up` is 0, no more."""
+    """Collects the metrics of the service.
+
+    If the ledger or the broker does not answer, its metric `up` is 0 and its others are left out.
+    """
 
     def __init__(self, engine: sa.Engine, config: Settings) -> None:
         self._engine = engine
         self._config = config
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """All metrics, anew."""
+        """Read the ledger and the broker and yield all metrics."""
         try:
             ledger = overview(self._engine)
         except sa.exc.SQLAlchemyError:
             yield _gauge("ledger_up", "Whether the ledger answers.", 0)
         else:
             yield _gauge("ledger_up", "Whether the ledger answers.", 1)
-            yield from _of_ledger(ledger)
+            yield from _ledger_metrics(ledger)
             if self._config.ingest_seconds is not None:
-                yield from _of_ingest(ledger, self._config, self._config.ingest_seconds)
+                yield from _ingest_metrics(ledger, self._config, self._config.ingest_seconds)
         try:
             broker = broker_state()
         except BrokerError:
             yield _gauge("broker_up", "Whether the broker answers.", 0)
         else:
             yield _gauge("broker_up", "Whether the broker answers.", 1)
-            yield from _of_broker(broker)
+            yield from _broker_metrics(broker)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing: so nothing is asked before the first scrape."""
+        """Describe nothing, so that registering the collector reads nothing."""
         return iter(())
 
 
-def _of_ledger(now: Overview) -> Iterator[GaugeMetricFamily]:
-    yield _by(
+def _ledger_metrics(now: Overview) -> Iterator[GaugeMetricFamily]:
+    yield _labelled_gauge(
         "runs",
         "Runs by state.",
         ("state",),
         (((state,), count) for state, count in now.runs.items()),
     )
-    yield _by(
+    yield _labelled_gauge(
         "outcomes",
         "Products by outcome under the current classifier, and reason of failure.",
         ("outcome", "reason"),
         now.outcomes.items(),
     )
-    open_chunks = (
-        (("unsent",), now.unsent),
-        (("queued",), now.queued),
-        (("claimed",), now.claimed),
+    yield _labelled_gauge(
+        "open_chunks",
+        "Open chunks of running runs: without a message, with a message that no worker has "
+        "received, claimed by a worker.",
+        ("state",),
+        ((("unsent",), now.unsent), (("queued",), now.queued), (("claimed",), now.claimed)),
     )
-    yield _by("open_chunks", "Chunks of running runs by state.", ("state",), open_chunks)
     yield _gauge(
         "oldest_message_seconds",
-        "Age of the oldest open chunk's message.",
+        "Age of the oldest message of an open chunk.",
         now.oldest_message_seconds,
     )
     yield _gauge(
         "oldest_heartbeat_seconds",
-        "Longest time that a taken chunk's worker is silent.",
+        "Age of the oldest heartbeat of an active chunk.",
         now.oldest_heartbeat_seconds,
     )
     yield _gauge(
-        "idle_seconds", "Time since a chunk was closed, while some are open.", now.idle_seconds
+        "idle_seconds",
+        "Time since a chunk was last closed, while others are open.",
+        now.idle_seconds,
     )
 
 
-def _of_ingest(now: Overview, config: Settings, interval: float) -> Iterator[GaugeMetricFamily]:
-    """An archive has no last look while the ledger keeps none: before the first one under the
-    current classifier, and where each look has to read all of it again.
-    See `mernet.worker.ingest`."""
-    yield _gauge("ingest_interval_seconds", "Time between two looks for new products.", interval)
-    looks = (
+def _ingest_metrics(
+    now: Overview, config: Settings, interval: float
+) -> Iterator[GaugeMetricFamily]:
+    """Yield the interval of the ingest and the time since its last check of each archive.
+
+    An archive has no last check before its first ingest under the current classifier, or if every
+    check has to read all of it again (see `mernet.worker.ingest`).
+    """
+    yield _gauge(
+        "ingest_interval_seconds", "Seconds between two checks for new products.", interval
+    )
+    checks = (
         ((name,), now.last_checks[url, config.ingest_products])
-        for name, url in _archives(config)
+        for name, url in _reachable_archives(config)
         if (url, config.ingest_products) in now.last_checks
     )
-    yield _by(
+    yield _labelled_gauge(
         "ingest_last_check_age_seconds",
-        "Time since an archive was last looked at.",
+        "Seconds since an archive was last checked for new products.",
         ("archive",),
-        looks,
+        checks,
     )
 
 
-def _archives(config: Settings) -> Iterator[tuple[str, str]]:
-    """Name and URL of each archive of the ingest, but for those on a disk that is not here."""
+def _reachable_archives(config: Settings) -> Iterator[tuple[str, str]]:
+    """Yield name and URL of each archive of the ingest, except those on a disk missing here."""
     for name in config.ingest_archives:
         with suppress(BadArchiveError):
             yield name, resolve(name, config.ingest_mirror).url
 
 
-def _of_broker(now: BrokerState) -> Iterator[GaugeMetricFamily]:
-    waiting = (((queue,), count) for queue, count in now.waiting.items())
-    yield _by("queue_messages", "Messages that no worker has fetched.", ("queue",), waiting)
-    yield _gauge(
-        "unacknowledged_messages", "Messages fetched and not acknowledged.", now.unacknowledged
+def _broker_metrics(now: BrokerState) -> Iterator[GaugeMetricFamily]:
+    yield _labelled_gauge(
+        "queue_messages",
+        "Messages that no worker has received.",
+        ("queue",),
+        (((queue,), count) for queue, count in now.waiting.items()),
     )
-    consumers = (((queue,), count) for queue, count in now.consumers.items())
-    yield _by("consumers", "Workers that consume a queue.", ("queue",), consumers)
+    yield _gauge(
+        "unacknowledged_messages",
+        "Messages that workers have received and not acknowledged.",
+        now.unacknowledged,
+    )
+    yield _labelled_gauge(
+        "consumers",
+        "Workers that consume a queue.",
+        ("queue",),
+        (((queue,), count) for queue, count in now.consumers.items()),
+    )
     yield _gauge("workers", "Workers that answer.", len(now.workers))
 
 
@@ -120,13 +142,14 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"mernet_{name}", text, value=value)
 
 
-def _by(
+def _labelled_gauge(
     name: str,
     text: str,
     labels: Sequence[str],
     values: Iterable[tuple[Sequence[str], float]],
 ) -> GaugeMetricFamily:
+    """Return a gauge with one sample for each pair of label values and value."""
     family = GaugeMetricFamily(f"mernet_{name}", text, labels=labels)
-    for key, value in values:
-        family.add_metric(key, value)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
     return family

@@ -1,4 +1,4 @@
-"""Why a product may fail: the short texts that the ledger stores and `run retry` takes."""
+"""The reasons for which a product may fail: short texts in the ledger, for `run retry --reason`."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ WRONG_SIZE = "wrong size"
 
 
 def failure_reasons() -> list[str]:
-    """Every reason there is, in alphabetical order."""
+    """Return all reasons in alphabetical order."""
     return sorted({*_reasons_of(PdsError), WRONG_SIZE, INTERNAL_ERROR, WORKER_LOST})
 
 
 def _reasons_of(error: type[PdsError]) -> Iterator[str]:
     yield error.reason
-    for special in error.__subclasses__():
-        yield from _reasons_of(special)
+    for subclass in error.__subclasses__():
+        yield from _reasons_of(subclass)

@@ -1,11 +1,11 @@
-"""The fetcher that the settings ask for."""
+"""Creates the archive fetcher that the settings describe."""
 
 from mernet.pds.fetch import Fetcher, user_agent
 from mernet.worker.settings import Settings
 
 
 def create_fetcher(config: Settings, processes: int = 1) -> Fetcher:
-    """A fetcher for one of `processes` that share the connections to an archive host."""
+    """Create a fetcher for one of `processes` that share the connections to an archive host."""
     return Fetcher(
         user_agent(config.contact),
         connections_per_host=max(1, config.connections_per_host // processes),

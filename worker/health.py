@@ -1,4 +1,4 @@
-"""Whether the workers of a host do their work: a worker that answers need not be one that works."""
+"""Checks that the workers of a host do their work: a worker that answers may still do none."""
 
 import math
 import time
@@ -15,41 +15,46 @@ from mernet.worker.app import QUEUES, app
 from mernet.worker.broker import broker_unreachable, check_broker
 
 ANSWER_SECONDS = 3.0
-TAKE_SECONDS = 5.0
-"""How long an idle worker may leave a message lying."""
+RECEIVE_SECONDS = 5.0
+"""How long an idle worker may take to receive a message."""
 
-FORGET_SECONDS = 60
-"""When Redis drops a probe that nobody took, where the check itself was killed."""
+PROBE_EXPIRY_SECONDS = 60
+"""After this time Redis deletes a probe that no worker received, in case the check was killed."""
 
 OVERDUE_SECONDS = 60.0
-"""How much longer than its time limit a task may seem to run; then nobody ends it any more."""
+"""How far past its time limit a task may appear to be before its worker counts as hanging."""
 
 
 def why_workers_are_unhealthy(host: str, name: str | None = None) -> str | None:
-    """A sentence about the first worker of `host` that does not work, None where all do.
+    """Return what is wrong with the first unhealthy worker of `host`, or None if all are healthy.
 
-    A worker works when it consumes one of our queues and takes a message meant for it alone off the
-    broker, or when all its processes are busy with tasks within their time limits. With a `name`
-    only the worker `name`@`host` is looked at. That there is none is unhealthy too.
+    A worker is healthy if it consumes one of our queues and receives a message sent to it alone, or
+    if all its processes are busy with tasks within their time limits. A host without any worker is
+    unhealthy too.
 
-    Raises `BrokerError` when the broker does not answer.
+    Args:
+        host: The host's name, the part of a worker's name after the @.
+        name: The part of a worker's name before the @, to check this worker only.
+
+    Raises:
+        BrokerError: If the broker does not answer.
     """
     check_broker()
     try:
         consumed = _consumed_queues(host, name)
         if not consumed:
             whose = f"on {host}" if name is None else f"{name}@{host}"
-            return f"No worker {whose} answers; start it with `mernet worker`."
+            return f"No worker {whose} answers; start it."
         for node, queues in consumed.items():
             if queues.isdisjoint(QUEUES):
-                return f"{node} answers but consumes no queue of ours; start it again."
-        return _why_probes_lie(list(consumed))
+                return f"{node} answers but consumes none of the service's queues; restart it."
+        return _why_probes_are_not_received(list(consumed))
     except (OperationalError, RedisError) as error:
         raise broker_unreachable(error) from error
 
 
 def _consumed_queues(host: str, name: str | None) -> Mapping[str, set[str]]:
-    """By the name of each worker that answers: what it says that it consumes."""
+    """Return the queues that each worker says it consumes, by the worker's name."""
     if name is None:
         asked = app.control.inspect(pattern=f"*@{host}", matcher="glob", timeout=ANSWER_SECONDS)
     else:
@@ -60,7 +65,7 @@ def _consumed_queues(host: str, name: str | None) -> Mapping[str, set[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A message in the queue of one worker alone, which Redis keeps as a list."""
+    """A message in the queue of a single worker; Redis stores a queue as a list."""
 
     redis: Any
     queue: str
@@ -68,57 +73,63 @@ class Probe:
 
     @classmethod
     def send(cls, redis: Any, node: str) -> Self:
-        """Send a probe to the worker of this name."""
+        """Send a probe to the worker named `node`."""
         queue = worker_direct(node)
         probe = cls(redis, queue.name, f"probe-{uuid4()}")
         app.send_task("mernet.probe", task_id=probe.task_id, queue=queue)
-        redis.expire(queue.name, FORGET_SECONDS)
+        redis.expire(queue.name, PROBE_EXPIRY_SECONDS)
         return probe
 
-    def lies(self) -> bool:
-        """Whether nobody has taken it yet."""
-        return bool(self._messages())
+    def is_waiting(self) -> bool:
+        """Return whether the worker has not received the probe yet."""
+        return bool(self._waiting_messages())
 
     def withdraw(self) -> bool:
-        """Take it back; whether it still lay there."""
-        return any(self.redis.lrem(self.queue, 0, message) for message in self._messages())
+        """Remove the probe from its queue; return whether it was still there."""
+        return any(self.redis.lrem(self.queue, 0, each) for each in self._waiting_messages())
 
-    def _messages(self) -> list[bytes]:
-        sought = self.task_id.encode()
-        return [each for each in self.redis.lrange(self.queue, 0, -1) if sought in each]
+    def _waiting_messages(self) -> list[bytes]:
+        task_id = self.task_id.encode()
+        return [each for each in self.redis.lrange(self.queue, 0, -1) if task_id in each]
 
 
-def _why_probes_lie(nodes: Collection[str]) -> str | None:
+def _why_probes_are_not_received(nodes: Collection[str]) -> str | None:
+    """Send a probe to each worker; return what is wrong with the first that should receive it.
+
+    A worker counts as healthy if it receives its probe while the others are being asked.
+    """
     with app.connection_for_write() as connection, connection.channel() as channel:
         probes = {node: Probe.send(channel.client, node) for node in nodes}
         try:
-            _wait_until_taken(probes.values())
-            lying = [node for node, probe in probes.items() if probe.lies()]
-            faults = _faults_unless_busy(lying) if lying else {}
+            _wait_until_received(probes.values())
+            waiting = [node for node, probe in probes.items() if probe.is_waiting()]
+            faults = _faults_unless_busy(waiting) if waiting else {}
         finally:
-            untaken = {node for node, probe in probes.items() if probe.withdraw()}
-    return next((fault for node, fault in faults.items() if node in untaken), None)
+            not_received = {node for node, probe in probes.items() if probe.withdraw()}
+    return next((fault for node, fault in faults.items() if node in not_received), None)
 
 
-def _wait_until_taken(probes: Collection[Probe]) -> None:
-    deadline = time.monotonic() + TAKE_SECONDS
-    while time.monotonic() < deadline and any(probe.lies() for probe in probes):
+def _wait_until_received(probes: Collection[Probe]) -> None:
+    deadline = time.monotonic() + RECEIVE_SECONDS
+    while time.monotonic() < deadline and any(probe.is_waiting() for probe in probes):
         time.sleep(0.1)
 
 
 def _faults_unless_busy(nodes: list[str]) -> dict[str, str]:
-    """What is wrong with those of the workers that take nothing, although they could."""
+    """Return what is wrong with those of the workers that are not simply busy."""
     asked = app.control.inspect(nodes, timeout=ANSWER_SECONDS)
     stats, active = asked.stats() or {}, asked.active() or {}
-    faults = {node: _fault(stats.get(node), active.get(node)) for node in nodes}
-    return {node: f"{node} {fault}; start it again." for node, fault in faults.items() if fault}
+    faults = {node: _fault_unless_busy(stats.get(node), active.get(node)) for node in nodes}
+    return {node: f"{node} {fault}; restart it." for node, fault in faults.items() if fault}
 
 
-def _fault(stats: Mapping[str, Any] | None, tasks: list[Mapping[str, Any]] | None) -> str | None:
+def _fault_unless_busy(
+    stats: Mapping[str, Any] | None, tasks: list[Mapping[str, Any]] | None
+) -> str | None:
     if stats is None or tasks is None:
-        return "answers no more"
+        return "no longer answers"
     if len(tasks) < stats["pool"]["max-concurrency"]:
-        return f"answers but took no message for {TAKE_SECONDS:.0f} seconds"
+        return f"answers but received no message for {RECEIVE_SECONDS:.0f} seconds"
     return next((f"hangs in {task['id']}" for task in tasks if _is_overdue(task)), None)
 
 

@@ -1,4 +1,4 @@
-"""Tells the ledger at intervals that work goes on, and learns whether it is still wanted."""
+"""Sends heartbeats to the ledger while work runs, and notices when the work should stop."""
 
 import logging
 import threading
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Calls `beat` every `interval` seconds from a thread of its own, while the block runs.
+    """Calls `beat` every `interval` seconds in a thread of its own while the block runs.
 
-    `beat` says whether the work is still wanted; once it has said no, `wanted` is False and no
-    further call is made. A database that does not answer changes nothing: the next call may.
+    `beat` returns whether the work is still wanted. After it has returned False, `wanted` is False
+    and `beat` is not called again. If the database does not answer, the next call is made as usual.
     """
 
     def __init__(self, beat: Callable[[], bool], interval: float) -> None:
@@ -27,7 +27,7 @@ class Heartbeat:
         self._interval = interval
         self._ended = threading.Event()
         self._thread = threading.Thread(
-            target=copy_context().run,  # what it logs is about the same work as the caller's
+            target=copy_context().run,  # gives its log lines the same fields as the caller's
             args=(self._run,),
             name="heartbeat",
             daemon=True,
@@ -51,4 +51,4 @@ class Heartbeat:
             try:
                 self.wanted = self._beat()
             except (SQLAlchemyError, DbError) as error:
-                log.warning("the ledger did not take a heartbeat: %s", error)
+                log.warning("heartbeat not recorded: %s", error)

@@ -1,4 +1,4 @@
-"""Ingest: what archives list that they did not list before becomes a run. No Celery in it."""
+"""Ingest: creates a run over what archives list as new. It does not use Celery."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,17 +34,20 @@ from mernet.worker.listing import Tally, to_row
 
 log = logging.getLogger(__name__)
 
-BUSY = "Another ingest is at work, so this one does nothing."
-UNCHANGED = "No listing has changed since the last look, so nothing is new."
-OTHERS_UNCHANGED = "No listing that could be read has changed since the last look."
+BUSY = "Another ingest is already running; this one does nothing."
+UNCHANGED = "No listing has changed since the last check; nothing is new."
+OTHERS_UNCHANGED = "No listing that could be read has changed since the last check."
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest came to: the run of what is new, None without; how many products were marked
-    as withdrawn; and all that in a sentence.
+    """The result of an ingest.
 
-    `failure` is another sentence, on the archives that could not be listed; None without any.
+    Attributes:
+        run: The run over the new products, None if nothing is new.
+        withdrawn: How many marked as withdrawn.
+        sentence: The result in one sentence.
+        failure: A sentence about the archives that could not be listed, None if all could.
     """
 
     run: Run | None
@@ -54,11 +57,16 @@ class IngestReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What an archive lists that has changed, and what it was read from.
+class ChangedListing:
+    """The listing of an archive that has changed since the last check.
 
-    `source` is the archive's URL, `harvest` tells how far a search was read, `doubtful` are the
-    names left out for a reason that is passing.
+    Attributes:
+        source: The archive's URL.
+        rows: The eligible products.
+        tally: What was read and left out.
+        doubtful: Names left out for a reason that may pass, such as a label that cannot be read.
+        files: The versions of the files that were read.
+        harvest: How far a registry search was read.
     """
 
     source: str
@@ -72,20 +80,31 @@ class Listing:
 def ingest(
     engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool = False
 ) -> IngestReport:
-    """Make a run of what the archives of `wanted` have new under the current classifier.
+    """Create a run over the products that archives list as new under the current classifier.
 
-    An archive whose tables are as they were at the last ingest is not listed; a plain folder always
-    is, and so is a PDS4 collection of which a label was missing or not readable then, even if it
-    never will be. A registry search is asked for what was harvested since the last ingest, or since
-    the first product with such a label; it tells of no withdrawal. Of an archive that cannot be
-    listed nothing is kept, and the others are taken up. Of several ingests at once, one does the
-    work. Nothing is kept of one that fails, so the next finds the same. Raises `ArchivesNotListed`
-    when none could be listed, `ListingRefused` as `record_new` does with `withdraw_many`, and
-    `UnknownClassifier` when none is current.
+    - An archive whose tables have not changed since the last ingest is not listed. These are always
+      listed: a plain folder, and a PDS4 collection with a label that was missing or unreadable at
+      the last ingest, even if it never becomes readable.
+    - A registry search is asked for the products harvested since the last ingest, or since the
+      first product with such a label. It does not report withdrawals.
+    - If an archive cannot be listed, nothing about it is stored, and the others are ingested.
+    - If several ingests run at once, only one of them does anything.
+    - If an ingest fails, nothing is stored, so the next one finds the same products.
+
+    Args:
+        engine: The ledger.
+        wanted: The archives, and which of their products.
+        fetcher: Fetches the listings.
+        withdraw_many: Whether many products at once may be marked as withdrawn.
+
+    Raises:
+        ArchivesNotListed: If none of the archives could be listed.
+        ListingRefused: If an archive lists far fewer products than before; see `record_new`.
+        UnknownClassifier: If no classifier is current.
     """
     report = IngestReport(None, 0, BUSY)
-    with ledger.exclusive(engine, "ingest") as alone:
-        if alone:
+    with ledger.exclusive(engine, "ingest") as is_only_ingest:
+        if is_only_ingest:
             report = _ingest(engine, wanted, fetcher, withdraw_many)
     log.info("%s", report.sentence)
     return report
@@ -95,41 +114,41 @@ def _ingest(
     engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool
 ) -> IngestReport:
     sha256 = classifiers.current(engine).sha256
-    looks: dict[str, Listing | None] = {}
+    listings: dict[str, ChangedListing | None] = {}
     failures: list[str] = []
     for name in wanted.archives:
         try:
             archive = resolve(name, wanted.mirror)
-            if archive.url not in looks:
-                looks[archive.url] = _look(engine, sha256, archive, wanted, fetcher)
+            if archive.url not in listings:
+                listings[archive.url] = _list_if_changed(engine, sha256, archive, wanted, fetcher)
         except PdsError as error:
             failures.append(str(error))
-    if not looks:
+    if not listings:
         raise ArchivesNotListed("; ".join(failures))
-    changed = [listing for listing in looks.values() if listing]
+    changed = [listing for listing in listings.values() if listing]
     if changed:
-        report = _take_up(engine, wanted, changed, withdraw_many)
+        report = _record_changes(engine, wanted, changed, withdraw_many)
     else:
         report = IngestReport(None, 0, OTHERS_UNCHANGED if failures else UNCHANGED)
-    return replace(report, failure=_failure(failures, len(looks) + len(failures)))
+    return replace(report, failure=_failure_sentence(failures, len(listings) + len(failures)))
 
 
-def _look(
+def _list_if_changed(
     engine: sa.Engine, sha256: str, archive: Archive, wanted: NewRun, fetcher: Fetcher
-) -> Listing | None:
-    """What an archive lists; None if that has not changed since the last look."""
+) -> ChangedListing | None:
+    """List an archive; return None if its tables have not changed since the last check."""
     known = ledger.known_files(engine, sha256, archive.url, wanted.products)
     with ChangeDetector(fetcher, _versions(known)) as files:
         if files.is_unchanged():
             ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
             return None
         since = ledger.harvested_to(engine, sha256, archive.url, wanted.products)
-        return _list(archive, wanted, files, HarvestCursor(since))
+        return _list_archive(archive, wanted, files, HarvestCursor(since))
 
 
-def _list(
+def _list_archive(
     archive: Archive, wanted: NewRun, files: ChangeDetector, harvest: HarvestCursor
-) -> Listing:
+) -> ChangedListing:
     selection = Selection(cast("Literal['edr', 'rdr', 'any']", wanted.products))
     tally = Tally()
     doubtful: list[str] = []
@@ -144,25 +163,28 @@ def _list(
 
     products = list_products([archive], selection, files, leave_out, count, harvest)
     rows = [to_row(product) for product in products]
-    return Listing(archive.url, rows, tally, doubtful, _listed_files(archive, files), harvest)
+    return ChangedListing(
+        archive.url, rows, tally, doubtful, _listed_files(archive, files), harvest
+    )
 
 
-def _take_up(
-    engine: sa.Engine, wanted: NewRun, changed: Sequence[Listing], withdraw_many: bool
+def _record_changes(
+    engine: sa.Engine, wanted: NewRun, changed: Sequence[ChangedListing], withdraw_many: bool
 ) -> IngestReport:
     rows = chain.from_iterable(listing.rows for listing in changed)
-    found = _found(changed)
+    found = _combine(changed)
     recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many)
     return IngestReport(recorded.run, recorded.withdrawn, _sentence(recorded, found))
 
 
-def _found(changed: Sequence[Listing]) -> Found:
+def _combine(changed: Sequence[ChangedListing]) -> Found:
+    """Combine the listings into what the ledger records besides the products."""
     return Found(
         sources=tuple(each.source for each in changed if each.harvest.up_to is None),
-        # With a name in doubt, the next look has to read all of it again.
+        # If a name is doubtful, the next check has to read the whole listing again.
         files=tuple(file for each in changed if not each.doubtful for file in each.files),
         rows_read=sum(each.tally.rows for each in changed),
-        left_out=_left_out(changed),
+        left_out=_sum_left_out(changed),
         harvested=tuple(
             Harvested(each.source, each.harvest.since, each.harvest.up_to)
             for each in changed
@@ -172,8 +194,8 @@ def _found(changed: Sequence[Listing]) -> Found:
     )
 
 
-def _left_out(changed: Iterable[Listing]) -> Mapping[str, LeftOutCount]:
-    """What all the listings left out, by reason."""
+def _sum_left_out(changed: Iterable[ChangedListing]) -> Mapping[str, LeftOutCount]:
+    """Add up by reason what the listings left out."""
     total: dict[str, LeftOutCount] = {}
     for listing in changed:
         for reason, more in listing.tally.left_out().items():
@@ -183,14 +205,14 @@ def _left_out(changed: Iterable[Listing]) -> Mapping[str, LeftOutCount]:
 
 
 def _product_ids(names: Iterable[str]) -> Iterator[str]:
-    """The ids that file names and LIDs spell; a label without an image may have any name."""
+    """Yield the product ids in file names and LIDs; names that contain none are skipped."""
     for name in names:
         with suppress(BadNameError):
             yield str(ProductName.parse(name))
 
 
 def _listed_files(archive: Archive, files: ChangeDetector) -> list[ListedFile]:
-    """The files looked at so far, as the ledger keeps them."""
+    """Convert the file versions read so far to what the ledger stores."""
     return [ListedFile(archive.url, **asdict(version)) for version in files.versions.values()]
 
 
@@ -199,7 +221,7 @@ def _versions(known: Iterable[ListedFile]) -> Iterator[FileVersion]:
         yield FileVersion(file.url, file.etag, file.last_modified, file.sha256)
 
 
-def _failure(failures: Sequence[str], asked: int) -> str | None:
+def _failure_sentence(failures: Sequence[str], asked: int) -> str | None:
     if not failures:
         return None
     return f"{len(failures)} of {asked} archives could not be listed: {'; '.join(failures)}"
@@ -207,11 +229,11 @@ def _failure(failures: Sequence[str], asked: int) -> str | None:
 
 def _sentence(recorded: Ingested, found: Found) -> str:
     if recorded.run:
-        new = f"Run {recorded.run.run_id} takes up {recorded.new} new products"
+        new = f"Run {recorded.run.run_id} contains {recorded.new} new products"
     elif found.sources:
-        new = "Nothing that is listed is new"
+        new = "No listed product is new"
     else:
-        new = "The registry search finds nothing new"
+        new = "The registry search found nothing new"
     if recorded.withdrawn:
-        new += f"; {recorded.withdrawn} listed before are withdrawn"
+        new += f"; {recorded.withdrawn} marked as withdrawn"
     return f"{new}."

@@ -1,4 +1,4 @@
-"""The listing of a run: archives -> eligible products -> the ledger. No Celery in it."""
+"""Lists the eligible products of a run's archives in the ledger. It does not use Celery."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,28 +18,28 @@ from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 from mernet.worker.errors import Abandoned
 from mernet.worker.heartbeat import Heartbeat
-from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 LISTING_ATTEMPTS = 3
-"""How many workers may die over one listing before the run has failed."""
+"""How many workers may end while they list a run before the run has failed."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a listing has seen so far: rows read, and names left out by reason."""
+    """Counts the rows that a listing has read and the products left out by reason."""
 
     rows: int = 0
     counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     examples: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def leave_out(self, left_out: LeftOut) -> None:
-        """Count a product that is left out, and keep its name while there are few."""
+        """Count a product that is left out, and store its name as one of a few examples."""
         self.counts[left_out.reason] += 1
         if len(self.examples[left_out.reason]) < ledger.EXAMPLES_KEPT:
             self.examples[left_out.reason].append(left_out.name)
 
     def left_out(self) -> dict[str, ledger.LeftOutCount]:
-        """What the ledger keeps of the products left out."""
+        """Return the counts and examples by reason, as the ledger stores them."""
         return {
             reason: ledger.LeftOutCount(count, tuple(self.examples[reason]))
             for reason, count in self.counts.items()
@@ -48,11 +48,20 @@ class Tally:
 
 def record_products(
     engine: sa.Engine, run_id: int, claimant: str, fetcher: Fetcher, lease_seconds: float
-) -> Result:
-    """List a run's products in the ledger; its chunks are to be sent then.
+) -> TaskResult:
+    """List a run's products in the ledger and divide them into chunks.
 
-    There is nothing to do also when another worker lists this run. An archive that cannot be listed
-    ends the run as failed, with the reason.
+    If an archive cannot be listed, the run is marked as failed with the reason.
+
+    Args:
+        engine: The ledger.
+        run_id: The run, which is in the state 'listing'.
+        claimant: A name that stays the same if the message is delivered twice.
+        fetcher: Fetches the listings.
+        lease_seconds: The age of a heartbeat after which another worker may list the run.
+
+    Returns:
+        What was done, and the chunks to send.
     """
     run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, LISTING_ATTEMPTS)
     if run is None:
@@ -64,22 +73,26 @@ def record_products(
 
     try:
         with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
-            rows = list(_rows(run, fetcher, tally, heart))
+            rows = list(_list_products(run, fetcher, tally, heart))
         beat()
         numbers = ledger.record_listing(engine, run_id, rows, tally.left_out())
     except Abandoned:
-        return NOT_WANTED
+        return STOPPED
     except (PdsError, ListingRefused) as error:
         ledger.fail_run(engine, run_id, str(error))
-        return Result(f"the run has failed: {error}")
+        return TaskResult(f"the run failed: {error}")
     left_out = sum(tally.counts.values())
-    return Result(
+    return TaskResult(
         f"{len(rows)} products listed, {len(numbers)} chunks to classify, {left_out} left out",
         numbers,
     )
 
 
-def _rows(run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat) -> Iterator[ProductRow]:
+def _list_products(
+    run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat
+) -> Iterator[ProductRow]:
+    """Yield the eligible products; raise `Abandoned` as soon as the heartbeat is refused."""
+
     def count(rows: int) -> None:
         tally.rows = rows
         if not heart.wanted:
@@ -92,7 +105,7 @@ def _rows(run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat) -> Iterato
 
 
 def to_row(product: Product) -> ProductRow:
-    """A listed product as the ledger keeps it."""
+    """Convert a listed product to a row of the ledger."""
     name = product.name
     return ProductRow(
         product_id=product.product_id,

@@ -1,4 +1,4 @@
-"""What a worker counts and times, for Prometheus; `mernet.worker.metrics_server` hands it out."""
+"""A worker's own metrics for Prometheus; `mernet.worker.metrics_server` serves them."""
 
 import math
 
@@ -10,18 +10,20 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 STAGE_SECONDS = Histogram(
     "mernet_stage_seconds",
-    "Seconds of a stage: fetch and decode of one image, classify and publish of one chunk.",
+    "Seconds spent in a stage: fetch and decode of one image, classify and publish of one chunk.",
     ["stage"],
     buckets=SECONDS,
 )
 FETCHED_BYTES = Counter("mernet_fetched_bytes", "Bytes of images and labels fetched.")
 PRODUCTS = Counter(
     "mernet_products",
-    "Products published, by outcome and reason of failure.",
+    "Products with a published outcome, by outcome and reason of failure.",
     ["outcome", "reason"],
 )
 BATCH_IMAGES = Counter("mernet_batch_images", "Images classified.")
-BATCH_SLOTS = Counter("mernet_batch_slots", "Places in the batches they were classified in.")
+BATCH_SLOTS = Counter(
+    "mernet_batch_slots", "Image slots in the classified batches, padded ones included."
+)
 
 
 def count_outcome(outcome: Outcome) -> None:
@@ -33,6 +35,6 @@ def count_outcome(outcome: Outcome) -> None:
 
 
 def count_batches(images: int, batch_size: int) -> None:
-    """Count `images` classified in batches of constant size, of which the last is padded."""
+    """Count `images` classified in batches of constant size; the last batch is padded."""
     BATCH_IMAGES.inc(images)
     BATCH_SLOTS.inc(math.ceil(images / batch_size) * batch_size)

@@ -1,4 +1,4 @@
-"""Hands a worker's metrics to Prometheus: what its processes counted, added up."""
+"""Serves a worker's metrics to Prometheus: the sums over all its processes."""
 
 import os
 import tempfile
@@ -13,18 +13,21 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 @contextmanager
 def serve_metrics(host: str, port: int | None) -> Iterator[None]:
-    """Serve, while the block lasts, what the processes forked in it count; nothing without a port.
+    """Serve the metrics of all processes forked in the block; without a port do nothing.
 
-    The processes count in files of one folder, a new one, whose name prometheus_client reads once,
-    when it is imported: so this comes before anything that counts. Raises `WorkerError` where the
-    port cannot be had.
+    The processes write their metrics to files in a new folder. prometheus_client reads the name of
+    that folder once, when it is imported, so enter this block before importing any module that
+    defines metrics.
+
+    Raises:
+        WorkerError: If the port cannot be opened.
     """
     if port is None:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="mernet-metrics-") as folder:
         os.environ[FOLDER_VARIABLE] = folder
-        server = _server(host, port)
+        server = _start_server(host, port)
         try:
             yield
         finally:
@@ -32,7 +35,8 @@ def serve_metrics(host: str, port: int | None) -> Iterator[None]:
             server.server_close()
 
 
-def _server(host: str, port: int) -> WSGIServer:
+def _start_server(host: str, port: int) -> WSGIServer:
+    # Imported here because the variable for the folder has to be set first.
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -42,6 +46,6 @@ def _server(host: str, port: int) -> WSGIServer:
         return start_http_server(port, host, registry)[0]
     except OSError as error:
         raise WorkerError(
-            f"No metrics can be served at {host}:{port} ({error}); free the port or correct "
+            f"Metrics cannot be served at {host}:{port} ({error}); free the port or change "
             "MERNET_METRICS_PORT."
         ) from error

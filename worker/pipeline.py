@@ -1,4 +1,4 @@
-"""One chunk's way: fetch -> decode -> render -> classify -> publish. No Celery in it."""
+"""The stages of one chunk: fetch, decode, render, classify, publish. It does not use Celery."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from mernet.worker.failure_reasons import WRONG_SIZE
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.logs import log_context
 from mernet.worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
-from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 log = logging.getLogger(__name__)
 
@@ -28,82 +28,100 @@ Rendering = npt.NDArray[np.uint8]
 
 
 class ImageSource(Protocol):
-    """Where images' bytes come from."""
+    """Fetches the bytes of images and labels."""
 
     def fetch(self, url: str) -> bytes:
-        """All bytes at `url`; raises `PdsError`."""
+        """Return all bytes at `url`.
+
+        Raises:
+            PdsError: If they cannot be fetched.
+        """
 
 
 class ImageClassifier(Protocol):
-    """What gives renderings their probabilities, in batches of one size."""
+    """Classifies renderings in batches of constant size."""
 
     batch_size: int
 
     def probabilities(self, renderings: Sequence[Rendering]) -> npt.NDArray[np.float32]:
-        """Calibrated probabilities, float32 of shape (images, 25)."""
+        """Return calibrated probabilities, float32 of shape (images, 25)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What a chunk goes through.
+    """Classifies and publishes chunks.
 
-    `classifier` gives the classifier with that sha256, loading it where necessary; at most
-    `threads` images are fetched and decoded at once; a chunk begun `max_attempts` times is split.
+    Attributes:
+        engine: The ledger.
+        source: Fetches images and labels.
+        load_classifier: Returns the classifier with a given sha256.
+        threads: The number of images that are fetched and decoded at the same time.
+        lease_seconds: The age of a heartbeat after which a chunk may be given to another worker.
+        max_attempts: A chunk that was begun this often and never closed is split in two.
     """
 
     engine: sa.Engine
     source: ImageSource
-    classifier: Callable[[str], ImageClassifier]
+    load_classifier: Callable[[str], ImageClassifier]
     threads: int
     lease_seconds: float
     max_attempts: int
 
-    def work_on(self, run_id: int, number: int, claimant: str) -> Result:
-        """Classify and publish a chunk; to be sent are the chunks that it was split into, if any.
+    def work_on(self, run_id: int, number: int, claimant: str) -> TaskResult:
+        """Classify and publish a chunk, if it can be claimed.
 
-        Nothing happens when there is nothing to do (closed, cancelled, another worker's). After an
-        error the chunk is given back, and the error goes on.
+        After an error the chunk is released for another attempt, and the error is raised again.
+
+        Args:
+            run_id: The run.
+            number: The number of the chunk in the run.
+            claimant: A name that stays the same if the message is delivered twice.
+
+        Returns:
+            What was done; if the chunk had to be split, the new chunks are to be sent.
         """
-        taken = ledger.claim_chunk(
+        claimed = ledger.claim_chunk(
             self.engine, run_id, number, claimant, self.lease_seconds, self.max_attempts
         )
-        match taken:
+        match claimed:
             case Chunk():
-                return self._publish(taken, claimant)
+                return self._classify_and_publish(claimed, claimant)
             case Split(numbers=numbers):
-                log.warning("chunk %d of run %d was begun too often; split in two", number, run_id)
-                return Result("begun too often, split in two", numbers)
+                log.warning(
+                    "chunk %d of run %d failed too many times and was split in two", number, run_id
+                )
+                return TaskResult("failed too many times, split in two", numbers)
             case Lost(product_id=product_id):
-                log.error("product %s is given up; its outcome says why", product_id)
-                return Result(f"{product_id} is given up")
+                log.error("product %s failed for good; its outcome has the reason", product_id)
+                return TaskResult(f"{product_id} failed for good")
         return NOTHING_TO_DO
 
-    def _publish(self, chunk: Chunk, claimant: str) -> Result:
-        where = self.engine, chunk.run_id, chunk.number
+    def _classify_and_publish(self, chunk: Chunk, claimant: str) -> TaskResult:
+        key = self.engine, chunk.run_id, chunk.number
 
         def beat() -> bool:
-            return ledger.heartbeat(*where, claimant)
+            return ledger.heartbeat(*key, claimant)
 
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
                 outcomes = self._outcomes(chunk, lambda: heart.wanted)
-            if not beat():  # cut off, the heart may not have heard that another took over
+            if not beat():  # without a network, the heartbeat may have missed a new claimant
                 raise Abandoned
-            return _hand_in(*where, outcomes)
+            return _publish(*key, outcomes)
         except Abandoned:
-            return NOT_WANTED
+            return STOPPED
         except BaseException as error:
-            # An interrupted worker gives its attempt back; any other fault counts, so that a chunk
-            # that no worker survives is split in the end.
+            # An attempt that was interrupted does not count. After any other error it does, so
+            # that a chunk which always fails is split in the end.
             counted = isinstance(error, Exception)
-            ledger.release(*where, claimant, counted, error=f"{type(error).__name__}: {error}")
+            ledger.release(*key, claimant, counted, error=f"{type(error).__name__}: {error}")
             raise
 
-    def _outcomes(self, chunk: Chunk, wanted: Callable[[], bool]) -> list[Outcome]:
-        """One outcome for each product of the chunk, in their order."""
+    def _outcomes(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Outcome]:
+        """Return one outcome for each product of the chunk, in their order."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="fetch") as pool:
-            rendered = list(pool.map(lambda each: self._rendered(chunk, each), chunk.products))
-        if not wanted():
+            rendered = list(pool.map(lambda each: self._render(chunk, each), chunk.products))
+        if not is_wanted():
             raise Abandoned
         pictures = [picture for picture in rendered if not isinstance(picture, Failed)]
         scores = iter(self._scores(chunk.classifier, pictures) if pictures else ())
@@ -112,30 +130,30 @@ class Pipeline:
             for product, picture in zip(chunk.products, rendered, strict=True)
         ]
 
-    def _rendered(self, chunk: Chunk, product: ProductRow) -> Rendering | Failed:
+    def _render(self, chunk: Chunk, product: ProductRow) -> Rendering | Failed:
         with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
-            return _render(product, self.source)
+            return _fetch_and_render(product, self.source)
 
     def _scores(self, sha256: str, pictures: list[Rendering]) -> npt.NDArray[np.float32]:
-        classifier = self.classifier(sha256)
+        classifier = self.load_classifier(sha256)
         with STAGE_SECONDS.labels("classify").time():
             scores = classifier.probabilities(pictures)
         count_batches(len(pictures), classifier.batch_size)
         return scores
 
 
-def _hand_in(engine: sa.Engine, run_id: int, number: int, outcomes: list[Outcome]) -> Result:
+def _publish(engine: sa.Engine, run_id: int, number: int, outcomes: list[Outcome]) -> TaskResult:
     with STAGE_SECONDS.labels("publish").time():
         published = publish_chunk(engine, run_id, number, outcomes)
     if not published:
-        return NOT_WANTED
+        return STOPPED
     for outcome in outcomes:
         count_outcome(outcome)
-    return Result(_sentence(outcomes))
+    return TaskResult(_summary(outcomes))
 
 
-def _sentence(outcomes: list[Outcome]) -> str:
-    """As '31 classified, 1 failed (truncated)'."""
+def _summary(outcomes: list[Outcome]) -> str:
+    """Return a text such as '31 classified, 1 failed (truncated)'."""
     reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]
     classified = f"{len(outcomes) - len(reasons)} classified"
     if not reasons:
@@ -143,8 +161,8 @@ def _sentence(outcomes: list[Outcome]) -> str:
     return f"{classified}, {len(reasons)} failed ({', '.join(sorted(set(reasons)))})"
 
 
-def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
-    """The product's rendering, or why there is none: what is wrong with one image stays here."""
+def _fetch_and_render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
+    """Return the product's rendering, or why it failed: one bad image must not stop the others."""
     try:
         label = _fetch(source, product.label_url) if product.label_url else None
         image = _fetch(source, product.image_url)
@@ -152,9 +170,9 @@ def _render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
             frame = decode(image, product.product_id, label)
             return _wrong_size(product, frame) or render(frame)
     except PdsError as error:
-        log.warning("failed: %s", error)
+        log.warning("product failed: %s", error)
         return Failed(product.product_id, error.reason, str(error))
-    except Exception as error:  # a fault of ours with this image must not take the others down
+    except Exception as error:  # a defect that this image reveals must not stop the others
         log.exception("product %s could not be rendered", product.product_id)
         return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
@@ -167,13 +185,13 @@ def _fetch(source: ImageSource, url: str) -> bytes:
 
 
 def _wrong_size(product: ProductRow, frame: Frame) -> Failed | None:
-    """The failure of a product whose file has another size than its listing promised."""
+    """Return a failure if the file's image has another size than its listing states."""
     height, width = frame.pixels.shape
     if (height, width) == (product.lines, product.line_samples):
         return None
     detail = (
-        f"{product.product_id}: the file holds {height}x{width} pixels, but the listing says "
+        f"{product.product_id}: the file contains {height}x{width} pixels, but the listing states "
         f"{product.lines}x{product.line_samples}."
     )
-    log.warning("failed: %s", detail)
+    log.warning("product failed: %s", detail)
     return Failed(product.product_id, WRONG_SIZE, detail)

@@ -1,4 +1,4 @@
-"""The timetable as a process of its own, which goes on where it was stopped."""
+"""The scheduler as a process of its own, and the check whether it runs."""
 
 import fcntl
 import time
@@ -11,49 +11,55 @@ from mernet.worker.errors import WorkerError
 from mernet.worker.settings import Settings
 
 GRACE_SECONDS = 30.0
+"""Added to three missed intervals before the scheduler counts as stopped."""
 
 
-def alive_file(config: Settings) -> Path:
-    """Touched when the timetable begins, and with each message that it sends."""
-    return config.data_dir / "beat" / "alive"
+def last_sent_file(config: Settings) -> Path:
+    """Return the file whose time is that of the last message (or of the scheduler's start)."""
+    return config.data_dir / "scheduler" / "last-sent"
 
 
 def run_scheduler(config: Settings, log_level: str) -> None:
-    """Send what is due, until the process is asked to end.
+    """Send each periodic task when it is due, until the process is told to end.
 
-    The time of each last message is kept in the data folder: a daily ingest is due after a day,
-    also when the process was started again in between. Raises `WorkerError` where another process
-    keeps the timetable in that folder.
+    The time of each task's last message is stored in the data folder. A daily ingest is therefore
+    due a day after the last one, even if the scheduler was restarted in between.
+
+    Raises:
+        WorkerError: If another scheduler uses the same data folder.
     """
-    alive = alive_file(config)
-    alive.parent.mkdir(parents=True, exist_ok=True)
-    lock = alive.with_name("lock").open("w")  # held until the process ends
+    last_sent = last_sent_file(config)
+    last_sent.parent.mkdir(parents=True, exist_ok=True)
+    lock = last_sent.with_name("lock").open("w")  # held until the process ends
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise WorkerError(
-            f"Another `mernet beat` keeps the timetable in {alive.parent}; one is enough."
+            f"Another scheduler is already running with {last_sent.parent}; only one is needed."
         ) from error
 
     def touch(**_: object) -> None:
-        alive.touch()
+        last_sent.touch()
 
     for signal in (beat_init, after_task_publish):
         signal.connect(touch, weak=False)
-    app.Beat(schedule=str(alive.with_name("schedule")), loglevel=log_level, quiet=True).run()
+    app.Beat(schedule=str(last_sent.with_name("schedule")), loglevel=log_level, quiet=True).run()
 
 
 def why_scheduler_is_unhealthy(config: Settings) -> str | None:
-    """A sentence, or None where the timetable sent a message lately: three of its shortest
-    intervals, and half a minute, may pass without one."""
-    alive = alive_file(config)
-    if not alive.is_file():
-        return f"Nobody has kept the timetable yet ({alive} is missing); start `mernet beat`."
+    """Return what is wrong with the scheduler in a sentence, or None if it is healthy.
+
+    It is healthy if it has sent a message within three times the shortest interval of its tasks and
+    half a minute.
+    """
+    last_sent = last_sent_file(config)
+    if not last_sent.is_file():
+        return f"The scheduler has not run yet ({last_sent} does not exist); start it."
     allowed = 3 * min(schedule_intervals(config).values()) + GRACE_SECONDS
-    silent = time.time() - alive.stat().st_mtime
-    if silent <= allowed:
+    age = time.time() - last_sent.stat().st_mtime
+    if age <= allowed:
         return None
     return (
-        f"The timetable was last kept {silent:.0f} seconds ago, and {allowed:.0f} are allowed; see "
-        "that `mernet beat` runs and the broker answers."
+        f"The scheduler sent its last message {age:.0f} seconds ago, but at most {allowed:.0f} are "
+        "allowed; check that it is running and that the broker answers."
     )

@@ -1,4 +1,4 @@
-"""Settings of the service, read from the environment (`MERNET_...`) and checked."""
+"""Settings of the service, read from the environment (`MERNET_...`) and validated."""
 
 import os
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from mernet.worker.errors import SettingsError
 
 PREFIX = "MERNET_"
 FOR_TESTS = "MERNET_REAL_FILES"
-"""Read by the tests alone: where the real archive files lie."""
+"""The folder of the real archive files; only the tests read it."""
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -25,19 +25,22 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Settings(BaseSettings):
-    """Every setting, its default and unit; the variable is `MERNET_` and the name in capitals."""
+    """All settings with their defaults and units.
+
+    The environment variable of a setting is MERNET_ and its name in capitals.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     database_url: str | None = Field(
         None,
         description="Postgres, as postgresql://user:password@host/name; "
-        "without it, an embedded server in data_dir.",
+        "by default an embedded server in data_dir.",
     )
     broker_url: str | None = Field(
         None,
         description="Redis, as redis://:password@host:6379/0; "
-        "without it, an embedded server in data_dir.",
+        "by default an embedded server in data_dir.",
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("mernet"),
@@ -45,141 +48,147 @@ class Settings(BaseSettings):
         description="Folder of the embedded servers, the checkpoints and the sample archive.",
     )
     reader_password: SecretStr | None = Field(
-        None, description="Password that `mernet db reader` gives; without it, it asks."
+        None, description="Password that `mernet db reader` sets; by default it asks for one."
     )
     checkpoint: Path | None = Field(
-        None, description="Checkpoint that `mernet classify` uses when none is given."
+        None, description="Checkpoint that `mernet classify` uses by default."
     )
 
     chunk_size: Annotated[int, Field(gt=0, le=10_000)] = Field(
-        32, description="Products in a chunk, the unit of work a worker takes."
+        32, description="Products in a chunk, the unit of work of a worker."
     )
     chunk_attempts: Positive = Field(
-        3, description="Times a chunk may take its worker down before it is split."
+        3, description="Failed attempts after which a chunk is split in two."
     )
     lease_seconds: PositiveSeconds = Field(
-        90, description="A chunk whose worker was not heard of for so long is given to another."
+        90, description="Seconds without a heartbeat before a chunk is reassigned."
     )
     sweep_seconds: PositiveSeconds = Field(
-        20, description="Time between two looks for work that has not moved."
+        20, description="Seconds between sweeps for stalled work."
     )
     chunk_time_limit: Positive = Field(
-        2 * 3600, description="Longest time for one chunk, in seconds; then its process is ended."
+        2 * 3600, description="Longest time for one chunk in seconds; then its process is killed."
     )
     listing_time_limit: Positive = Field(
-        4 * 3600, description="Longest time for the listing of one run, in seconds."
+        4 * 3600,
+        description="Longest time for the listing of one run, or for one ingest, in seconds; then "
+        "its process is killed.",
     )
 
     ingest_seconds: PositiveSeconds | None = Field(
         None,
-        description="Time between two looks for new products; without it, there is `mernet run "
-        "new` alone.",
+        description="Seconds between two automatic checks for new products; by default there are "
+        "none, and only `mernet run new` checks.",
     )
     ingest_archives: Annotated[tuple[str, ...], NoDecode] = Field(
         ("opportunity", "spirit"),
         min_length=1,
-        description="Archives looked at then: names, URLs or paths, with blanks in between.",
+        description="Archives to check for new products: names, URLs or paths with spaces between.",
     )
     ingest_mirror: str | None = Field(
-        None, description="URL or path that replaces the base of the archives named there."
+        None, description="URL or path that replaces the base of the archives in ingest_archives."
     )
     ingest_products: Literal["edr", "rdr", "any"] = Field(
-        "edr", description="Products looked for then: raw ones (edr), derived ones (rdr), or any."
+        "edr", description="New products to classify: raw ones (edr), derived ones (rdr), or any."
     )
 
     fetch_threads: Positive = Field(
-        8, description="Images fetched and decoded at once by a process."
+        8, description="Images that a process fetches and decodes at the same time."
     )
     connections_per_host: Positive = Field(
-        8, description="Most connections of one worker, all its processes, to an archive host."
+        8, description="Maximum connections of a worker, all its processes, to an archive host."
     )
-    fetch_attempts: Positive = Field(5, description="Tries of one transfer before it has failed.")
+    fetch_attempts: Positive = Field(
+        5, description="Attempts to transfer a file before the transfer has failed."
+    )
     fetch_timeout: PositiveSeconds = Field(
-        120, description="Longest time for one try of an image's transfer, in seconds."
+        120, description="Longest time for one attempt to transfer an image, in seconds."
     )
     max_image_bytes: Positive = Field(
-        64 * 2**20, description="A larger product file is refused, in bytes."
+        64 * 2**20, description="Largest accepted product file, in bytes."
     )
     contact: str = Field(
         "operator not named; set MERNET_CONTACT",
-        description="Who runs this, told to archives in the User-Agent: a mail address or a page.",
+        description="Contact of the operator, sent to archives in the User-Agent: a mail address "
+        "or a web page.",
     )
 
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where the classifier runs; auto takes a GPU when there is one."
+        "auto", description="Device of the classifier; auto uses a GPU if one is available."
     )
     batch_size: Positive | None = Field(
         None, description="Images in one pass of the classifier; by default it suits the device."
     )
 
     log_level: LogLevel = Field(
-        "INFO", description="From which level on a worker logs, on standard error."
+        "INFO", description="Lowest level of the lines in a worker's log, on standard error."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Lines of a worker's log: text for people, json for programs."
+        "text", description="Format of a worker's log: text for people, json for programs."
     )
     metrics_host: str = Field(
-        "127.0.0.1", description="Address on which a worker serves its metrics."
+        "127.0.0.1", description="Address at which a worker serves its metrics."
     )
     metrics_port: Annotated[int, Field(gt=0, lt=65536)] | None = Field(
-        None, description="Port on which a worker serves its metrics; without it, it serves none."
+        None, description="Port at which a worker serves its metrics; by default it serves none."
     )
 
     @field_validator("ingest_archives", mode="before")
     @classmethod
-    def _words(cls, value: object) -> object:
+    def _split_at_spaces(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
 
     @field_validator("data_dir")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
+    def _make_absolute(cls, folder: Path) -> Path:
         return folder.expanduser().resolve()
 
     @field_validator("database_url")
     @classmethod
-    def _postgres(cls, url: str | None) -> str | None:
-        return _with_scheme(url, ("postgresql", "postgresql+psycopg2"))
+    def _check_postgres_url(cls, url: str | None) -> str | None:
+        return _check_url(url, ("postgresql", "postgresql+psycopg2"))
 
     @field_validator("broker_url")
     @classmethod
-    def _redis(cls, url: str | None) -> str | None:
-        parsed = _with_scheme(url, ("redis", "rediss", "redis+socket"))
+    def _check_redis_url(cls, url: str | None) -> str | None:
+        parsed = _check_url(url, ("redis", "rediss", "redis+socket"))
         if parsed and urlsplit(parsed).scheme != "redis+socket":
             number = urlsplit(parsed).path.strip("/")
             if number and not number.isdecimal():
-                raise ValueError(f"ends in {number!r}, but Redis databases have numbers")
+                raise ValueError(f"ends in {number!r}, but a Redis database is a number")
         return parsed
 
     @property
     def database(self) -> str:
-        """URL of the ledger: the one that was set, else the embedded server's."""
+        """URL of the ledger: `database_url` if set, else the embedded server's."""
         return self.database_url or embedded_database_url(self.data_dir)
 
     @property
     def broker(self) -> str:
-        """URL of the broker: the one that was set, else the embedded server's."""
+        """URL of the broker: `broker_url` if set, else the embedded server's."""
         return self.broker_url or embedded_broker_url(self.data_dir)
 
     @property
     def checkpoints(self) -> Path:
-        """Folder in which `mernet classifier add` keeps checkpoints."""
+        """Folder of the registered checkpoints."""
         return self.data_dir / "checkpoints"
 
     @property
     def demo_checkpoint(self) -> Path:
-        """The checkpoint that `mernet demo` makes; it knows drawn scenes only."""
+        """The checkpoint that the demo trains; it knows drawn scenes only."""
         return self.data_dir / "demo" / "drawn-scenes.safetensors"
 
     @property
     def visibility_timeout(self) -> int:
-        """Seconds after which Redis hands an unacknowledged message out again.
+        """Seconds after which Redis delivers an unacknowledged message again.
 
-        Longer than any task may run, so that a living worker's message is not handed out twice.
+        It is longer than any task may run, so that no message is delivered again while its worker
+        is still busy with it.
         """
         return max(self.chunk_time_limit, self.listing_time_limit) + 600
 
 
-def _with_scheme(url: str | None, schemes: tuple[str, ...]) -> str | None:
+def _check_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
@@ -189,28 +198,29 @@ def _with_scheme(url: str | None, schemes: tuple[str, ...]) -> str | None:
         _ = parts.port
     except ValueError:
         raise ValueError(
-            "has no number from 0 to 65535 as its port; in a password, write / as %2F, : as %3A, "
-            "@ as %40"
+            "has a port that is not a number from 0 to 65535; in a password, write / as %2F, : as "
+            "%3A, @ as %40"
         ) from None
     return url
 
 
-def _refuse_unknown(names: Iterable[str]) -> None:
+def _refuse_unknown_variables(names: Iterable[str]) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     for name in names:
         if name not in known | {FOR_TESTS}:
             close = get_close_matches(name, known, n=1, cutoff=0.8)
-            hint = f"did you mean {close[0]}?" if close else "worker/settings.py lists them."
-            raise SettingsError(f"There is no setting {name}; {hint}")
+            hint = f"did you mean {close[0]}?" if close else "mernet/worker/settings.py lists all."
+            raise SettingsError(f"The setting {name} does not exist; {hint}")
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once.
+    """Return the settings of this process, which are read once.
 
-    Raises `SettingsError` naming each variable that cannot be used and why.
+    Raises:
+        SettingsError: If a variable is unknown or its value cannot be used; the message names each.
     """
-    _refuse_unknown(name for name in os.environ if name.startswith(PREFIX))
+    _refuse_unknown_variables(name for name in os.environ if name.startswith(PREFIX))
     try:
         return Settings()
     except ValidationError as error:

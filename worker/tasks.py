@@ -1,8 +1,8 @@
-"""The Celery tasks: thin, each hands over to a module that knows no Celery, and says what it did.
+"""The Celery tasks: each calls a module that does not use Celery, and returns a summary.
 
-What a child process needs is made at its first task, never in the parent: a process that has run a
-threaded torch operation must not fork. Sweeps and probes, which come by the minute, send no events:
-in Flower they would hide the chunks.
+What a task needs is created in the child process at its first task, never in the parent: a process
+that has run a threaded torch operation must not fork. Sweeps and probes, which run every minute or
+more often, send no events, because in Flower they would hide the chunks.
 """
 
 import logging
@@ -19,7 +19,7 @@ from mernet.model.errors import ModelError
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.worker.app import app
-from mernet.worker.checkpoints import load_classifier
+from mernet.worker.checkpoints import load_registered_classifier
 from mernet.worker.errors import CheckpointUnusable, WorkerError
 from mernet.worker.fetcher import create_fetcher
 from mernet.worker.ingest import ingest
@@ -30,8 +30,8 @@ from mernet.worker.settings import settings
 
 log = logging.getLogger(__name__)
 
-KNOWN_ERRORS = (PdsError, DbError, WorkerError)
-"""They say in a sentence what is wrong, so that no traceback is needed."""
+EXPECTED_ERRORS = (PdsError, DbError, WorkerError)
+"""Errors whose message says what is wrong, so that no traceback is needed."""
 
 _loaded: dict[str, ImageClassifier] = {}
 
@@ -42,8 +42,8 @@ def list_run(self: Task, run_id: int) -> str:
     result = record_products(
         _engine(), run_id, self.request.id, _fetcher(), settings().lease_seconds
     )
-    send_chunks(_engine(), run_id, result.to_send)
-    return result.sentence
+    send_chunks(_engine(), run_id, result.chunks_to_send)
+    return result.summary
 
 
 @app.task(bind=True, name="mernet.classify_chunk")
@@ -52,32 +52,32 @@ def classify_chunk(self: Task, run_id: int, number: int) -> str:
     try:
         result = _pipeline().work_on(run_id, number, self.request.id)
     except (CheckpointUnusable, ModelError) as error:
-        # No fault of the images: on this machine every chunk would end so.
+        # The images are not the cause: every other chunk would fail on this host too.
         ledger.fail_run(_engine(), run_id, str(error))
         raise
-    send_chunks(_engine(), run_id, result.to_send)
-    return result.sentence
+    send_chunks(_engine(), run_id, result.chunks_to_send)
+    return result.summary
 
 
 @app.task(name="mernet.sweep", send_events=False)
 def sweep() -> str:
-    """Send again what has not moved."""
+    """Send the messages of stalled work again."""
     sent = resend_stalled(_engine(), settings().lease_seconds)
-    return f"{sent} sent again" if sent else "nothing to send"
+    return f"{sent} messages sent again" if sent else "nothing to send"
 
 
-@app.task(name="mernet.ingest", throws=KNOWN_ERRORS)
+@app.task(name="mernet.ingest", throws=EXPECTED_ERRORS)
 def ingest_new() -> str:
-    """Make a run of what the archives of the settings have new.
+    """Create a run over the new products of the archives in the settings.
 
-    Celery logs an error that a task is known to raise as information only; nobody may be looking
-    when the timetable's look fails, so it is logged as an error here. Archives that could not be
-    listed beside others that could are a warning.
+    Celery logs an error that a task declares in `throws` at level INFO only. A scheduled ingest has
+    no user who would see it fail, so the error is logged at level ERROR here. If only some of the
+    archives could not be listed, that is a warning.
     """
     try:
         return _ingest_new()
-    except KNOWN_ERRORS as error:
-        log.error("The look for new products failed: %s", error)
+    except EXPECTED_ERRORS as error:
+        log.error("ingest failed: %s", error)
         raise
 
 
@@ -100,7 +100,7 @@ def _ingest_new() -> str:
 
 @app.task(name="mernet.probe", send_events=False)
 def probe() -> str:
-    """Do nothing: that a worker took it is what a health check wants to know."""
+    """Do nothing: a health check only needs to see that a worker received the message."""
     return "alive"
 
 
@@ -120,17 +120,18 @@ def _pipeline() -> Pipeline:
     return Pipeline(
         engine=_engine(),
         source=_fetcher(),
-        classifier=_classifier,
+        load_classifier=_load_classifier,
         threads=config.fetch_threads,
         lease_seconds=config.lease_seconds,
         max_attempts=config.chunk_attempts,
     )
 
 
-def _classifier(sha256: str) -> ImageClassifier:
+def _load_classifier(sha256: str) -> ImageClassifier:
+    """Return the classifier with this sha256; it stays loaded until another one is needed."""
     if sha256 not in _loaded:
-        _loaded.clear()  # two would not always fit on a GPU
-        _loaded[sha256] = load_classifier(_engine(), sha256, settings(), _processes())
+        _loaded.clear()  # a GPU may not have memory for two
+        _loaded[sha256] = load_registered_classifier(_engine(), sha256, settings(), _processes())
     return _loaded[sha256]
 
 

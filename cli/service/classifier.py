@@ -35,12 +35,12 @@ def add(
     """Register a checkpoint, and keep a copy of it under its sha256 in the data folder."""
     from mernet.db import classifiers
     from mernet.model.checkpoint import read_header
-    from mernet.worker.checkpoints import check_publishable, keep
+    from mernet.worker.checkpoints import check_publishable, store_checkpoint
 
     header = read_header(checkpoint)
     check_publishable(checkpoint, header)
     engine = ledger()
-    path, sha256 = keep(checkpoint, settings().checkpoints)
+    path, sha256 = store_checkpoint(checkpoint, settings().checkpoints)
     added = classifiers.add(
         engine,
         classifiers.NewClassifier(

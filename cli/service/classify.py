@@ -43,9 +43,9 @@ def classify(
 
     A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
     """
-    from mernet.worker.checkpoints import load
+    from mernet.worker.checkpoints import load_checkpoint
 
-    classifier = load(_checkpoint(checkpoint), settings())
+    classifier = load_checkpoint(_checkpoint(checkpoint), settings())
     starts = range(0, len(files), classifier.batch_size)
     shown = track(starts, "Classifying", console=err, transient=True, disable=not err.is_terminal)
     batches = (files[start : start + classifier.batch_size] for start in shown)

@@ -241,4 +241,4 @@ def test_told_to_end_all_services_do_and_lose_nothing(stack, history, gated_arch
     assert codes == dict.fromkeys(codes, 0)
     kept = stack.folder / "data"
     assert list(kept.glob("flower*"))
-    assert list(kept.glob("beat/schedule*"))
+    assert list(kept.glob("scheduler/schedule*"))

@@ -70,7 +70,7 @@ def test_with_nothing_new_there_is_no_run_and_one_sentence(make_service, url):
     again = service.run("run", "new", "--archive", url, "--json")
     assert again.returncode == 0
     assert json.loads(again.stdout) == {"run": None, "withdrawn": 0}
-    assert "No listing has changed since the last look" in again.stderr
+    assert "No listing has changed since the last check" in again.stderr
     assert service.rows("SELECT count(*) FROM run") == [(1,)]
 
 

@@ -49,7 +49,7 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedR
     app = make_app(Settings(broker_url=server.url, chunk_time_limit=100))
     for module in (health, broker):
         monkeypatch.setattr(module, "app", app)
-    monkeypatch.setattr(health, "TAKE_SECONDS", 0.2)
+    monkeypatch.setattr(health, "RECEIVE_SECONDS", 0.2)
     yield server
     server.stop()
 
@@ -68,7 +68,7 @@ def client():
 
 def test_a_worker_that_answers_but_takes_no_message_is_unhealthy(worker):
     worker.is_at_work(seconds=1)
-    assert "took no message" in health.why_workers_are_unhealthy("here")
+    assert "received no message" in health.why_workers_are_unhealthy("here")
     assert client().llen(OWN_QUEUE) == 0, "the probe was left lying"
 
 
@@ -92,19 +92,19 @@ def test_a_worker_that_takes_its_message_late_is_healthy(worker):
 
 def test_a_worker_that_falls_silent_is_unhealthy(worker):
     worker.active = dict
-    assert "answers no more" in health.why_workers_are_unhealthy("here")
+    assert "no longer answers" in health.why_workers_are_unhealthy("here")
 
 
 def test_a_worker_that_consumes_no_queue_of_ours_is_unhealthy(worker):
     worker.queues = [OWN_QUEUE]
-    assert "consumes no queue" in health.why_workers_are_unhealthy("here")
+    assert "consumes none of" in health.why_workers_are_unhealthy("here")
 
 
 def test_a_check_withdraws_its_own_probe_only(worker):
     health.app.send_task("mernet.probe", queue=worker_direct(NODE))
     health.why_workers_are_unhealthy("here")
     assert client().llen(OWN_QUEUE) == 1
-    assert 0 < client().ttl(OWN_QUEUE) <= health.FORGET_SECONDS
+    assert 0 < client().ttl(OWN_QUEUE) <= health.PROBE_EXPIRY_SECONDS
 
 
 def test_where_no_worker_answers_nothing_is_healthy(redis, monkeypatch):

@@ -10,7 +10,7 @@ from mernet.worker.ingest import BUSY, UNCHANGED
 def test_the_first_look_takes_up_everything_and_says_so(story, look, url):
     report = look()
     assert taken_up(story, report) == {name(1), name(2), name(3)}
-    assert report.sentence == "Run 1 takes up 3 new products."
+    assert report.sentence == "Run 1 contains 3 new products."
     assert report.run.archives == (url,)
     assert (report.run.rows_read, report.run.left_out) == (3, {})
 
@@ -36,14 +36,14 @@ def test_a_changed_index_with_nothing_new_makes_no_run_and_is_then_known(story, 
     volume.lists(name(3), name(2), name(1))
     report = look()
     assert report.run is None
-    assert "Nothing that is listed is new" in report.sentence
+    assert "No listed product is new" in report.sentence
     assert look().sentence == UNCHANGED
 
 
 def test_a_changed_label_is_a_changed_listing(look, volume):
     look()
     volume.write("edrindex.lbl", f"{LABEL}\r\n")
-    assert "Nothing that is listed is new" in look().sentence
+    assert "No listed product is new" in look().sentence
 
 
 def test_of_two_at_once_the_second_does_nothing(story, look):
@@ -86,5 +86,5 @@ def test_a_folder_on_disk_is_listed_at_every_look(story, look, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "notes.txt").write_text("nothing to see")
-    assert "Nothing that is listed is new" in look(str(folder)).sentence
-    assert "Nothing that is listed is new" in look(str(folder)).sentence
+    assert "No listed product is new" in look(str(folder)).sentence
+    assert "No listed product is new" in look(str(folder)).sentence

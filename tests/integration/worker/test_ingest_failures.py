@@ -89,7 +89,7 @@ def test_where_all_else_is_unchanged_the_failure_is_told_and_no_run_is_made(look
     report = look(f"{url}nowhere/", other)
     assert (report.run, report.sentence) == (
         None,
-        "No listing that could be read has changed since the last look.",
+        "No listing that could be read has changed since the last check.",
     )
     assert report.failure.startswith("1 of 2 archives")
 
@@ -128,7 +128,7 @@ def test_a_listed_product_whose_label_cannot_be_had_is_not_withdrawn(story, look
         doubtful.write_text("<html>Busy</html>")
     bundle.drops(gone.stem)
     report = look(bundle.path, products="rdr")
-    assert report.sentence == ("Nothing that is listed is new; 1 listed before are withdrawn.")
+    assert report.sentence == ("No listed product is new; 1 marked as withdrawn.")
     assert withdrawn(story) == [product_id(gone)]
 
 
@@ -136,7 +136,7 @@ def test_a_label_alone_in_a_folder_is_no_obstacle(look, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "notes.xml").write_text("<notes/>")
-    assert "Nothing that is listed is new" in look(str(folder)).sentence
+    assert "No listed product is new" in look(str(folder)).sentence
 
 
 def test_a_half_written_index_is_refused_at_each_look_and_nothing_is_changed(story, look, volume):

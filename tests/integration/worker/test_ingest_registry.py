@@ -42,7 +42,7 @@ def names(*clocks):
 def test_the_first_look_takes_up_everything(story, look, registry):
     report = look()
     assert taken_up(story, report) == names(0, 1, 2)
-    assert report.sentence == "Run 1 takes up 3 new products."
+    assert report.sentence == "Run 1 contains 3 new products."
     assert "q" not in registry.queries[0]
 
 
@@ -50,7 +50,7 @@ def test_without_new_products_there_is_no_run_and_one_sentence(story, look):
     look()
     report = look()
     assert report.run is None
-    assert report.sentence == ("The registry search finds nothing new.")
+    assert report.sentence == "The registry search found nothing new."
     assert story.rows("SELECT count(*) FROM run") == [(1,)]
 
 

@@ -58,7 +58,7 @@ def test_where_nothing_can_be_listed_the_task_has_failed_with_an_error_of_one_li
     assert task(f"{url}nowhere/").state == "FAILURE"
     [(level, text)] = complaints()
     assert level == "ERROR"
-    assert text.startswith("The look for new products failed: ")
+    assert text.startswith("ingest failed: ")
     assert "nowhere" in text
     assert "\n" not in text
     assert sent == []

@@ -9,7 +9,7 @@ from mernet.pds.fetch import Fetcher
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason
 from mernet.worker.listing import record_products, to_row
-from mernet.worker.task_result import NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOTHING_TO_DO, TaskResult
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
 PRODUCT = Product(
@@ -54,7 +54,7 @@ def listing(entries):
 def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, run_id, monkeypatch):
     others = [LeftOut(f"other{number}", LeftOutReason.NOT_PANCAM) for number in range(30)]
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([*others, PRODUCT]))
-    expected = Result("1 products listed, 1 chunks to classify, 30 left out", [1])
+    expected = TaskResult("1 products listed, 1 chunks to classify, 30 left out", [1])
     assert record(story, run_id) == expected
     run = ledger.get_run(story.engine, run_id)
     assert run.state == "running"
@@ -80,7 +80,7 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
 
     monkeypatch.setattr("mernet.worker.listing.list_products", list_products)
     result = record(story, run_id)
-    assert result == Result("the run has failed: the label names no table")
+    assert result == TaskResult("the run failed: the label names no table")
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.error) == ("failed", "the label names no table")
 

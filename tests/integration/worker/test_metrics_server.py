@@ -48,7 +48,7 @@ def test_the_counts_of_all_processes_are_added_up():
 def test_a_port_that_is_taken_is_named_with_its_setting(taken_port, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
     with (
-        pytest.raises(WorkerError, match=f"{taken_port}.*correct MERNET_METRICS_PORT"),
+        pytest.raises(WorkerError, match=f"{taken_port}.*change MERNET_METRICS_PORT"),
         serve_metrics("127.0.0.1", taken_port),
     ):
         pass

@@ -8,7 +8,7 @@ from mernet.db import ledger
 from mernet.pds.errors import DecodeError, NotFoundError, TransferError
 from mernet.pds.image import Frame
 from mernet.worker.pipeline import Pipeline
-from mernet.worker.task_result import NOT_WANTED, NOTHING_TO_DO, Result
+from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 STAGES = ("fetch", "decode", "classify", "publish")
 
@@ -68,7 +68,7 @@ def pipeline(story, archive, classifier, monkeypatch):
     return Pipeline(
         engine=story.engine,
         source=archive,
-        classifier=classifier,
+        load_classifier=classifier,
         threads=2,
         lease_seconds=600,
         max_attempts=3,
@@ -81,7 +81,7 @@ def outcomes(story):
 
 def test_a_chunk_is_fetched_classified_and_published(story, pipeline):
     run_id = story.listed(count=3)
-    assert pipeline.work_on(run_id, 1, "worker") == Result("3 classified")
+    assert pipeline.work_on(run_id, 1, "worker") == TaskResult("3 classified")
     assert [state for _, state, _ in outcomes(story)] == ["classified"] * 3
     assert story.rows("SELECT count(*) FROM classification") == [(3 * 25,)]
     assert ledger.get_run(story.engine, run_id).state == "finished"
@@ -103,7 +103,7 @@ def test_what_is_wrong_with_one_image_leaves_the_others_alone(
     products = [product(1), product(2, image_url=url), product(3)]
     run_id = story.listed_products(products)
     result = pipeline.work_on(run_id, 1, "worker")
-    assert result == Result(f"2 classified, 1 failed ({reason})")
+    assert result == TaskResult(f"2 classified, 1 failed ({reason})")
     assert [row[1:] for row in outcomes(story)] == [
         ("classified", None),
         ("failed", reason),
@@ -138,7 +138,7 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(story, pipeline
 def test_a_run_cancelled_meanwhile_publishes_nothing(story, pipeline, archive):
     run_id = story.listed(count=2)
     archive.fetch = lambda url: ledger.cancel_run(story.engine, run_id) and b""
-    assert pipeline.work_on(run_id, 1, "worker") == NOT_WANTED
+    assert pipeline.work_on(run_id, 1, "worker") == STOPPED
     assert outcomes(story) == []
 
 
@@ -152,7 +152,7 @@ def test_what_a_worker_could_not_fetch_while_cut_off_is_not_published_over_its_s
         raise TransferError("the network is silent")
 
     archive.fetch = fetch
-    assert pipeline.work_on(run_id, 1, "worker") == NOT_WANTED
+    assert pipeline.work_on(run_id, 1, "worker") == STOPPED
     assert outcomes(story) == []
 
 
@@ -160,14 +160,14 @@ def test_a_chunk_begun_too_often_is_split_and_its_halves_are_to_be_sent(story, p
     run_id = story.listed(count=4)
     story.execute("UPDATE chunk SET attempts = 3")
     result = pipeline.work_on(run_id, 1, "worker")
-    assert result == Result("begun too often, split in two", (2, 3))
+    assert result == TaskResult("failed too many times, split in two", (2, 3))
 
 
 def test_a_product_that_no_worker_survives_is_given_up(story, pipeline):
     run_id = story.listed(count=1)
     story.execute("UPDATE chunk SET attempts = 3")
     (name,) = story.rows("SELECT product_id FROM product")[0]
-    assert pipeline.work_on(run_id, 1, "worker") == Result(f"{name} is given up")
+    assert pipeline.work_on(run_id, 1, "worker") == TaskResult(f"{name} failed for good")
     assert outcomes(story) == [(name, "failed", "worker lost")]
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mernet.worker.errors import WorkerError
-from mernet.worker.scheduler import alive_file, run_scheduler, why_scheduler_is_unhealthy
+from mernet.worker.scheduler import last_sent_file, run_scheduler, why_scheduler_is_unhealthy
 from mernet.worker.settings import Settings
 
 
@@ -17,7 +17,7 @@ def config(tmp_path):
 
 
 def kept(config, seconds_ago: float) -> None:
-    alive = alive_file(config)
+    alive = last_sent_file(config)
     alive.parent.mkdir()
     alive.touch()
     then = time.time() - seconds_ago
@@ -25,7 +25,7 @@ def kept(config, seconds_ago: float) -> None:
 
 
 def test_a_timetable_that_nobody_keeps_is_unhealthy(config):
-    assert "start `mernet beat`" in why_scheduler_is_unhealthy(config)
+    assert "has not run yet" in why_scheduler_is_unhealthy(config)
 
 
 def test_a_timetable_may_miss_its_shortest_interval_twice(config):
@@ -40,7 +40,7 @@ def test_a_timetable_that_has_stopped_is_unhealthy_however_rare_the_ingest(confi
 
 def test_a_timetable_that_another_process_keeps_is_left_to_it(config):
     kept(config, seconds_ago=0)
-    with (alive_file(config).parent / "lock").open("w") as theirs:
+    with (last_sent_file(config).parent / "lock").open("w") as theirs:
         fcntl.flock(theirs, fcntl.LOCK_EX)
-        with pytest.raises(WorkerError, match="Another `mernet beat`"):
+        with pytest.raises(WorkerError, match="Another scheduler"):
             run_scheduler(config, "INFO")

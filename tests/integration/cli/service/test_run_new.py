@@ -49,7 +49,7 @@ def run_new(story, monkeypatch, sent):
 def test_a_run_is_sent_and_shown_although_another_archive_could_not_be_listed(run_new, url, sent):
     ran = run_new(f"{url}nowhere/", url, options=["--json"])
     assert json.loads(ran.stdout)["run"]["run_id"] == 1
-    assert "Run 1 takes up 2 new products" in ran.stderr
+    assert "Run 1 contains 2 new products" in ran.stderr
     assert sent == [1]
     assert isinstance(ran.exception, ArchivesNotListed)
     assert str(ran.exception).startswith("1 of 2 archives could not be listed: ")
