@@ -1,1 +1,1 @@
-"""Labelled data sets: loading, splitting, sampling, volunteers' labels, description."""
+"""Labelled data sets: loading, splitting, sampling, description, labels from volunteers."""

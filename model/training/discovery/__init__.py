@@ -1,1 +1,1 @@
-"""Discovery of new classes: images ranked by novelty."""
+"""Discovery of new classes: ranks images by novelty."""

@@ -1,11 +1,12 @@
-"""DEMUD: ranks images by novelty, each against all those that were seen before it.
+"""DEMUD: ranks images by novelty, each compared with all images before it.
 
-Written from the published description: score each unseen item by its squared reconstruction error
-under the mean and the top singular vectors of the items seen so far, take the highest, add it to
-the seen, refit (Wagstaff et al., "Guiding scientific discovery with explanations using DEMUD",
-AAAI 2013). Every refit is exact; all that it needs of the seen items are their inner products with
-each other and with the data. On two busy cores, the first 100 of 5,000 items of 4,096 features took
-4 s with nothing seen before, and 2.5 minutes with 1,000 items seen.
+Implemented from the published description: score each unseen item by its squared
+reconstruction error under the mean and the top singular vectors of the items seen so far, take
+the highest, add it to the seen items, refit (Wagstaff et al., "Guiding scientific discovery
+with explanations using DEMUD", AAAI 2013). Every refit is exact; all that it needs of the seen
+items are their inner products with each other and with the data. On two busy cores, the first
+100 of 5,000 items of 4,096 features took 4 s with nothing seen before, and 2.5 minutes with
+1,000 items seen.
 """
 
 from collections.abc import Callable
@@ -21,20 +22,22 @@ from mernet.model.errors import FitError
 
 COMPONENTS = 50
 ROUNDING = 1e-10
-"""A singular vector with less than this share of the variance is rounding, and is left out."""
-DENSE = 500
-"""Up to so many seen items all eigenvectors are computed; beyond, iterating to a few is faster."""
+"""A singular vector with less than this share of the variance is a rounding error."""
+MAX_DENSE = 500
+"""Up to this many seen items, a dense solver is used; beyond, an iterative one is faster."""
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoveltyRanking:
-    """What was picked, the most novel first.
+    """The picked items, the most novel first.
 
-    `order` (count,) are rows of the data; `scores` (count,) float64 the squared reconstruction
-    errors at the time of the pick; `residuals` (count, F) float32 what of each picked item the
-    seen ones did not explain: their squares sum to the score.
+    Attributes:
+        order: (count,), rows of the data.
+        scores: (count,) float64, squared reconstruction errors when the items were picked.
+        residuals: (count, F) float32, what the seen items did not explain of each picked item; the
+            squares of a row sum to the score.
     """
 
     order: NDArray[np.int64]
@@ -49,19 +52,27 @@ def rank_by_novelty(
     count: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NoveltyRanking:
-    """The `count` most novel rows of `data` (N, F), or all in order of novelty.
+    """Rank rows of `data` by novelty.
 
-    `seen` (M, F) are items known before. The basis has `components` singular vectors, or as many as
-    the seen items span: none where there is one. Where nothing is seen, the first pick is the item
-    farthest from the mean of the data, of which the description says nothing. Of equal scores the
-    first row is taken. `progress` gets (picks made, picks in all).
+    If nothing is seen, the first pick is the item farthest from the mean of the data; the published
+    description does not define this case. Of equal scores, the first row is picked.
 
-    Raises FitError where the arrays do not belong together, are empty or not finite.
+    Args:
+        data: (N, F), the items to rank.
+        seen: (M, F), items that are known already.
+        components: Number of singular vectors; fewer if the seen items span fewer.
+        count: Number of items to pick; by default all.
+        progress: Called with (picks done, total picks).
+
+    Raises:
+        FitError: The arrays do not match, are empty or not finite.
     """
     known = np.empty((0, *data.shape[1:])) if seen is None else seen
-    _check(data, known, components)
+    _check_inputs(data, known, components)
     count = len(data) if count is None else min(count, len(data))
-    centre = data.mean(axis=0, dtype=np.float64)  # any would do; this one keeps rounding small
+    centre = data.mean(
+        axis=0, dtype=np.float64
+    )  # any centre is valid; this one keeps rounding errors small
     items = data - centre
     model = _Seen.of(known - centre, items, room=count)
     squares = np.einsum("nf,nf->n", items, items)
@@ -84,9 +95,12 @@ def rank_by_novelty(
 class _Fit:
     """Mean and basis of n seen items, as weights of these items.
 
-    `items` (n, F); `cross` (n, N) their inner products with the data; `basis` (n, k): column j is
-    singular vector j; `means` (n,) and `mean` are the inner products of the items' mean with the
-    items and with itself.
+    Attributes:
+        items: (n, F).
+        cross: (n, N), inner products of the items with the data.
+        basis: (n, k), column j is singular vector j.
+        means: (n,), inner products of the items' mean with the items.
+        mean: Inner product of the items' mean with itself.
     """
 
     items: Matrix
@@ -96,7 +110,7 @@ class _Fit:
     mean: float
 
     def errors(self, squares: Matrix) -> Matrix:
-        """The squared reconstruction error (N,) of all data, whose squared lengths are given."""
+        """Return squared reconstruction errors (N,) of data with the given squared lengths."""
         if not len(self.items):
             return squares.copy()
         distances = squares - 2 * self.cross.mean(axis=0) + self.mean
@@ -105,11 +119,11 @@ class _Fit:
         return errors
 
     def residual(self, index: int, item: Matrix) -> Matrix:
-        """What mean and basis leave of row `index` of the data: (F,)."""
+        """Return what mean and basis do not explain of row `index` of the data: (F,)."""
         if not len(self.items):
             return item
         coordinates = (self.cross[:, index] - self.means) @ self.basis
-        # The columns of the basis sum to 0, so that its vectors need no mean taken off.
+        # The columns of the basis sum to 0, so that the mean need not be subtracted.
         weights = self.basis @ coordinates + 1 / len(self.items)
         residual: Matrix = item - weights @ self.items
         return residual
@@ -117,7 +131,7 @@ class _Fit:
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """The seen items and their inner products, with room for more; `count` are there."""
+    """The seen items and their inner products, in arrays with room for more; `count` are used."""
 
     items: Matrix
     gram: Matrix
@@ -146,7 +160,7 @@ class _Seen:
         gram = self.gram[: self.count, : self.count]
         means = gram.mean(axis=0) if self.count else np.empty(0)
         mean = float(means.mean()) if self.count else 0.0
-        variances, vectors = _leading(gram - means - means[:, None] + mean, components)
+        variances, vectors = _leading_eigenvectors(gram - means - means[:, None] + mean, components)
         return _Fit(
             items=self.items[: self.count],
             cross=self.cross[: self.count],
@@ -156,14 +170,14 @@ class _Seen:
         )
 
 
-def _leading(scatter: Matrix, components: int) -> tuple[Matrix, Matrix]:
-    """The largest eigenvalues (k,) and their vectors (n, k), as many as are not rounding."""
+def _leading_eigenvectors(scatter: Matrix, components: int) -> tuple[Matrix, Matrix]:
+    """Return the largest eigenvalues (k,) and their vectors (n, k), without those from rounding."""
     size = len(scatter)
     total = float(np.trace(scatter))
     if size < 2 or total <= 0:
         return np.empty(0), np.empty((size, 0))
     components = min(components, size - 1)
-    if size <= max(DENSE, 2 * components):
+    if size <= max(MAX_DENSE, 2 * components):
         values, vectors = eigh(scatter, subset_by_index=[size - components, size - 1])
     else:
         start = np.random.default_rng(0).standard_normal(size)
@@ -172,15 +186,15 @@ def _leading(scatter: Matrix, components: int) -> tuple[Matrix, Matrix]:
     return values[kept], vectors[:, kept]
 
 
-def _check(data: NDArray[np.floating], seen: NDArray[np.floating], components: int) -> None:
+def _check_inputs(data: NDArray[np.floating], seen: NDArray[np.floating], components: int) -> None:
     if data.ndim != 2 or not data.size:
-        raise FitError(f"items to rank have the shape {data.shape}; give at least one, as (N, F)")
+        raise FitError(f"items to rank have shape {data.shape}; give at least one, as (N, F)")
     if seen.ndim != 2 or seen.shape[1] != data.shape[1]:
         raise FitError(
-            f"seen items have the shape {seen.shape}, those to rank {data.shape}; "
+            f"seen items have shape {seen.shape}, those to rank {data.shape}; "
             "compute the features of both in the same way"
         )
     if components < 1:
-        raise FitError(f"{components} components make no basis; give at least 1")
+        raise FitError(f"a basis of {components} components is not possible; give at least 1")
     if not (np.isfinite(data).all() and np.isfinite(seen).all()):
-        raise FitError("features hold NaN or infinite numbers; look at the images they come from")
+        raise FitError("features contain NaN or infinite numbers; check the images they come from")

@@ -1,4 +1,4 @@
-"""Writes ranked pictures as one HTML page that needs nothing else."""
+"""Writes ranked pictures as one self-contained HTML page."""
 
 import base64
 import io
@@ -22,8 +22,15 @@ JPEG_QUALITY = 80
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedPicture:
-    """One picture of the page: its file, score and 8-bit pixels, the classes it is known to show,
-    and a picture of what is novel in it, None where there is none."""
+    """One picture of the page.
+
+    Attributes:
+        path: Its file.
+        score: Its score.
+        picture: Its 8-bit pixels.
+        labels: Names of the classes it is known to show.
+        residual: A picture of what is novel in it; None if there is none.
+    """
 
     path: Path
     score: float
@@ -35,19 +42,27 @@ class RankedPicture:
 def write_gallery(
     page: Path, ranked: Sequence[RankedPicture], title: str, facts: Mapping[str, str]
 ) -> None:
-    """Write the page, the pictures in the order given; it appears whole or not at all.
+    """Write the page completely or not at all, with the pictures in the order given.
 
-    `facts` say how the ranking was made. A picture links to its file, relative to the page, so
-    that both can move together. Raises OSError where the page cannot be written.
+    A picture links to its file, relative to the page, so that both can be moved together.
+
+    Args:
+        page: Path of the page.
+        ranked: The pictures.
+        title: Title of the page.
+        facts: How the ranking was computed.
+
+    Raises:
+        OSError: The page cannot be written.
     """
-    cards = list(_cards(ranked, page.parent))
+    cards = list(_iterate_cards(ranked, page.parent))
     write_text(page, load_template("gallery.html").render(title=title, facts=facts, cards=cards))
 
 
-def _cards(ranked: Sequence[RankedPicture], folder: Path) -> Iterator[dict[str, Any]]:
+def _iterate_cards(ranked: Sequence[RankedPicture], folder: Path) -> Iterator[dict[str, Any]]:
     highest = max((each.score for each in ranked), default=0.0) or 1.0
     for rank, each in enumerate(ranked, start=1):
-        thumbnail = _thumbnail(each.picture)
+        thumbnail = _create_thumbnail(each.picture)
         yield {
             "rank": rank,
             "name": each.path.name,
@@ -60,14 +75,14 @@ def _cards(ranked: Sequence[RankedPicture], folder: Path) -> Iterator[dict[str, 
         }
 
 
-def _thumbnail(picture: Picture) -> Image.Image:
+def _create_thumbnail(picture: Picture) -> Image.Image:
     thumbnail = Image.fromarray(picture)
     thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
     return thumbnail
 
 
 def _residual_uri(residual: Picture | None, size: tuple[int, int]) -> str | None:
-    """The residual in the shape of its picture, so that places can be compared."""
+    """Return the residual in the size of its picture, so that positions can be compared."""
     return None if residual is None else _data_uri(Image.fromarray(residual).resize(size))
 
 

@@ -1,4 +1,4 @@
-"""Pixels as features: small copies of pictures, and pictures of what is novel in them."""
+"""Pixel features: small copies of pictures, and pictures of what is novel in them."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from mernet.model.training.data.picture_files import Picture
 
 
 def pixel_features(pictures: Sequence[Picture], size: int) -> NDArray[np.float32]:
-    """Grey levels 0 to 1 (N, size * size) float32 of pictures of any shape, each made square."""
+    """Return grey levels 0 to 1 (N, size * size) float32 of pictures, each resized to a square."""
     features = np.empty((len(pictures), size * size), np.float32)
     for row, picture in zip(features, pictures, strict=True):
         small = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
@@ -19,7 +19,7 @@ def pixel_features(pictures: Sequence[Picture], size: int) -> NDArray[np.float32
 
 
 def residual_picture(residual: NDArray[np.floating]) -> Picture:
-    """A residual of `pixel_features` (size * size,) as a picture (size, size).
+    """Return a residual of `pixel_features` (size * size,) as a picture (size, size).
 
     Mid-grey is as expected, lighter and darker are lighter and darker than expected; the largest
     difference is white or black.

@@ -1,1 +1,1 @@
-"""Evaluation of a checkpoint: predictions, metrics, comparison, report."""
+"""Evaluation of a checkpoint: predictions, metrics, comparison with the control, report."""

@@ -1,4 +1,4 @@
-"""Judges probabilities against the truth: each class, both heads, before and after calibration."""
+"""Evaluates probabilities: scores by class, for both heads, before and after calibration."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -25,12 +25,20 @@ from mernet.model.training.evaluation.metrics import (
 from mernet.model.training.evaluation.predictions import Predictions
 
 F1_THRESHOLD = 0.5
-"""What Mars-Bench's weighted F1 is taken at."""
+"""The threshold of Mars-Bench's weighted F1."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassSupport:
-    """How often a class is shown; `insufficient`: by fewer than 10 images, or by all but 10."""
+    """How many images show a class.
+
+    Attributes:
+        code: Code of the class.
+        name: Name of the class.
+        positives: Number of images that show it.
+        prevalence: Their share of all images.
+        insufficient: Whether fewer than 10 images show it, or fewer than 10 do not.
+    """
 
     code: str
     name: str
@@ -41,10 +49,17 @@ class ClassSupport:
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """One class at one stage.
+    """The scores of one class, before or after calibration.
 
-    `ece_floor` is what a perfectly calibrated model would show; precision and recall are of what
-    lies above the threshold. Average precision is None without a positive.
+    Attributes:
+        ece: Expected calibration error.
+        ece_floor: The error that a perfectly calibrated model would show.
+        brier: Brier score.
+        log_loss: Log-loss in nats.
+        average_precision: Average precision; None without a positive.
+        precision: Precision of the probabilities above the threshold.
+        recall: Recall of the probabilities above the threshold.
+        reliability: The reliability diagram.
     """
 
     ece: CalibrationError
@@ -59,7 +74,7 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class ClassMean:
-    """A mean over the classes for which a value is defined, and how many they are."""
+    """A mean over the classes for which a value is defined, and the number of these classes."""
 
     value: float | None
     classes: int
@@ -67,11 +82,12 @@ class ClassMean:
 
 @dataclass(frozen=True, slots=True)
 class OverallScores:
-    """All classes at one stage.
+    """The scores over all classes, before or after calibration.
 
-    ECE, Brier, log-loss and average precision are means over classes; precision and recall count
-    all published and all shown labels. F1 is at 0.5 and leaves out a class that is neither shown
-    nor predicted. Accuracy is of the most probable class, and None where images show several.
+    ECE, Brier score, log-loss and average precision are means over classes; precision and recall
+    count all published and all shown labels. F1 is taken at 0.5 and ignores a class that is neither
+    shown nor predicted. Accuracy is that of the most probable class; None if images show several
+    classes or none.
     """
 
     ece: CalibrationError
@@ -91,7 +107,7 @@ class OverallScores:
 
 @dataclass(frozen=True, slots=True)
 class StageScores:
-    """Scores before or after calibration, class by class and over all."""
+    """Scores before or after calibration, by class and over all classes."""
 
     classes: tuple[ClassScores, ...]
     overall: OverallScores
@@ -99,7 +115,7 @@ class StageScores:
 
 @dataclass(frozen=True, slots=True)
 class HeadScores:
-    """One head, before and after calibration."""
+    """The scores of one head, before and after calibration."""
 
     name: str
     before: StageScores
@@ -108,7 +124,7 @@ class HeadScores:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All there is to say; `dataclasses.asdict` makes it JSON, where None becomes null."""
+    """A complete evaluation; `dataclasses.asdict` converts it for JSON, where None becomes null."""
 
     images: int
     threshold: float
@@ -131,14 +147,25 @@ def evaluate_predictions(
     groups: Sequence[str] | None = None,
     main_name: str = "chain",
 ) -> Evaluation:
-    """Judge two heads against truth (N, K); `classes` are K codes, `names` K class names.
+    """Evaluate the predictions of two heads.
 
-    `groups` (N) names images that are alike, for the intervals between the heads (`compare`).
+    Args:
+        truth: (N, K) bool.
+        main: Predictions of the main head.
+        control: Predictions of the control; None if there is none.
+        classes: Codes of the K classes.
+        names: Names of the K classes.
+        threshold: A class is published if its probability is greater.
+        seed: Seed of the simulations.
+        resamples: Number of bootstrap resamples for the intervals between the heads.
+        groups: The group (N) of each image for these intervals, see `compare`.
+        main_name: Name of the main head.
 
-    Raises FitError where shapes differ, there is no image, or a number is no probability.
+    Raises:
+        FitError: Shapes differ, there is no image, or a number is not a probability.
     """
     heads = [head for head in (main, control) if head is not None]
-    _check(truth, heads, classes, names, groups)
+    _check_inputs(truth, heads, classes, names, groups)
     comparison = None
     if control is not None:
         comparison = compare(truth, main.after, control.after, groups, resamples, seed, main_name)
@@ -146,14 +173,16 @@ def evaluate_predictions(
         images=len(truth),
         threshold=threshold,
         seed=seed,
-        classes=tuple(map(_class_truth, classes, names, truth.T)),
-        main=_judge(main_name, truth, main, threshold, seed),
-        control=None if control is None else _judge("control", truth, control, threshold, seed),
+        classes=tuple(map(_class_support, classes, names, truth.T)),
+        main=_score_head(main_name, truth, main, threshold, seed),
+        control=None
+        if control is None
+        else _score_head("control", truth, control, threshold, seed),
         comparison=comparison,
     )
 
 
-def _class_truth(code: str, name: str, shown: Labels) -> ClassSupport:
+def _class_support(code: str, name: str, shown: Labels) -> ClassSupport:
     positives = int(shown.sum())
     rarer = min(positives, len(shown) - positives)
     return ClassSupport(
@@ -161,23 +190,30 @@ def _class_truth(code: str, name: str, shown: Labels) -> ClassSupport:
     )
 
 
-def _judge(name: str, truth: Labels, head: Predictions, threshold: float, seed: int) -> HeadScores:
+def _score_head(
+    name: str, truth: Labels, head: Predictions, threshold: float, seed: int
+) -> HeadScores:
     return HeadScores(
         name,
-        _stage(truth, head.before, threshold, seed),
-        _stage(truth, head.after, threshold, seed),
+        _score_stage(truth, head.before, threshold, seed),
+        _score_stage(truth, head.after, threshold, seed),
     )
 
 
-def _stage(truth: Labels, probabilities: Probabilities, threshold: float, seed: int) -> StageScores:
+def _score_stage(
+    truth: Labels, probabilities: Probabilities, threshold: float, seed: int
+) -> StageScores:
     above = above_threshold(probabilities, threshold)
     scores = tuple(
-        _scores(truth[:, k], probabilities[:, k], above[:, k], seed) for k in range(truth.shape[1])
+        _score_class(truth[:, k], probabilities[:, k], above[:, k], seed)
+        for k in range(truth.shape[1])
     )
-    return StageScores(scores, _overall(truth, probabilities, above, scores))
+    return StageScores(scores, _score_overall(truth, probabilities, above, scores))
 
 
-def _scores(truth: Labels, probabilities: Probabilities, above: Labels, seed: int) -> ClassScores:
+def _score_class(
+    truth: Labels, probabilities: Probabilities, above: Labels, seed: int
+) -> ClassScores:
     hits = int((truth & above).sum())
     return ClassScores(
         ece=calibration_error(truth, probabilities),
@@ -191,7 +227,7 @@ def _scores(truth: Labels, probabilities: Probabilities, above: Labels, seed: in
     )
 
 
-def _overall(
+def _score_overall(
     truth: Labels, probabilities: Probabilities, above: Labels, scores: Sequence[ClassScores]
 ) -> OverallScores:
     hits = int((truth & above).sum())
@@ -200,11 +236,11 @@ def _overall(
         ece_floor=_mean_error([each.ece_floor for each in scores]),
         brier=float(np.mean([each.brier for each in scores])),
         log_loss=float(np.mean([each.log_loss for each in scores])),
-        average_precision=_mean([each.average_precision for each in scores]),
+        average_precision=_mean_of_defined([each.average_precision for each in scores]),
         precision=share(hits, int(above.sum())),
         recall=share(hits, int(truth.sum())),
-        macro_precision=_mean([each.precision.value for each in scores]),
-        macro_recall=_mean([each.recall.value for each in scores]),
+        macro_precision=_mean_of_defined([each.precision.value for each in scores]),
+        macro_recall=_mean_of_defined([each.recall.value for each in scores]),
         f1_macro=_f1(truth, probabilities, "macro"),
         f1_micro=_f1(truth, probabilities, "micro"),
         f1_weighted=_f1(truth, probabilities, "weighted"),
@@ -216,7 +252,7 @@ def _mean_error(errors: Sequence[CalibrationError]) -> CalibrationError:
     return CalibrationError(*np.mean([astuple(error) for error in errors], axis=0).tolist())
 
 
-def _mean(values: Sequence[float | None]) -> ClassMean:
+def _mean_of_defined(values: Sequence[float | None]) -> ClassMean:
     defined = [value for value in values if value is not None]
     return ClassMean(float(np.mean(defined)) if defined else None, len(defined))
 
@@ -234,7 +270,7 @@ def _accuracy(truth: Labels, probabilities: Probabilities) -> Share | None:
     return share(int(right.sum()), len(right))
 
 
-def _check(
+def _check_inputs(
     truth: Labels,
     heads: Sequence[Predictions],
     classes: Sequence[str],
@@ -243,12 +279,13 @@ def _check(
 ) -> None:
     if truth.dtype != np.bool_ or truth.ndim != 2 or truth.size == 0:
         raise FitError(
-            "there is nothing to judge: the truth must be booleans (images, classes), at least one"
+            "there is nothing to evaluate: the truth must be booleans (images, classes) of "
+            "at least one image"
         )
     if {len(classes), len(names)} != {truth.shape[1]}:
         raise FitError(f"the truth has {truth.shape[1]} classes; give as many codes and names")
     if groups is not None and len(groups) != len(truth):
-        raise FitError(f"{len(groups)} groups for {len(truth)} images; give a group for each image")
+        raise FitError(f"{len(groups)} groups for {len(truth)} images; give one for each image")
     for probabilities in (stage for head in heads for stage in (head.before, head.after)):
         _check_probabilities(probabilities, truth.shape)
 
@@ -256,7 +293,8 @@ def _check(
 def _check_probabilities(probabilities: Probabilities, shape: tuple[int, ...]) -> None:
     if probabilities.shape != shape:
         raise FitError(
-            f"probabilities of shape {probabilities.shape}, truth of {shape}; give the same images"
+            f"probabilities have shape {probabilities.shape}, the truth {shape}; give the same "
+            "images"
         )
     if not ((probabilities >= 0) & (probabilities <= 1)).all():  # False for NaN
-        raise FitError("probabilities must lie between 0 and 1; look at the classifier's output")
+        raise FitError("probabilities must be between 0 and 1; check the classifier's output")

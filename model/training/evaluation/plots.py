@@ -1,4 +1,4 @@
-"""Plots of an evaluation as SVG text, to stand inside an HTML page."""
+"""Plots of an evaluation, as SVG text to embed in an HTML page."""
 
 import io
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from mernet.model.training.evaluation.metrics import MIN_EVIDENCE, Reliability
 
 Style = dict[str, Any]
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; shapes differ besides.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; shapes differ as well.
 BEFORE: Style = {"color": "#D55E00", "marker": "o", "markerfacecolor": "white"}
 AFTER: Style = {"color": "#0072B2", "marker": "o"}
 CONTROL: Style = {"color": "#CC79A7", "marker": "s"}
@@ -32,28 +32,28 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 ROW_HEIGHT = 0.24
-"""Inches a class takes in a plot with one line for each."""
+"""Height of a class's row in a plot, in inches."""
 
 
 def reliability_diagram(before: ClassScores, after: ClassScores, description: str) -> str:
-    """Share of positives over mean probability, and how many images each bin holds."""
+    """Plot the share of positives over the mean probability, and each bin's number of images."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2.5, 2.9), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
         for scores, style in ((before, BEFORE), (after, AFTER)):
-            _reliability(upper, lower, scores.reliability, style)
+            _plot_reliability(upper, lower, scores.reliability, style)
         upper.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="share positive")
         lower.set(yscale="log", ylim=(0.7, None), xlabel="probability", ylabel="images")
-        return _svg(figure, description)
+        return _to_svg(figure, description)
 
 
 def calibration_plot(evaluation: Evaluation) -> str:
-    """Each class's ECE before and after calibration, joined, with the floor after it."""
+    """Plot each class's ECE before and after calibration, with the floor after it."""
     before, after = evaluation.main.before.classes, evaluation.main.after.classes
     rows = range(len(after))
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _class_rows(evaluation.classes)
+        figure, (axes,) = _create_class_rows(evaluation.classes)
         pairs = [(b.ece.bins_15, a.ece.bins_15) for b, a in zip(before, after, strict=True)]
         axes.hlines(rows, *zip(*pairs, strict=True), color=GREY, linewidth=1)
         floors = [each.ece_floor.bins_15 for each in after]
@@ -64,27 +64,29 @@ def calibration_plot(evaluation: Evaluation) -> str:
             axes.plot([pair[place] for pair in pairs], rows, linestyle="", label=label, **style)
         axes.set(xlabel="expected calibration error, 15 bins", xlim=(0, None))
         figure.legend(loc="outside upper center", ncols=3)
-        return _svg(figure, "Expected calibration error of each class before and after calibration")
+        return _to_svg(
+            figure, "Expected calibration error of each class before and after calibration"
+        )
 
 
 def comparison_plot(evaluation: Evaluation, differences: Sequence[Difference]) -> str:
-    """Average precision of both heads, and their difference, with intervals."""
+    """Plot the average precision of both heads and their difference, with intervals."""
     name = evaluation.main.name
     with mpl.rc_context(STYLE):
-        figure, (axes, right) = _class_rows(evaluation.classes, columns=2)
-        _estimates(axes, [each.control for each in differences], 0.15, "control", CONTROL)
-        _estimates(axes, [each.main for each in differences], -0.15, name, AFTER)
+        figure, (axes, right) = _create_class_rows(evaluation.classes, columns=2)
+        _plot_estimates(axes, [each.control for each in differences], 0.15, "control", CONTROL)
+        _plot_estimates(axes, [each.main for each in differences], -0.15, name, AFTER)
         black = {"color": "black", "marker": "D"}
-        _estimates(right, [each.difference for each in differences], 0, "", black)
+        _plot_estimates(right, [each.difference for each in differences], 0, "", black)
         right.axvline(0, color=GREY, linewidth=0.8)
         axes.set(xlabel="average precision", xlim=(-0.02, 1.02))
         right.set(xlabel=f"difference ({name} minus control)")
         figure.legend(loc="outside upper center", ncols=2)
-        return _svg(figure, f"Average precision of {name} and control, and their difference")
+        return _to_svg(figure, f"Average precision of {name} and control, and their difference")
 
 
-def _reliability(upper: Axes, lower: Axes, bins: Reliability, style: Style) -> None:
-    """Points for bins with enough images alone: the others would zigzag without meaning."""
+def _plot_reliability(upper: Axes, lower: Axes, bins: Reliability, style: Style) -> None:
+    """Plot the bins that have enough images; the others would be noise."""
     enough = np.array(bins.counts) >= MIN_EVIDENCE
     means = np.array(bins.mean_probability, dtype=float)[enough]
     positives = np.array(bins.share_positive, dtype=float)[enough]
@@ -92,8 +94,10 @@ def _reliability(upper: Axes, lower: Axes, bins: Reliability, style: Style) -> N
     lower.stairs(bins.counts, bins.edges, color=style["color"], baseline=None)
 
 
-def _class_rows(classes: Sequence[ClassSupport], columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure with one line a class, the first on top; a dagger marks insufficient evidence."""
+def _create_class_rows(
+    classes: Sequence[ClassSupport], columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Create a figure with one row per class; a dagger marks insufficient evidence."""
     figure = Figure(figsize=(8, 1.2 + ROW_HEIGHT * len(classes)), layout="constrained")
     grid = figure.subplots(1, columns, sharey=True, squeeze=False, width_ratios=(2, 1)[:columns])
     labels = [each.name + (" †" if each.insufficient else "") for each in classes]
@@ -105,10 +109,10 @@ def _class_rows(classes: Sequence[ClassSupport], columns: int = 1) -> tuple[Figu
     return figure, list(grid[0])
 
 
-def _estimates(
+def _plot_estimates(
     axes: Axes, estimates: Sequence[Estimate], shift: float, label: str, style: Style
 ) -> None:
-    """Values with their intervals, `shift` of a row off the middle; what is None is left out."""
+    """Plot values with their intervals, `shift` of a row off the middle; None is left out."""
     rows = [row + shift for row in range(len(estimates))]
     values = [np.nan if each.value is None else each.value for each in estimates]
     axes.plot(values, rows, linestyle="", markersize=5, label=label, **style)
@@ -117,10 +121,10 @@ def _estimates(
             axes.hlines(row, each.low, each.high, color=style["color"], linewidth=1.2)
 
 
-def _svg(figure: Figure, description: str) -> str:
-    """The figure as an <svg> element; the same figure gives the same text every time."""
+def _to_svg(figure: Figure, description: str) -> str:
+    """Return the figure as an <svg> element; the same figure always gives the same text."""
     text = io.StringIO()
-    # The salt goes into the ids, which must differ between the plots of one page.
+    # The salt is part of the ids, which must differ between the plots of one page.
     with mpl.rc_context({"svg.hashsalt": description}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     drawing = text.getvalue()

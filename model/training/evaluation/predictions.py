@@ -1,4 +1,4 @@
-"""What a checkpoint says of labelled images: head and control, before and after calibration."""
+"""A checkpoint's predictions: head and control, before and after calibration."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from mernet.model.training.evaluation.metrics import Probabilities
 if TYPE_CHECKING:
     from mernet.model.classifier import Classifier
 
-PIECE = 64
-"""Pictures held in memory at a time."""
+CHUNK_SIZE = 64
+"""Number of pictures in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,27 +35,33 @@ def predict(
     pictures: Iterable[Picture],
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Predictions, Predictions | None]:
-    """Predictions of the classifier's head and of its control, None where it has none.
+    """Compute the predictions of a classifier's head and of its control, None if it has none.
 
-    `pictures` are 8-bit grey, read one by one; `progress` gets the number done. Raises
-    RenderingError for one that is something else.
+    Args:
+        classifier: The classifier.
+        pictures: 8-bit grey pictures, read one by one.
+        progress: Called with the number of pictures done.
+
+    Raises:
+        RenderingError: A picture is something else.
+        CheckpointError: There is no picture.
     """
     iterator = iter(pictures)
     parts: list[NDArray[np.float32]] = []
-    while piece := list(islice(iterator, PIECE)):
-        parts.append(classifier.features(piece))
+    while chunk := list(islice(iterator, CHUNK_SIZE)):
+        parts.append(classifier.features(chunk))
         if progress is not None:
             progress(sum(map(len, parts)))
     if not parts:
-        raise CheckpointError("there is no picture to judge by; give a part that has some")
+        raise CheckpointError("there is no picture to evaluate on; give a part that has some")
     features, header = np.concatenate(parts), classifier.header
-    main = _predictions(classifier.head, features, header.chain, header.calibration)
+    main = _predict_head(classifier.head, features, header.chain, header.calibration)
     if classifier.control is None or header.control is None:
         return main, None
-    return main, _predictions(classifier.control, features, header.chain, header.control)
+    return main, _predict_head(classifier.control, features, header.chain, header.control)
 
 
-def _predictions(
+def _predict_head(
     head: Head, features: NDArray[np.float32], settings: ChainSettings, calibration: Platt
 ) -> Predictions:
     before = head.marginals(features, settings)

@@ -1,4 +1,4 @@
-"""Writes an evaluation as JSON, CSV and one HTML page that needs nothing else."""
+"""Writes an evaluation as JSON, CSV and one self-contained HTML page."""
 
 import csv
 import io
@@ -20,29 +20,40 @@ from mernet.model.training.evaluation.table1 import ClassBesideTable1, Means, be
 from mernet.model.training.html_templates import load_template
 from mernet.model.training.text_files import write_text
 
-NAME = "evaluation"
+FILE_STEM = "evaluation"
 
 
 def write_report(folder: Path, evaluation: Evaluation, provenance: Mapping[str, str]) -> Path:
-    """Write evaluation.json, .csv and .html into `folder`, made where it is missing.
+    """Write evaluation.json, .csv and .html into a folder, which is created if necessary.
 
-    `provenance` says what was judged (checkpoint, data set, versions), in the order to show it.
-    Each file appears whole or not at all; the same arguments give the same bytes. Returns the
-    page's path. Raises OSError where the folder cannot be written.
+    Each file appears completely or not at all; the same arguments give the same bytes.
+
+    Args:
+        folder: The folder.
+        evaluation: The evaluation.
+        provenance: What was evaluated (checkpoint, data set, versions), in the order to show it.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {"provenance": dict(provenance), **asdict(evaluation)}
-    page = folder / f"{NAME}.html"
-    write_text(folder / f"{NAME}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_text(folder / f"{NAME}.csv", as_csv(evaluation))
+    page = folder / f"{FILE_STEM}.html"
+    write_text(folder / f"{FILE_STEM}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(folder / f"{FILE_STEM}.csv", as_csv(evaluation))
     write_text(page, as_html(evaluation, provenance))
     return page
 
 
 def as_csv(evaluation: Evaluation) -> str:
-    """One row a class and head; a column for each number, empty where it is undefined."""
+    """Return one row per class and head, one column per number; an undefined number is empty."""
     heads = [evaluation.main, evaluation.control]
-    rows = [row for head in heads if head is not None for row in _csv_rows(evaluation, head)]
+    rows = [
+        row for head in heads if head is not None for row in _iterate_csv_rows(evaluation, head)
+    ]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -51,7 +62,7 @@ def as_csv(evaluation: Evaluation) -> str:
 
 
 def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
-    """The page, with its plots inside."""
+    """Return the page, with its plots embedded."""
     comparison, beside = evaluation.comparison, beside_table_1(evaluation)
     heads = [head for head in (evaluation.main, evaluation.control) if head is not None]
     return load_template("evaluation.html").render(
@@ -62,38 +73,38 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
         heads=heads,
         overall=[stage.overall for head in heads for stage in (head.before, head.after)],
         beside=beside,
-        means=_means(beside) if beside else None,
+        means=_table_1_means(beside) if beside else None,
         calibration=calibration_plot(evaluation),
         comparison=comparison and comparison_plot(evaluation, comparison.average_precision),
-        diagrams=list(_diagrams(evaluation)),
+        diagrams=list(_iterate_diagrams(evaluation)),
     )
 
 
-def _csv_rows(evaluation: Evaluation, head: HeadScores) -> Iterator[dict[str, Any]]:
+def _iterate_csv_rows(evaluation: Evaluation, head: HeadScores) -> Iterator[dict[str, Any]]:
     stages = (head.before.classes, head.after.classes)
     for truth, before, after in zip(evaluation.classes, *stages, strict=True):
         scores = {"before": asdict(before), "after": asdict(after)}
         for stage in scores.values():
-            del stage["reliability"]  # bins are in the JSON
-        yield {"head": head.name, **asdict(truth), **_flat(scores)}
+            del stage["reliability"]  # only in the JSON
+        yield {"head": head.name, **asdict(truth), **_flatten(scores)}
 
 
-def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a_b": 1}."""
+def _flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten {"a": {"b": 1}} to {"a_b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
-        inner = _flat(value) if isinstance(value, Mapping) else {"": value}
+        inner = _flatten(value) if isinstance(value, Mapping) else {"": value}
         flat |= {f"{key}_{name}".rstrip("_"): number for name, number in inner.items()}
     return flat
 
 
-def _diagrams(evaluation: Evaluation) -> Iterator[tuple[ClassSupport, str]]:
+def _iterate_diagrams(evaluation: Evaluation) -> Iterator[tuple[ClassSupport, str]]:
     stages = (evaluation.main.before.classes, evaluation.main.after.classes)
     for truth, before, after in zip(evaluation.classes, *stages, strict=True):
         yield truth, reliability_diagram(before, after, f"Reliability of {truth.name}")
 
 
-def _means(beside: Sequence[ClassBesideTable1]) -> dict[str, Means]:
+def _table_1_means(beside: Sequence[ClassBesideTable1]) -> dict[str, Means]:
     return {
         "theirs_before": means([each.theirs.before for each in beside]),
         "before": means([each.before for each in beside]),

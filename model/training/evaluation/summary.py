@@ -1,4 +1,4 @@
-"""What an evaluation found: a few sentences, and rows for a table in the terminal."""
+"""Summarises an evaluation: sentences, and rows of tables for the terminal."""
 
 from mernet.model.training.evaluation.evaluate import ClassScores, Evaluation, OverallScores
 from mernet.model.training.evaluation.metrics import MIN_EVIDENCE, Share
@@ -9,46 +9,49 @@ Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 
 def headlines(evaluation: Evaluation) -> list[str]:
-    """The findings in plain sentences, most important first."""
+    """Return the findings as plain sentences, most important first."""
     before, after = evaluation.main.before.overall, evaluation.main.after.overall
     sentences = [
-        _precision(evaluation.threshold, after),
+        _precision_sentence(evaluation.threshold, after),
         f"Calibration changed the mean expected calibration error (15 bins) from "
-        f"{before.ece.bins_15:.3f} to {after.ece.bins_15:.3f}, where a perfectly calibrated model "
-        f"would show about {after.ece_floor.bins_15:.3f} on as many images; log-loss went from "
+        f"{before.ece.bins_15:.3f} to {after.ece.bins_15:.3f} (a perfectly calibrated model "
+        f"would show about {after.ece_floor.bins_15:.3f} on as many images), the log-loss from "
         f"{before.log_loss:.3f} to {after.log_loss:.3f}.",
     ]
     if before.accuracy and after.accuracy:
         sentences.append(
-            f"The most probable class is right for {_with_interval(after.accuracy)} of the images, "
-            f"before calibration for {_with_interval(before.accuracy)}."
+            f"The most probable class is correct for {_format_share(after.accuracy)} of the "
+            f"images, before calibration for {_format_share(before.accuracy)}."
         )
-    return [*sentences, *_against_control(evaluation), *_warnings(evaluation)]
+    return [*sentences, *_control_sentences(evaluation), *_warning_sentences(evaluation)]
 
 
 def summary_rows(evaluation: Evaluation) -> Table:
-    """One row a class and one over all, after calibration (ECE before it too); 15 bins."""
+    """Return one row per class and one over all classes.
+
+    The figures are after calibration, the ECE (15 bins) also before it.
+    """
     headers = ("class", "images", "ECE before", "ECE", "AP", "published", "precision", "recall", "")
     before, after = evaluation.main.before, evaluation.main.after
     rows = [
         (
             truth.code,
             truth.positives,
-            *_figures(was, now, now.average_precision),
+            *_row_values(was, now, now.average_precision),
             "insufficient evidence" if truth.insufficient else "",
         )
         for truth, was, now in zip(evaluation.classes, before.classes, after.classes, strict=True)
     ]
     mean = after.overall.average_precision.value
-    total = ("all", evaluation.images, *_figures(before.overall, after.overall, mean), "")
+    total = ("all", evaluation.images, *_row_values(before.overall, after.overall, mean), "")
     return headers, [*rows, total]
 
 
 def table_1_rows(evaluation: Evaluation, calibrated: bool = True) -> Table:
-    """Table 1's figures before or after calibration, theirs and ours, and their means.
+    """Return Table 1's figures, published and ours, before or after calibration, and their means.
 
-    No rows where `beside_table_1` has none. Data and split differ: the figures stand beside each
-    other, they are no contest.
+    There are no rows if the evaluation cannot be set beside Table 1, see `beside_table_1`. Data and
+    split differ, so that the figures are no competition.
     """
     measures = ("ECE", "precision", "recall")
     headers = ("class", "images", "ours", *(m + of for m in measures for of in ("", " ours")))
@@ -56,15 +59,15 @@ def table_1_rows(evaluation: Evaluation, calibrated: bool = True) -> Table:
     theirs = [each.theirs.after if calibrated else each.theirs.before for each in beside]
     ours = [each.after if calibrated else each.before for each in beside]
     rows: list[tuple[object, ...]] = [
-        (each.theirs.code, each.theirs.count, each.images, *_paired(*figures))
+        (each.theirs.code, each.theirs.count, each.images, *_interleave(*figures))
         for each, *figures in zip(beside, theirs, ours, strict=True)
     ]
     if beside:
-        rows.append(("mean", None, None, *_paired(means(theirs), means(ours))))
+        rows.append(("mean", None, None, *_interleave(means(theirs), means(ours))))
     return headers, rows
 
 
-def _figures(
+def _row_values(
     before: ClassScores | OverallScores,
     after: ClassScores | OverallScores,
     average_precision: float | None,
@@ -79,7 +82,7 @@ def _figures(
     )
 
 
-def _paired(theirs: Measures | Means, ours: Measures | Means) -> tuple[float, ...]:
+def _interleave(theirs: Measures | Means, ours: Measures | Means) -> tuple[float, ...]:
     return (
         theirs.ece,
         ours.ece,
@@ -90,8 +93,8 @@ def _paired(theirs: Measures | Means, ours: Measures | Means) -> tuple[float, ..
     )
 
 
-def _with_interval(share: Share) -> str:
-    """A share with its counts and interval; `-` where it is undefined."""
+def _format_share(share: Share) -> str:
+    """Format a share with its counts and interval; `-` if it is undefined."""
     if share.value is None:
         return "-"
     return (
@@ -99,17 +102,17 @@ def _with_interval(share: Share) -> str:
     )
 
 
-def _precision(threshold: float, after: OverallScores) -> str:
+def _precision_sentence(threshold: float, after: OverallScores) -> str:
     if after.precision.total == 0:
         return f"No probability is above {threshold:g}: nothing would be published."
     return (
         f"Above {threshold:g}, {after.precision.total:,} labels would be published, with a "
-        f"precision of {_with_interval(after.precision)} and a recall of "
-        f"{_with_interval(after.recall)}."
+        f"precision of {_format_share(after.precision)} and a recall of "
+        f"{_format_share(after.recall)}."
     )
 
 
-def _against_control(evaluation: Evaluation) -> list[str]:
+def _control_sentences(evaluation: Evaluation) -> list[str]:
     comparison = evaluation.comparison
     if comparison is None:
         return []
@@ -122,13 +125,13 @@ def _against_control(evaluation: Evaluation) -> list[str]:
         f"{each.control.value:.4f}, difference {each.difference.value:+.4f}, 95% interval "
         f"{each.difference.low:+.4f} to {each.difference.high:+.4f})."
         if each.verdict
-        else f"By {measure}: too few groups of images to tell {evaluation.main.name} and control "
-        "apart."
+        else f"By {measure}: too few groups of images to distinguish {evaluation.main.name} and "
+        "control."
         for measure, each in measures.items()
     ]
 
 
-def _warnings(evaluation: Evaluation) -> list[str]:
+def _warning_sentences(evaluation: Evaluation) -> list[str]:
     few = [each.code for each in evaluation.classes if each.insufficient]
     useless = [
         each.code

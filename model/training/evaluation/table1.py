@@ -1,4 +1,4 @@
-"""Table 1 of the MERNet abstract, and an evaluation beside it."""
+"""Table 1 of the MERNet abstract, and an evaluation's figures beside it."""
 
 import csv
 from collections.abc import Sequence
@@ -11,12 +11,15 @@ from mernet.model.classes import Group
 from mernet.model.training.evaluation.evaluate import ClassScores, Evaluation
 
 THRESHOLD = 0.9
-"""What Table 1's precision and recall are taken at."""
+"""The threshold of Table 1's precision and recall."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """ECE, and precision and recall above 0.9; 0 where nothing was published, as Table 1 prints."""
+    """ECE, and precision and recall above 0.9.
+
+    Precision and recall are 0 if nothing was published, as printed in Table 1.
+    """
 
     ece: float
     precision: float
@@ -25,7 +28,7 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class PublishedClass:
-    """One class of Table 1; `percent` of 3,004 images, figures before and after calibration."""
+    """One class of Table 1; `percent` is of 3,004 images."""
 
     position: int
     code: str
@@ -39,7 +42,10 @@ class PublishedClass:
 
 @dataclass(frozen=True, slots=True)
 class ClassBesideTable1:
-    """One class, theirs and ours; our ECE has 15 bins of equal width, theirs an unknown number."""
+    """One class of an evaluation beside Table 1.
+
+    Our ECE has 15 bins of equal width; the number behind the published one is unknown.
+    """
 
     theirs: PublishedClass
     images: int
@@ -51,7 +57,7 @@ class ClassBesideTable1:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Means of `Measures` over classes, and how many classes have a recall of 0."""
+    """Means of `Measures` over classes, and the number of classes whose recall is 0."""
 
     ece: float
     precision: float
@@ -61,15 +67,15 @@ class Means:
 
 @cache
 def table_1() -> tuple[PublishedClass, ...]:
-    """The published figures in chain order."""
+    """Return the published figures in chain order."""
     text = (
         files("mernet.model.training.evaluation").joinpath("table1.csv").read_text(encoding="utf-8")
     )
-    return tuple(_row(fields) for fields in csv.DictReader(text.splitlines()))
+    return tuple(_parse_row(fields) for fields in csv.DictReader(text.splitlines()))
 
 
 def means(figures: Sequence[Measures]) -> Means:
-    """Means over classes (at least one), a class with nothing published counting as 0."""
+    """Return means over classes (at least one); a class with nothing published counts as 0."""
     return Means(
         fmean(each.ece for each in figures),
         fmean(each.precision for each in figures),
@@ -79,10 +85,10 @@ def means(figures: Sequence[Measures]) -> Means:
 
 
 def beside_table_1(evaluation: Evaluation) -> tuple[ClassBesideTable1, ...]:
-    """The main head beside Table 1, in its order.
+    """Return the main head's figures beside Table 1, in its order.
 
-    Empty where a class is not MERNet's, or the threshold not Table 1's. A precision or recall that
-    is undefined is 0 here, as in Table 1.
+    Empty if a class is not one of MERNet's or the threshold is not Table 1's. An undefined
+    precision or recall is 0, as in Table 1.
     """
     published = {row.code: row for row in table_1()}
     same_classes = all(each.code in published for each in evaluation.classes)
@@ -95,21 +101,23 @@ def beside_table_1(evaluation: Evaluation) -> tuple[ClassBesideTable1, ...]:
             each.positives,
             100 * each.prevalence,
             each.insufficient,
-            _figures(before),
-            _figures(after),
+            _measures(before),
+            _measures(after),
         )
         for each, before, after in zip(evaluation.classes, *stages, strict=True)
     ]
     return tuple(sorted(beside, key=lambda each: each.theirs.position))
 
 
-def _figures(scores: ClassScores) -> Measures:
+def _measures(scores: ClassScores) -> Measures:
     return Measures(scores.ece.bins_15, scores.precision.value or 0.0, scores.recall.value or 0.0)
 
 
-def _row(fields: dict[str, str]) -> PublishedClass:
+def _parse_row(fields: dict[str, str]) -> PublishedClass:
     before, after = (
-        Measures(*(float(fields[f"{what}_{stage}"]) for what in ("ece", "precision", "recall")))
+        Measures(
+            *(float(fields[f"{measure}_{stage}"]) for measure in ("ece", "precision", "recall"))
+        )
         for stage in ("before", "after")
     )
     return PublishedClass(

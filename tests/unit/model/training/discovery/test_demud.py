@@ -50,7 +50,7 @@ def test_with_nothing_seen_the_item_farthest_from_the_mean_comes_first():
 def test_picks_are_those_of_the_description_word_for_word(
     components: int, dense: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(demud, "DENSE", dense)
+    monkeypatch.setattr(demud, "MAX_DENSE", dense)
     random = np.random.default_rng(0)
     data, seen = (random.normal(size=(n, 12)) * np.arange(1, 13) + 100 for n in (60, 9))
     ranking = rank_by_novelty(

@@ -59,7 +59,7 @@ def test_the_better_head_is_named_whichever_it_is(truth: np.ndarray):
 
 def test_heads_that_differ_by_chance_alone_are_not_told_apart(truth: np.ndarray):
     comparison = compare(truth, noisy(truth, 1, seed=1), noisy(truth, 1, seed=2), resamples=200)
-    nothing = "no difference that these 300 images can show"
+    nothing = "no difference visible in these 300 images"
     assert comparison.log_loss.verdict == nothing
     assert comparison.mean_average_precision.verdict == nothing
 

@@ -140,7 +140,7 @@ def test_without_a_control_there_is_no_comparison(truth: np.ndarray, main: Predi
     assert alone.main.name == "softmax"
 
 
-def test_one_image_can_be_judged(truth: np.ndarray, main: Predictions):
+def test_one_image_can_be_evaluated(truth: np.ndarray, main: Predictions):
     first = Predictions(main.before[:1], main.after[:1])
     one = evaluate_predictions(truth[:1], first, first, CODES, CODES, resamples=5)
     assert all(each.insufficient for each in one.classes)
@@ -164,11 +164,11 @@ def test_wrong_probabilities_are_refused(
 
 
 def test_what_does_not_belong_together_is_refused(truth: np.ndarray, main: Predictions):
-    with pytest.raises(FitError, match="nothing to judge"):
+    with pytest.raises(FitError, match="nothing to evaluate"):
         evaluate_predictions(
             truth[:0], Predictions(main.before[:0], main.after[:0]), None, CODES, CODES
         )
     with pytest.raises(FitError, match="as many codes and names"):
         evaluate_predictions(truth, main, None, CODES[:4], CODES)
-    with pytest.raises(FitError, match="a group for each image"):
+    with pytest.raises(FitError, match="one for each image"):
         evaluate_predictions(truth, main, None, CODES, CODES, groups=["a"])

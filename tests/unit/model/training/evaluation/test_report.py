@@ -15,11 +15,11 @@ from mernet.model.training.evaluation.predictions import Predictions
 from mernet.model.training.evaluation.report import write_report
 from mernet.model.training.evaluation.summary import headlines, summary_rows
 
-PROVENANCE = {"checkpoint": "tiny <1>", "sha256": "ab" * 32, "judged by": "part test"}
+PROVENANCE = {"checkpoint": "tiny <1>", "sha256": "ab" * 32, "evaluated on": "part test"}
 CLASSES = 3
 
 
-def judged(codes: tuple[str, ...] = CODES[:CLASSES], control: bool = True) -> Evaluation:
+def evaluated(codes: tuple[str, ...] = CODES[:CLASSES], control: bool = True) -> Evaluation:
     """An evaluation of 80 images; none shows the last class."""
     random = np.random.default_rng(0)
     truth = random.random((80, len(codes))) < np.linspace(0.5, 0, len(codes))
@@ -32,7 +32,7 @@ def judged(codes: tuple[str, ...] = CODES[:CLASSES], control: bool = True) -> Ev
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "made" / "here"
-    write_report(folder, judged(), PROVENANCE)
+    write_report(folder, evaluated(), PROVENANCE)
     return folder
 
 
@@ -83,7 +83,7 @@ def test_the_page_loads_nothing(report: Path):
 
 def test_the_page_says_the_headlines_and_where_it_comes_from(report: Path):
     text = (report / "evaluation.html").read_text()
-    assert all(sentence in text for sentence in headlines(judged()))
+    assert all(sentence in text for sentence in headlines(evaluated()))
     assert "<h1>Evaluation of tiny &lt;1&gt;</h1>" in text
     assert "tiny <1>" not in text
 
@@ -96,20 +96,20 @@ def test_what_a_plot_refers_to_is_on_the_page_exactly_once(report: Path):
 
 
 def test_the_same_evaluation_gives_the_same_bytes(report: Path, tmp_path: Path):
-    write_report(tmp_path, judged(), PROVENANCE)
+    write_report(tmp_path, evaluated(), PROVENANCE)
     for path in report.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_page_without_control_or_table_1_leaves_both_out(tmp_path: Path):
-    page = write_report(tmp_path, judged(("wheel", "drill"), control=False), {})
+    page = write_report(tmp_path, evaluated(("wheel", "drill"), control=False), {})
     text = page.read_text()
     assert "control" not in text
     assert "Table 1" not in text
 
 
 def test_headlines_name_the_classes_without_evidence():
-    sentences = headlines(judged())
+    sentences = headlines(evaluated())
     assert any(each.startswith("Insufficient evidence") for each in sentences)
     assert sentences[-1].endswith(f": {CODES[2]}.")
     assert any(each.startswith("By log-loss: ") for each in sentences)
@@ -122,11 +122,11 @@ def test_headlines_say_so_when_nothing_is_published():
         evaluate_predictions(truth, Predictions(given, given), None, ("a", "b"), ("a", "b"))
     )
     assert found[0] == "No probability is above 0.9: nothing would be published."
-    assert "The most probable class is right for 0.500 (15/30" in found[2]
+    assert "The most probable class is correct for 0.500 (15/30" in found[2]
 
 
 def test_rows_for_the_terminal_are_one_a_class_and_one_over_all():
-    headers, rows = summary_rows(judged())
+    headers, rows = summary_rows(evaluated())
     assert [row[0] for row in rows] == [*CODES[:CLASSES], "all"]
     assert {len(row) for row in rows} == {len(headers)}
     assert rows[2][4] is None

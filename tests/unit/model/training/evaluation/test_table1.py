@@ -10,7 +10,7 @@ from mernet.model.training.evaluation.summary import table_1_rows
 from mernet.model.training.evaluation.table1 import beside_table_1, means, table_1
 
 
-def judged(codes: tuple[str, ...], threshold: float = 0.9) -> Evaluation:
+def evaluated(codes: tuple[str, ...], threshold: float = 0.9) -> Evaluation:
     truth = np.random.default_rng(0).random((50, len(codes))) < 0.4
     given = np.where(truth, 0.95, 0.02)
     given[:, 0] = 0.5  # nothing of the first class is published
@@ -35,29 +35,29 @@ def test_seven_classes_of_table_1_have_an_error_above_their_prevalence():
 
 
 def test_an_evaluation_of_our_classes_stands_beside_table_1_in_its_order():
-    beside = beside_table_1(judged(CODES[::-1]))
+    beside = beside_table_1(evaluated(CODES[::-1]))
     assert [each.theirs.code for each in beside] == list(CODES)
     assert beside[0].after.precision == 1.0
 
 
 def test_a_class_of_which_nothing_is_published_counts_as_zero_as_in_table_1():
-    beside = beside_table_1(judged(CODES[:3]))
+    beside = beside_table_1(evaluated(CODES[:3]))
     assert [each.after.precision for each in beside] == [0.0, 1.0, 1.0]
     assert means([each.after for each in beside]).precision == pytest.approx(2 / 3)
 
 
 def test_other_classes_do_not_stand_beside_table_1():
-    other = judged(("rod", "wheel"))
+    other = evaluated(("rod", "wheel"))
     assert beside_table_1(other) == ()
     assert table_1_rows(other)[1] == []
 
 
 def test_another_threshold_does_not_stand_beside_table_1():
-    assert beside_table_1(judged(CODES, threshold=0.8)) == ()
+    assert beside_table_1(evaluated(CODES, threshold=0.8)) == ()
 
 
 def test_rows_for_the_terminal_end_with_the_means():
-    headers, rows = table_1_rows(judged(CODES), calibrated=False)
+    headers, rows = table_1_rows(evaluated(CODES), calibrated=False)
     assert len(rows) == 26
     assert {len(row) for row in rows} == {len(headers)}
     assert rows[-1][3] == pytest.approx(0.0290, abs=5e-4)
