@@ -1,6 +1,7 @@
 """What all tests share: markers by folder, real files, fresh databases. More is in fixtures/."""
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ import sqlalchemy as sa
 ROOT = Path(__file__).resolve().parent.parent
 pytest_plugins = [f"fixtures.{name}" for name in ("ledger", "registry", "service", "hosts")]
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
+
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some send on purpose.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
