@@ -36,9 +36,10 @@ lint: $(INSTALLED_DEV)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-# Several processes share the cores, so that tests which wait do not hold up the others. Each has its
-# own servers; with one thread for each library they do not compete for the cores.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest --dist loadfile
+# Several processes, each with its own servers, so that tests which wait do not hold up the others.
+# A file stays in one process, for its fixtures; the files with the longest tests come first. One
+# thread for each library: the processes do not compete for the cores.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST) --numprocesses 4

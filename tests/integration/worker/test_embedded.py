@@ -1,5 +1,6 @@
 """The embedded servers: started once, found again, stopped, their data kept."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from mernet.worker.settings import Settings
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path)
-    yield server
-    server.stop()
+def postgres() -> Iterator[EmbeddedPostgres]:
+    # Started by root, the server runs as another user, and pytest closes its own folders to others.
+    with tempfile.TemporaryDirectory(prefix="mernet-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture
