@@ -15,7 +15,7 @@ pytest_plugins = [f"fixtures.{name}" for name in ("ledger", "registry", "service
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
 
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, which some send on purpose.
+# Started in the background by a shell, the tests would ignore the Ctrl-C that some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
