@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +14,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validat
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mernet.atomic_file import replacing_file
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead, ChainSettings
 from mernet.model.classes import CODES
@@ -165,9 +164,7 @@ def save(
     if control is not None:
         tensors |= zip(CONTROL_TENSORS, (control.weight, control.bias), strict=True)
     tensors = {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
+    with replacing_file(path) as unfinished:
         unfinished.touch()
         ordinary_mode = unfinished.stat().st_mode
         try:
@@ -175,7 +172,6 @@ def save(
         except SafetensorError as error:  # raised if the disk is full
             raise CheckpointError(f"cannot write {path} ({error}); free disk space") from error
         unfinished.chmod(ordinary_mode)  # safetensors makes it readable by its owner only
-        os.replace(unfinished, path)
 
 
 def load(path: Path) -> Checkpoint:

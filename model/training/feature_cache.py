@@ -5,7 +5,6 @@ kind of device and the pictures themselves, so that a cached piece is never out 
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mernet.atomic_file import replacing_file
 from mernet.model.backbone import BATCH_SIZES, Backbone, extract_features_within_memory, resize
 from mernet.model.training.data.picture_files import Picture
 from mernet.model.training.finetuning.augmentation import (
@@ -72,11 +72,8 @@ class FeatureCache:
         computed, self._batch_size = extract_features_within_memory(
             self._backbone, pictures, self._size, self._batch_size
         )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
+        with replacing_file(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, computed)
-        os.replace(unfinished, path)
         return computed
 
     def _hash(self, pictures: list[Picture]) -> str:

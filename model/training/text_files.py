@@ -1,13 +1,13 @@
 """Reads text and CSV files with helpful errors, and writes them completely or not at all."""
 
 import csv
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from mernet.atomic_file import replacing_file
 from mernet.model.errors import DataSetError
 
 MAX_PROBLEMS_SHOWN = 5
@@ -85,11 +85,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file completely or not at all; its folder is created if necessary.
-
-    The text goes to a temporary file in the same folder, which then replaces the file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8", newline="")
-    os.replace(unfinished, path)
+    """Write a UTF-8 file completely or not at all; its folder is created if necessary."""
+    with replacing_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="")

@@ -1,9 +1,7 @@
 """The saved state of a fine-tuning, from which a stopped run continues after the last step."""
 
-import os
 import pickle
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mernet.atomic_file import replacing_file
 from mernet.model.errors import TrainingError
 from mernet.model.training.finetuning.job import Fingerprint
 
@@ -30,14 +29,11 @@ def save_state(folder: Path, fingerprint: Fingerprint, state: Mapping[str, Any])
     Raises:
         TrainingError: The file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        unfinished = Path(temporary) / STATE_FILE
+    with replacing_file(folder / STATE_FILE) as unfinished:
         try:
             torch.save({"fingerprint": fingerprint, "state": dict(state)}, unfinished)
         except RuntimeError as error:  # torch raises this if the disk is full
             raise TrainingError(f"cannot write into {folder} ({error}); free some space") from error
-        os.replace(unfinished, folder / STATE_FILE)
 
 
 def load_state(folder: Path, fingerprint: Fingerprint) -> dict[str, Any] | None:
