@@ -4,7 +4,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ FILLED_IN = example_variables() | dict.fromkeys(REQUIRED, "sesame")
 SERVICES = services_with(FILLED_IN)
 OURS = {name: service for name, service in SERVICES.items() if name not in SERVERS}
 WORKERS = {name: each for name, each in OURS.items() if each["command"].startswith("mernet worker")}
+ROOMS = {link.name for link in (ROOT / "mernet").iterdir() if link.is_symlink()}
 LASTING = {name: service for name, service in SERVICES.items() if name not in ONE_SHOTS}
 
 
@@ -44,6 +47,12 @@ def of_profile(profile: str) -> dict[str, Any]:
 
 def queues(service: dict[str, Any]) -> set[str]:
     return set(re.findall(r"--queue (\S+)", service["command"]))
+
+
+def copied_into_image() -> set[str]:
+    """The files and folders of the build context that the Dockerfile copies."""
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    return {name for line in copied for name in line.split()}
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -184,11 +193,8 @@ def test_images_are_pinned_and_ours_has_this_version():
 
 
 def test_the_image_gets_the_packages_and_nothing_else():
-    rooms = {link.name for link in (ROOT / "mernet").iterdir() if link.is_symlink()}
-    packages = {"mernet"} | rooms
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
-    names = {name for line in copied for name in line.split()}
-    assert names == packages | {"pyproject.toml", "README.md", "LICENSE"}
+    names = copied_into_image()
+    assert names == {"mernet", *ROOMS, "pyproject.toml", "README.md", "LICENSE"}
     first, *rest = [
         line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] != "#"
     ]
@@ -222,3 +228,53 @@ def test_compose_reads_the_file_as_the_tests_do(command, profile, tmp_path: Path
     services = yaml.safe_load(read.stdout)["services"]
     for name in of_profile(profile):
         assert services[name].get("environment") == SERVICES[name].get("environment")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that is built from what the Dockerfile copies, symbolic links as they are."""
+    context = tmp_path_factory.mktemp("context")
+    for name in copied_into_image():
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, context / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(source, context)
+    options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir"]
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *options, "dist", "."],
+        cwd=context,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    [path] = (context / "dist").glob("mernet-*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_image_s_wheel_has_all_modules_and_data_files(wheel):
+    names = set(wheel.namelist())
+    modules = {
+        f"mernet/{path.relative_to(ROOT)}"
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert modules <= names
+    assert {
+        "mernet/__init__.py",
+        "mernet/py.typed",
+        "mernet/pds/archives.toml",
+        "mernet/db/migrations/env.py",
+    } <= names
+    assert any(name.endswith("evaluation/table1.csv") for name in names)
+    assert any("/templates/" in name and name.endswith(".html") for name in names)
+    assert any(name.startswith("mernet/db/migrations/versions/") for name in names)
+
+
+def test_the_image_s_wheel_installs_one_import_name(wheel):
+    [top_level] = [name for name in wheel.namelist() if name.endswith("top_level.txt")]
+    assert wheel.read(top_level).decode().split() == ["mernet"]
+    folders = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {name for name in folders if not name.endswith(".dist-info")} == {"mernet"}
