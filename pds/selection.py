@@ -8,6 +8,9 @@ from mernet.pds.errors import BadNameError
 from mernet.pds.label import LabelFacts
 from mernet.pds.product import Product, ProductName
 
+ProductKind = Literal["edr", "rdr", "any"]
+"""Raw products, derived ones, or both."""
+
 RAW_IMAGES = frozenset({"EFF", "EDN", "ESF", "ETH"})
 # Derived products that are pictures; the other types hold coordinates, ranges or slopes.
 DERIVED_IMAGES = frozenset(
@@ -52,7 +55,7 @@ class Selection:
     `products` says whether raw (edr), derived (rdr) or any products are wanted.
     """
 
-    products: Literal["edr", "rdr", "any"] = "edr"
+    products: ProductKind = "edr"
 
     def wanted_name(self, text: str) -> ProductName | LeftOut:
         """The name that a file name or an identifier spells, or left out for what it spells."""

@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mernet.pds.selection import ProductKind
 from mernet.worker.embedded_paths import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import SettingsError
 
@@ -88,7 +89,7 @@ class Settings(BaseSettings):
     ingest_mirror: str | None = Field(
         None, description="URL or path that replaces the base of the archives in ingest_archives."
     )
-    ingest_products: Literal["edr", "rdr", "any"] = Field(
+    ingest_products: ProductKind = Field(
         "edr", description="New products to classify: raw ones (edr), derived ones (rdr), or any."
     )
 

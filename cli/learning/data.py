@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mernet.cli.learning.draw import draw
 from mernet.cli.learning.groups import GroupPattern, groups_to_keep
-from mernet.cli.learning.sample import sample
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,15 +19,10 @@ if TYPE_CHECKING:
 
 DISPUTED_SHOWN = 5
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Labelled data sets: describe, split; draw images to label; labels from volunteers.",
-)
 Folder = Annotated[Path, typer.Argument(help="Folder of a labelled data set, or a label file.")]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random.", min=0)]
 
 
-@app.command()
 def describe(
     data: Folder,
     split: Annotated[
@@ -58,7 +51,6 @@ def describe(
         print_table(("", *codes), [(code, *counts) for code, counts in rows])
 
 
-@app.command("split")
 def split_data(
     data: Folder,
     file: Annotated[Path, typer.Option("--out", help="Split file (CSV) to write.")],
@@ -94,11 +86,6 @@ def split_data(
     note(f"{_in_words({part: counts[part] for part in Part})}. The split is in {file}.")
 
 
-app.command()(sample)
-app.command()(draw)
-
-
-@app.command()
 def consensus(
     export: Annotated[Path, typer.Argument(help="Zooniverse's CSV export of classifications.")],
     file: Annotated[Path, typer.Option("--out", help="Label file (CSV) to write.")],

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from mernet.cli.service.run import Mirror, Products, ProductsWanted
+from mernet.cli.service.run import Mirror, ProductsWanted
 from mernet.cli.shared.output import AsJson, err, note, print_json, print_table
 from mernet.model.errors import DataSetError
+from mernet.pds.selection import ProductKind
 from mernet.worker.settings import settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def sample(
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     mirror: Mirror = None,
-    products: ProductsWanted = Products.EDR,
+    products: ProductsWanted = "edr",
     as_json: AsJson = False,
 ) -> None:
     """Draw images to label: of the eligible ones, a share at each site of each rover."""
@@ -63,7 +64,7 @@ def sample(
 
 
 def _listed(
-    listing: list[str], mirror: str | None, products: Products
+    listing: list[str], mirror: str | None, products: ProductKind
 ) -> tuple[list["Product"], Counter[str]]:
     """The eligible products of archives, and how many others were left out for each reason."""
     from mernet.pds.archive import resolve
@@ -88,7 +89,7 @@ def _listed(
             if rows % ROWS_BETWEEN_UPDATES == 0:
                 bar.update(task, completed=rows)
 
-        selection = Selection(products.value)
+        selection = Selection(products)
         return list(list_products(archives, selection, fetcher, leave_out, show)), left_out
 
 

@@ -2,25 +2,23 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, err, note, print_json, print_table
+from mernet.db import classifiers, thresholds
+from mernet.db.comparison import Comparison, compare
+from mernet.db.pruning import prunable
+from mernet.db.pruning import prune as delete
+from mernet.db.thresholds import set_threshold
+from mernet.model.checkpoint import read_header
+from mernet.worker.checkpoints import check_publishable, store_checkpoint
 from mernet.worker.settings import settings
 
-if TYPE_CHECKING:
-    from mernet.db.comparison import Comparison
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="The registered classifiers. One is current: new runs use it, searches see its classes.",
-)
-
-
-@app.command()
 def add(
     checkpoint: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A checkpoint (.safetensors).")
@@ -33,10 +31,6 @@ def add(
     ] = False,
 ) -> None:
     """Register a checkpoint, and keep a copy of it under its sha256 in the data folder."""
-    from mernet.db import classifiers
-    from mernet.model.checkpoint import read_header
-    from mernet.worker.checkpoints import check_publishable, store_checkpoint
-
     header = read_header(checkpoint)
     check_publishable(checkpoint, header)
     engine = ledger()
@@ -53,16 +47,13 @@ def add(
     )
     note(f"Registered {added.name} (sha256 {sha256[:12]}...), kept as {path}")
     if promote:
-        promote_named(added.name)
+        promote_classifier(added.name)
 
 
-@app.command("promote")
-def promote_named(
+def promote_classifier(
     name: Annotated[str, typer.Argument(help="Name of a registered classifier.")],
 ) -> None:
     """Make a classifier the current one: new runs use it, searches see its classes at once."""
-    from mernet.db import classifiers
-
     engine = ledger()
     promoted = classifiers.promote(engine, name)
     note(f"{promoted.name} is current.")
@@ -73,19 +64,13 @@ def promote_named(
         )
 
 
-@app.command()
 def rollback() -> None:
     """Undo the last promotion: the classifier before it is current again, at once."""
-    from mernet.db import classifiers
-
     note(f"{classifiers.rollback(ledger()).name} is current again.")
 
 
-@app.command("list")
-def list_them(as_json: AsJson = False) -> None:
+def list_classifiers(as_json: AsJson = False) -> None:
     """List the registered classifiers, the oldest first, and the thresholds of single classes."""
-    from mernet.db import classifiers, thresholds
-
     engine = ledger()
     known = classifiers.list_all(engine)
     of_classes = thresholds.of_classes(engine)
@@ -125,7 +110,6 @@ def list_them(as_json: AsJson = False) -> None:
         note("No classifier is registered; add one with `mernet classifier add FILE --promote`.")
 
 
-@app.command()
 def diff(
     before: Annotated[str, typer.Argument(help="Name of a classifier, such as the current one.")],
     after: Annotated[str, typer.Argument(help="Name of the one that may take its place.")],
@@ -143,8 +127,6 @@ def diff(
     Only images that both have scored are compared; a run with the new one comes first: `mernet run
     full --classifier NAME`.
     """
-    from mernet.db.comparison import compare
-
     found = compare(ledger(), before, after, tuple(class_ or ()), limit)
     if as_json:
         print_json(_as_dict(found))
@@ -152,7 +134,6 @@ def diff(
         _print_comparison(found)
 
 
-@app.command()
 def threshold(
     class_: Annotated[str, typer.Argument(metavar="CLASS", help="Code or name of a class.")],
     probability: Annotated[
@@ -168,8 +149,6 @@ def threshold(
     The classifier's own threshold, shown by `mernet classifier list`, makes the class an ordinary
     one again. Searches see all of the change or nothing of it; no image is classified again.
     """
-    from mernet.db.thresholds import set_threshold
-
     did = set_threshold(ledger(), class_, probability, classifier)
     note(
         f"{did.classifier} publishes {did.code} above {did.now:g} (before: {did.before:g}): "
@@ -177,7 +156,6 @@ def threshold(
     )
 
 
-@app.command()
 def prune(
     name: Annotated[str, typer.Argument(help="Name of a classifier that is not current.")],
     keep_scores: Annotated[
@@ -192,9 +170,6 @@ def prune(
 
     It stays registered. `mernet status` and `mernet reconcile` no longer add up for its old runs.
     """
-    from mernet.db.pruning import prunable
-    from mernet.db.pruning import prune as delete
-
     engine = ledger()
     there = prunable(engine, name)
     what = f"{there.classifications} published classes"
@@ -209,11 +184,11 @@ def prune(
     note(f"Deleted {what} of {name}.")
 
 
-def _as_dict(found: "Comparison") -> dict[str, object]:
+def _as_dict(found: Comparison) -> dict[str, object]:
     return asdict(found) | {"before": found.before.name, "after": found.after.name}
 
 
-def _print_comparison(found: "Comparison") -> None:
+def _print_comparison(found: Comparison) -> None:
     def rate(images: int) -> float | None:
         return images / found.both if found.both else None
 

@@ -1,20 +1,22 @@
 """`mernet classify`: probabilities for local files, without a database."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.progress import track
 
 from mernet.cli.shared.output import AsJson, err, note, out, print_json, print_table
 from mernet.cli.shared.pictures import read_any
+from mernet.model.classes import CLASSES
 from mernet.model.errors import DataSetError
+from mernet.model.training.data.picture_files import Picture
 from mernet.pds.errors import PdsError
+from mernet.worker.checkpoints import load_checkpoint
 from mernet.worker.settings import settings
-
-if TYPE_CHECKING:
-    from mernet.model.classifier import Classifier
-    from mernet.worker.pipeline import Rendering
 
 SHOWN = 5
 """How many classes of an image the table shows without `--all`."""
@@ -43,13 +45,14 @@ def classify(
 
     A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
     """
-    from mernet.worker.checkpoints import load_checkpoint
-
     classifier = load_checkpoint(_checkpoint(checkpoint), settings())
     starts = range(0, len(files), classifier.batch_size)
     shown = track(starts, "Classifying", console=err, transient=True, disable=not err.is_terminal)
     batches = (files[start : start + classifier.batch_size] for start in shown)
-    results = [result for batch in batches for result in _results(batch, classifier)]
+    classes = classifier.header.classes
+    results = [
+        result for batch in batches for result in _results(batch, classes, classifier.probabilities)
+    ]
     if as_json:
         print_json(results)
     else:
@@ -71,25 +74,27 @@ def _checkpoint(given: Path | None) -> Path:
     return path
 
 
-def _results(files: list[Path], classifier: "Classifier") -> list[dict[str, Any]]:
-    """For each file its probabilities by class, or its error."""
+def _results(
+    files: Sequence[Path],
+    classes: Sequence[str],
+    probabilities: Callable[[Sequence[Picture]], NDArray[np.float32]],
+) -> list[dict[str, Any]]:
+    """Return for each file its probabilities by class, or its error."""
     pictures = [_picture(file) for file in files]
     readable = [picture for picture in pictures if not isinstance(picture, Exception)]
-    scores = iter(classifier.probabilities(readable))
+    scores = iter(probabilities(readable))
     return [
         {"file": str(file), "error": str(picture)}
         if isinstance(picture, Exception)
         else {
             "file": str(file),
-            "probabilities": dict(
-                zip(classifier.header.classes, map(float, next(scores)), strict=True)
-            ),
+            "probabilities": dict(zip(classes, map(float, next(scores)), strict=True)),
         }
         for file, picture in zip(files, pictures, strict=True)
     ]
 
 
-def _picture(file: Path) -> "Rendering | PdsError | DataSetError":
+def _picture(file: Path) -> Picture | PdsError | DataSetError:
     try:
         return read_any(file)
     except (PdsError, DataSetError) as error:
@@ -97,8 +102,6 @@ def _picture(file: Path) -> "Rendering | PdsError | DataSetError":
 
 
 def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:
-    from mernet.model.classes import CLASSES
-
     names = {each.code: each.name for each in CLASSES}
     for result in results:
         out.print(Path(result["file"]).name, style="bold", markup=False)

@@ -7,25 +7,21 @@ import typer
 
 from mernet.cli.shared.connections import ledger, start_embedded
 from mernet.cli.shared.output import note
+from mernet.db import migrate
+from mernet.db.engine import connect
+from mernet.db.readers import make_reader
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import settings
 
-app = typer.Typer(no_args_is_help=True, help="The ledger's tables in Postgres.")
 
-
-@app.command()
 def upgrade() -> None:
     """Create the tables, or bring them to this program's version; nothing is lost."""
-    from mernet.db import migrate
-    from mernet.db.engine import connect
-
     start_embedded()
     engine = connect(settings().database)
     migrate.upgrade(engine)
     note(f"The tables are up to date in {engine.url.render_as_string(hide_password=True)}")
 
 
-@app.command()
 def reader(
     name: Annotated[str, typer.Argument(help="Name of the login, new or a reader's already.")],
 ) -> None:
@@ -33,8 +29,6 @@ def reader(
 
     The password is MERNET_READER_PASSWORD; at a terminal it is asked for where that is not set.
     """
-    from mernet.db.readers import make_reader
-
     is_new = make_reader(ledger(), name, _password(name))
     note(f"{name} may read atlas_search." if is_new else f"{name} has a new password.")
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mernet.cli.shared.output import note
+from mernet.demo.tour import serve_sample_archive, tour
 
 
 def demo(
@@ -22,8 +23,6 @@ def demo(
     Everything is made on the spot: embedded servers, about 260 drawn products with known truth, a
     checkpoint that knows only drawn scenes. Run again, it does no work twice.
     """
-    from mernet.demo.tour import serve_sample_archive, tour
-
     try:
         serve_sample_archive() if serve else tour()
     except KeyboardInterrupt:

@@ -1,11 +1,8 @@
 """Exit codes fit for cron: what the end of a run means to a script."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
-if TYPE_CHECKING:
-    from mernet.db.ledger import RunProgress
+from mernet.db.ledger import RunProgress, RunState
 
 NOT_AS_ASKED = 1
 """An error, or a run that was cancelled, failed, or is not complete."""
@@ -14,10 +11,8 @@ PRODUCTS_FAILED = 3
 """All is done, but some products failed; `mernet run retry` tries those again."""
 
 
-def end_as(now: "RunProgress") -> None:
+def end_as(now: RunProgress) -> None:
     """End the command with the code of a run: 0 also while it is open. Raises `typer.Exit`."""
-    from mernet.db.ledger import RunState
-
     if now.run.state.is_open:
         return
     if now.run.state is not RunState.FINISHED:

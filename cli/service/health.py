@@ -7,14 +7,11 @@ import typer
 
 from mernet.cli.service.worker import node_name
 from mernet.worker.errors import WorkerError
+from mernet.worker.health import why_workers_are_unhealthy
+from mernet.worker.scheduler import why_scheduler_is_unhealthy
 from mernet.worker.settings import settings
 
-app = typer.Typer(
-    no_args_is_help=True, help="Whether what runs on this host does its work, for health checks."
-)
 
-
-@app.command()
 def worker(
     name: Annotated[
         str | None,
@@ -25,16 +22,11 @@ def worker(
 
     That a worker answers is not enough: it has to take a message that is sent to it alone.
     """
-    from mernet.worker.health import why_workers_are_unhealthy
-
     _judge(why_workers_are_unhealthy(socket.gethostname(), name))
 
 
-@app.command()
 def beat() -> None:
     """Exit with 0 where `mernet beat` with this MERNET_DATA_DIR sent a message lately, else 1."""
-    from mernet.worker.scheduler import why_scheduler_is_unhealthy
-
     _judge(why_scheduler_is_unhealthy(settings()))
 
 

@@ -5,9 +5,11 @@ import sys
 from typing import Annotated
 
 import typer
+from prometheus_client import CollectorRegistry, start_http_server
 
 from mernet.cli.shared.connections import ledger, start_embedded
 from mernet.cli.shared.output import note
+from mernet.worker.exporter import ServiceCollector
 from mernet.worker.settings import settings
 
 
@@ -21,10 +23,6 @@ def metrics(
 
     A worker's own, such as the time of each stage, it serves at MERNET_METRICS_PORT.
     """
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    from mernet.worker.exporter import ServiceCollector
-
     registry = CollectorRegistry()
     start_embedded()
     registry.register(ServiceCollector(ledger(), settings()))

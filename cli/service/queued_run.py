@@ -1,27 +1,22 @@
 """A run that was queued: what a command says of it, live if that is wanted."""
 
-from typing import TYPE_CHECKING
+import sqlalchemy as sa
 
+from mernet.cli.service import run_progress
+from mernet.cli.service.status import as_dict, print_progress
+from mernet.cli.service.temporary_worker import Crew
 from mernet.cli.shared.output import note, print_json
+from mernet.db import classifiers
+from mernet.db.ledger import Run, RunProgress
+from mernet.db.ledger import progress as read_progress
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 
-if TYPE_CHECKING:
-    import sqlalchemy as sa
 
-    from mernet.db.ledger import Run, RunProgress
-
-
-def report(engine: "sa.Engine", run: "Run", follow: bool, as_json: bool) -> "RunProgress":
+def report(engine: sa.Engine, run: Run, follow: bool, as_json: bool) -> RunProgress:
     """Say that a run is queued and show how far it is, with `follow` live until it has ended.
 
     What it has come to then. Raises `WorkerError` when a worker started for it ends before it.
     """
-    from mernet.cli.service import run_progress
-    from mernet.cli.service.status import as_dict, print_progress
-    from mernet.cli.service.temporary_worker import Crew
-    from mernet.db import classifiers
-    from mernet.db.ledger import progress as read_progress
-
     name = classifiers.get(engine, run.classifier).name
     note(f"Run {run.run_id} is queued, with the classifier {name}.")
     if name == DEMO_CLASSIFIER:

@@ -1,26 +1,37 @@
 """`mernet run`: queue a pass over an archive or what it has new, retry, pause, cancel, list."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import sqlalchemy as sa
 import typer
 
 from mernet.cli.service.exit_codes import end_as
 from mernet.cli.service.queued_run import report
-from mernet.cli.shared.connections import ledger, ledger_and_broker
+from mernet.cli.service.status import as_dict
+from mernet.cli.shared.broker import ledger_and_broker
+from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
-from mernet.worker.settings import settings
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from mernet.db.ledger import RunProgress
-    from mernet.worker.ingest import IngestReport
-
-app = typer.Typer(
-    no_args_is_help=True, help="Runs: one pass over a list of products, from queueing to its end."
+from mernet.db.ledger import (
+    NewRun,
+    RunProgress,
+    cancel_run,
+    create_retry,
+    create_run,
+    list_runs,
+    pause_run,
+    progress,
+    resume_run,
+    unsent,
 )
+from mernet.pds.archive import named_archives, resolve
+from mernet.pds.selection import ProductKind
+from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.failure_reasons import failure_reasons
+from mernet.worker.fetcher import create_fetcher
+from mernet.worker.ingest import IngestReport, ingest
+from mernet.worker.sending import send_chunks, send_listing
+from mernet.worker.settings import settings
 
 Follow = Annotated[
     bool,
@@ -35,22 +46,13 @@ Follow = Annotated[
 
 def _reason(words: str | None) -> str | None:
     """A reason of failure, which may be written with hyphens."""
-    from mernet.worker.failure_reasons import failure_reasons
-
     reason = words and words.replace("-", " ")
     if reason and reason not in failure_reasons():
-        raise typer.BadParameter(
+        known = ", ".join(failure_reasons())
+        raise typer.BadParameter(f"no product fails for this reason; the reasons are: {known}.")
             f"nothing fails for it; there are: {', '.join(failure_reasons())}."
         )
     return reason
-
-
-class Products(StrEnum):
-    """Which products of an archive are wanted."""
-
-    EDR = "edr"
-    RDR = "rdr"
-    ANY = "any"
 
 
 Archives = Annotated[
@@ -73,15 +75,14 @@ WithdrawMany = Annotated[
     ),
 ]
 ProductsWanted = Annotated[
-    Products, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
+    ProductKind, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
 ]
 
 
-@app.command()
 def full(
     archive: Archives = None,
     mirror: Mirror = None,
-    products: ProductsWanted = Products.EDR,
+    products: ProductsWanted = "edr",
     again: Annotated[
         bool, typer.Option("--again", help="Also classify what has an outcome already.")
     ] = False,
@@ -100,9 +101,6 @@ def full(
     What the classifier has an outcome of is not done again. The exit code with --follow:
     0 when all is classified, 3 when products failed, 1 otherwise.
     """
-    from mernet.db.ledger import NewRun, create_run
-    from mernet.worker.sending import send_listing
-
     archives = _anywhere(archive, mirror)
     engine = ledger_and_broker()
     run = create_run(
@@ -120,11 +118,10 @@ def full(
     end_as(report(engine, run, follow, as_json))
 
 
-@app.command()
 def new(
     archive: Archives = None,
     mirror: Mirror = None,
-    products: ProductsWanted = Products.EDR,
+    products: ProductsWanted = "edr",
     withdraw_many: WithdrawMany = False,
     follow: Follow = False,
     as_json: AsJson = False,
@@ -137,11 +134,6 @@ def new(
     The exit code: 1 when an archive could not be listed, whatever became of the others; else, with
     --follow, 0 when all is classified or nothing is new, 3 when products failed, 1 otherwise.
     """
-    from mernet.db.ledger import NewRun
-    from mernet.worker.errors import ArchivesNotListed
-    from mernet.worker.fetcher import create_fetcher
-    from mernet.worker.ingest import ingest
-
     wanted = NewRun(
         archives=_anywhere(archive, mirror),
         mirror=_absolute(mirror),
@@ -158,7 +150,6 @@ def new(
         end_as(now)
 
 
-@app.command()
 def retry(
     run_id: Annotated[
         int | None, typer.Argument(help="Only what failed in this run and was not done since.")
@@ -178,9 +169,6 @@ def retry(
     With nothing to retry there is no run. The exit code with --follow: 0 when all is classified or
     nothing is left, 3 when products failed, 1 otherwise.
     """
-    from mernet.db.ledger import create_retry, unsent
-    from mernet.worker.sending import send_chunks
-
     engine = ledger_and_broker()
     run = create_retry(engine, settings().chunk_size, reason, run_id)
     if run is None:
@@ -194,46 +182,31 @@ def retry(
     end_as(report(engine, run, follow, as_json))
 
 
-@app.command()
 def cancel(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
     """End a run: nothing of it is classified or published from now on; what is published stays."""
-    from mernet.db.ledger import cancel_run
-
     cancel_run(ledger(), run_id)
     note(f"Run {run_id} is cancelled; what it has published stays.")
 
 
-@app.command()
 def pause(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
     """Begin no more chunks of a run until it is resumed; those at hand finish and are published."""
-    from mernet.db.ledger import pause_run
-
     pause_run(ledger(), run_id)
     note(f"Run {run_id} is paused; go on with `mernet run resume {run_id}`.")
 
 
-@app.command()
 def resume(run_id: Annotated[int, typer.Argument(help="Number of a paused run.")]) -> None:
     """Let a paused run go on where it stopped."""
-    from mernet.db.ledger import resume_run, unsent
-    from mernet.worker.sending import send_chunks
-
     engine = ledger_and_broker()
     resume_run(engine, run_id)
     send_chunks(engine, run_id, unsent(engine, run_id))
     note(f"Run {run_id} goes on; see `mernet status {run_id} --follow`.")
 
 
-@app.command("list")
-def list_them(as_json: AsJson = False) -> None:
+def list_latest(as_json: AsJson = False) -> None:
     """List the latest runs, newest first."""
-    from mernet.db.ledger import list_runs, progress
-
     engine = ledger()
     found = [progress(engine, run.run_id) for run in list_runs(engine, limit=20)]
     if as_json:
-        from mernet.cli.service.status import as_dict
-
         print_json([as_dict(each) for each in found])
         return
     print_table(
@@ -242,7 +215,7 @@ def list_them(as_json: AsJson = False) -> None:
     )
 
 
-def _row(now: "RunProgress") -> tuple[object, ...]:
+def _row(now: RunProgress) -> tuple[object, ...]:
     run = now.run
     counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
     return run.run_id, run.kind, run.condition, *counts, run.created_at, " ".join(run.archives)
@@ -250,8 +223,6 @@ def _row(now: "RunProgress") -> tuple[object, ...]:
 
 def _anywhere(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:
     """The archives so that a worker with another working folder finds the same ones."""
-    from mernet.pds.archive import named_archives, resolve
-
     found = {name: resolve(name, mirror) for name in names or ("opportunity", "spirit")}
     return tuple(
         name if name in named_archives() else archive.url for name, archive in found.items()
@@ -265,12 +236,9 @@ def _absolute(mirror: str | None) -> str | None:
 
 
 def _send_and_report(
-    engine: "sa.Engine", ingested: "IngestReport", follow: bool, as_json: bool
-) -> "RunProgress | None":
+    engine: sa.Engine, ingested: IngestReport, follow: bool, as_json: bool
+) -> RunProgress | None:
     """Say what an ingest came to and begin its run; None without one."""
-    from mernet.db.ledger import unsent
-    from mernet.worker.sending import send_chunks
-
     note(ingested.sentence)
     run = ingested.run
     if run is not None:

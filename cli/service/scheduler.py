@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from mernet.cli.service.worker import LogLevel
 from mernet.cli.shared.connections import start_embedded
-from mernet.worker.settings import settings
+from mernet.worker.broker import check_broker
+from mernet.worker.scheduler import run_scheduler
+from mernet.worker.settings import LogLevel, settings
 
 
 def beat(
@@ -20,8 +21,5 @@ def beat(
     message is kept in MERNET_DATA_DIR, so that a restart puts nothing off.
     """
     start_embedded()
-    from mernet.worker.broker import check_broker
-    from mernet.worker.scheduler import run_scheduler
-
     check_broker()
     run_scheduler(settings(), log_level or settings().log_level)

@@ -3,19 +3,18 @@
 import csv
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import sqlalchemy as sa
 import typer
 
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
+from mernet.db.search import LARGEST_PAGE, Hit, Page, Place, Query, class_counts, scores_of
+from mernet.db.search import search as find
+from mernet.pds.product import ProductName
 
 SHOWN = 20
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from mernet.db.search import Hit, Page, Place, Query
 
 
 def search(
@@ -53,8 +52,6 @@ def search(
             raise typer.BadParameter("Name a class to search for, such as sky.")
         _print_counts(ledger(), as_csv, as_json)
         return
-    from mernet.db.search import Query
-
     query = Query(
         classes=tuple(classes),
         without=tuple(without or ()),
@@ -72,9 +69,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show all 25 probabilities of one product, and which of them are published."""
-    from mernet.db.search import scores_of
-    from mernet.pds.product import ProductName
-
     scores = scores_of(ledger(), str(ProductName.parse(product)))
     if as_json:
         print_json({score.code: score.probability for score in scores})
@@ -85,11 +79,8 @@ def show(
     )
 
 
-def _pages(engine: "sa.Engine", query: "Query", wanted: int | None) -> "Page":
+def _pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
     """The first `wanted` images, or all, as one page."""
-    from mernet.db.search import LARGEST_PAGE, Page
-    from mernet.db.search import search as find
-
     hits: list[Hit] = []
     while True:
         size = LARGEST_PAGE if wanted is None else min(wanted - len(hits), LARGEST_PAGE)
@@ -100,9 +91,7 @@ def _pages(engine: "sa.Engine", query: "Query", wanted: int | None) -> "Page":
         query = replace(query, after=page.next)
 
 
-def _print_counts(engine: "sa.Engine", as_csv: bool, as_json: bool) -> None:
-    from mernet.db.search import class_counts
-
+def _print_counts(engine: sa.Engine, as_csv: bool, as_json: bool) -> None:
     rows = [
         {"class": count.code, "name": count.name, "images": count.images}
         for count in class_counts(engine)
@@ -110,7 +99,7 @@ def _print_counts(engine: "sa.Engine", as_csv: bool, as_json: bool) -> None:
     _print_rows(rows, ("class", "name", "images"), as_csv, as_json)
 
 
-def _print_page(page: "Page", query: "Query", as_csv: bool, as_json: bool) -> None:
+def _print_page(page: Page, query: Query, as_csv: bool, as_json: bool) -> None:
     asked = list(page.hits[0].probabilities) if page.hits else list(query.classes)
     columns = ("product", *asked, "rover", "sol", "site", "drive", "local time", "image")
     _print_rows([_row(hit) for hit in page.hits], columns, as_csv, as_json)
@@ -120,7 +109,7 @@ def _print_page(page: "Page", query: "Query", as_csv: bool, as_json: bool) -> No
         note(f"There are more: add --after {page.next.probability!r}:{page.next.product_id}")
 
 
-def _row(hit: "Hit") -> dict[str, Any]:
+def _row(hit: Hit) -> dict[str, Any]:
     return {
         "product": hit.product_id,
         **hit.probabilities,
@@ -159,11 +148,9 @@ def _sols(text: str | None) -> tuple[int | None, int | None]:
     return low, high
 
 
-def _place(text: str | None) -> "Place | None":
+def _place(text: str | None) -> Place | None:
     if text is None:
         return None
-    from mernet.db.search import Place
-
     probability, _, product_id = text.partition(":")
     try:
         return Place(float(probability), product_id)

@@ -1,40 +1,26 @@
 """`mernet services`: the embedded Postgres and Redis."""
 
-import typer
-
 from mernet.cli.shared.connections import start_embedded
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
+from mernet.worker.embedded import embedded_servers
 from mernet.worker.settings import settings
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="The embedded Postgres and Redis, used when MERNET_DATABASE_URL and MERNET_BROKER_URL "
-    "are not set.",
-)
 
-
-@app.command()
 def start() -> None:
     """Start the embedded servers; nothing happens to those that run."""
     start_embedded()
     status()
 
 
-@app.command()
 def stop() -> None:
     """Stop the embedded servers; their data stays."""
-    from mernet.worker.embedded import embedded_servers
-
     for service in embedded_servers(settings()):
         service.stop()
         note(f"Embedded {service.status().name} is stopped; its data stays in {service.data}")
 
 
-@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show which servers this command uses and whether the embedded ones run."""
-    from mernet.worker.embedded import embedded_servers
-
     rows = [service.status() for service in embedded_servers(settings())]
     if as_json:
         print_json([{"name": r.name, "running": r.running, "url": r.url} for r in rows])

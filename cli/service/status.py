@@ -2,17 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from mernet.cli.service import run_progress
 from mernet.cli.service.exit_codes import NOT_AS_ASKED, PRODUCTS_FAILED
+from mernet.cli.service.run_progress import describe
+from mernet.cli.service.temporary_worker import Crew
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
-
-if TYPE_CHECKING:
-    from mernet.db.ledger import FailedProduct, LeftOutCount, Run, RunProgress
-    from mernet.worker.broker import BrokerState
+from mernet.db.ledger import (
+    FailedProduct,
+    LeftOutCount,
+    Run,
+    RunProgress,
+    failed_products,
+    get_run,
+    open_runs,
+)
+from mernet.db.ledger import progress as read_progress
+from mernet.db.ledger import reconcile as check
+from mernet.worker.broker import BrokerState, broker_state
+from mernet.worker.errors import BrokerError
 
 ALL_SHOWN, SOME_SHOWN = 5, 2
 NEEDED = {"listing": "listing", "running": "classify"}
@@ -32,11 +44,6 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a run is, what was left out, what failed and why, and who works on it."""
-    from mernet.cli.service import run_progress
-    from mernet.cli.service.temporary_worker import Crew
-    from mernet.db.ledger import failed_products, open_runs
-    from mernet.db.ledger import progress as read_progress
-
     engine = ledger()
     now = read_progress(engine, run_id)
     if follow and now.run.state.is_open:
@@ -63,9 +70,6 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
 
     The exit code is 1 when it is not (yet), 3 when it is but products failed.
     """
-    from mernet.db.ledger import get_run
-    from mernet.db.ledger import reconcile as check
-
     engine = ledger()
     found = check(engine, get_run(engine, run_id).run_id)
     if as_json:
@@ -93,10 +97,8 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
         raise typer.Exit(PRODUCTS_FAILED)
 
 
-def print_progress(now: "RunProgress") -> None:
+def print_progress(now: RunProgress) -> None:
     """Print a run's counts, the products left out and the failures."""
-    from mernet.cli.service.run_progress import describe
-
     out.print(describe(now), markup=False, soft_wrap=True)
     if now.run.error:
         out.print(f"Reason: {now.run.error}", style="bold red", markup=False, soft_wrap=True)
@@ -116,11 +118,8 @@ def print_progress(now: "RunProgress") -> None:
         note("`mernet run retry` tries the failed ones again.")
 
 
-def _broker_state() -> "BrokerState | None":
+def _broker_state() -> BrokerState | None:
     """None, and a note, where the broker does not answer: the ledger tells the rest."""
-    from mernet.worker.broker import broker_state
-    from mernet.worker.errors import BrokerError
-
     try:
         return broker_state()
     except BrokerError as error:
@@ -128,7 +127,7 @@ def _broker_state() -> "BrokerState | None":
         return None
 
 
-def _print_failures(failures: "Sequence[FailedProduct]") -> None:
+def _print_failures(failures: Sequence[FailedProduct]) -> None:
     out.print()
     print_table(
         ("product", "reason", "detail"),
@@ -136,10 +135,11 @@ def _print_failures(failures: "Sequence[FailedProduct]") -> None:
     )
 
 
-def _print_broker(now: "RunProgress", state: "BrokerState") -> None:
+def _print_broker(now: RunProgress, state: BrokerState) -> None:
     out.print()
     queues = [(queue, count, state.consumers[queue]) for queue, count in state.waiting.items()]
-    print_table(
+    pending = ("unacknowledged", state.unacknowledged, None)
+    print_table(("queue", "messages", "workers"), [*queues, pending])
         ("queue", "messages", "workers"), [*queues, ("in hand", state.unacknowledged, None)]
     )
     if not state.workers:
@@ -153,7 +153,7 @@ def _print_broker(now: "RunProgress", state: "BrokerState") -> None:
         )
 
 
-def _unattended(now: "RunProgress", state: "BrokerState") -> list[str]:
+def _unattended(now: RunProgress, state: BrokerState) -> list[str]:
     """The queues in which work waits, be it of this run or messages, and that nobody consumes."""
     needed = NEEDED.get(now.run.condition)
     return [
@@ -163,7 +163,7 @@ def _unattended(now: "RunProgress", state: "BrokerState") -> list[str]:
     ]
 
 
-def _some(entry: "LeftOutCount") -> str:
+def _some(entry: LeftOutCount) -> str:
     """All names of a few, some names of many."""
     if entry.count <= ALL_SHOWN:
         return ", ".join(entry.examples)
@@ -171,9 +171,9 @@ def _some(entry: "LeftOutCount") -> str:
 
 
 def _more(
-    failures: "Sequence[FailedProduct] | None",
-    others: "Sequence[Run]",
-    state: "BrokerState | None",
+    failures: Sequence[FailedProduct] | None,
+    others: Sequence[Run],
+    state: BrokerState | None,
 ) -> dict[str, Any]:
     """What JSON shows besides the run's progress; failed products only where they were read."""
     listed = {} if failures is None else {"failed_products": [asdict(each) for each in failures]}
@@ -183,6 +183,6 @@ def _more(
     }
 
 
-def as_dict(now: "RunProgress") -> dict[str, Any]:
+def as_dict(now: RunProgress) -> dict[str, Any]:
     """A run's progress as JSON shows it."""
     return asdict(now)

@@ -7,37 +7,25 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated
 
 import typer
+from celery import platforms
+from celery.platforms import EX_FAILURE
+from celery.signals import worker_shutdown, worker_shutting_down
 
-from mernet.cli.shared.connections import ledger_and_broker
+from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.output import note
 from mernet.self_command import self_command
-from mernet.worker.settings import settings
+from mernet.worker.app import CLASSIFY, LISTING, SWEEP, QueueName, app
+from mernet.worker.broker import require_unused_name
+from mernet.worker.metrics_server import serve_metrics
+from mernet.worker.settings import LogLevel, settings
 
 DEFAULT_PROCESSES = 2
 """One process fetches while another computes (design: two children a GPU)."""
 
 RESTART_SECONDS = 5
-
-
-class Queue(StrEnum):
-    """What a worker may be kept to."""
-
-    LISTING = "listing"
-    CLASSIFY = "classify"
-    SWEEP = "sweep"
-
-
-class LogLevel(StrEnum):
-    """From the most to the fewest lines in the log."""
-
-    DEBUG = "DEBUG"
-    INFO = "INFO"
-    WARNING = "WARNING"
-    ERROR = "ERROR"
 
 
 def node_name(name: str | None) -> str | None:
@@ -52,7 +40,7 @@ def worker(
         int, typer.Option(min=1, help="Child processes; each loads the classifier.")
     ] = DEFAULT_PROCESSES,
     queue: Annotated[
-        list[Queue] | None,
+        list[QueueName] | None,
         typer.Option(
             help="Work on this queue only, may be repeated; by default on listing and classify, "
             "and with --beat always on sweep too."
@@ -81,12 +69,6 @@ def worker(
 ) -> None:
     """Work on runs until Ctrl-C; then finish the chunks at hand and end."""
     ledger_and_broker().dispose()  # both are there before the first message is taken
-    from celery import platforms
-
-    from mernet.worker.app import app
-    from mernet.worker.broker import require_unused_name
-    from mernet.worker.metrics_server import serve_metrics
-
     config = settings()
     # Celery warns root of pickle, which is never accepted here.
     warnings.simplefilter("ignore", platforms.SecurityWarning)
@@ -100,15 +82,15 @@ def worker(
         _start_again()
 
 
-def arguments(queues: Sequence[Queue], beat: bool, name: str, log_level: str) -> list[str]:
+def arguments(queues: Sequence[QueueName], beat: bool, name: str, log_level: str) -> list[str]:
     """Celery's own, for its command `worker`; without `queues` listing and classify are meant."""
-    consumed = [*(queues or (Queue.LISTING, Queue.CLASSIFY))]
+    consumed = [*(queues or (LISTING, CLASSIFY))]
     words = ["worker", f"--hostname={name}@%h", f"--loglevel={log_level}"]
     words += ["--without-gossip", "--without-mingle"]  # workers need not know each other
     if beat:
         # The timetable is kept in memory: a sweep too many is harmless.
         words += ["--beat", "--scheduler=celery.beat:Scheduler"]
-        consumed += [Queue.SWEEP]
+        consumed += [SWEEP]
     return [*words, f"--queues={','.join(dict.fromkeys(consumed))}"]
 
 
@@ -117,11 +99,6 @@ def _fails(words: list[str]) -> bool:
 
     Its exit code alone does not tell: after Ctrl-C, too, it is that of a failure.
     """
-    from celery.platforms import EX_FAILURE
-    from celery.signals import worker_shutdown, worker_shutting_down
-
-    from mernet.worker.app import app
-
     asked: list[str] = []
     codes: list[int | None] = []
     worker_shutting_down.connect(lambda sig, **_: asked.append(sig), weak=False)

@@ -1,22 +1,18 @@
 """Pictures on disk, whatever their kind: browse pictures and archive products."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mernet.model.training.data.picture_files import Picture
+from mernet.model.training.data.picture_files import PRODUCT_SUFFIX, SUFFIXES, Picture, read_picture
+from mernet.pds.image import read_file, render
 
 PRODUCT_SUFFIXES = (".img", ".xml")
 
 
-def read_any(path: Path) -> "Picture":
+def read_any(path: Path) -> Picture:
     """The picture in a JPEG, PNG or TIFF file, or the rendering of a PDS3 or PDS4 product.
 
     Raises DataSetError or PdsError, naming the file, where it cannot be read.
     """
-    from mernet.model.training.data.picture_files import read_picture
-    from mernet.pds.image import read_file, render
-
     if path.suffix.lower() in PRODUCT_SUFFIXES:
         return render(read_file(path))
     return read_picture(path)
@@ -27,7 +23,5 @@ def pictures_in(folder: Path) -> list[Path]:
 
     A PDS4 label is left out: its product is found by the data file beside it.
     """
-    from mernet.model.training.data.picture_files import PRODUCT_SUFFIX, SUFFIXES
-
     wanted = (*SUFFIXES, PRODUCT_SUFFIX)
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in wanted)

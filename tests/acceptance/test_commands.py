@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mernet.cli.main import app
+from mernet.cli.commands import app
 
 runner = CliRunner()
 COMMAND = typer.main.get_command(app)

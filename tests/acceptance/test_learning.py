@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from mernet.cli.commands import app
 from mernet.cli.learning.evaluate import EvaluationSplit
-from mernet.cli.main import app
 from mernet.errors import MernetError
 from mernet.model.checkpoint import read_header
 from mernet.model.training.finetuning.recipes import RECIPES

@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from mernet.cli.learning.data import app
+from mernet.cli.commands import app
 from mernet.cli.learning.groups import group_of, groups_of
 from mernet.demo import index
 from mernet.demo.plan import Take, plan_archive
@@ -23,7 +23,7 @@ NAMES = [f"2p{130000000 + n}eff0{n // 4 % 5}00p23{n // 20:02d}l2m1.jpg" for n in
 
 def run(*words: str | Path) -> str:
     """What a command prints on standard output."""
-    ran = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    ran = CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     return ran.stdout
 
@@ -73,7 +73,7 @@ def test_own_parts_are_kept_where_that_is_asked(folder: Path, tmp_path: Path):
 @pytest.mark.parametrize("shares", ["half", "0.5,0.5", "0.9,0.2,0.1"])
 def test_shares_that_are_none_are_refused(folder: Path, tmp_path: Path, shares: str):
     words = ["split", str(folder), "--out", str(tmp_path / "split.csv"), "--shares", shares]
-    ran = CliRunner().invoke(app, words)
+    ran = CliRunner().invoke(app, ["data", *words])
     assert ran.exit_code != 0
     assert isinstance(ran.exception, DataSetError) or "shares" in ran.output
     assert not (tmp_path / "split.csv").exists()
@@ -81,7 +81,7 @@ def test_shares_that_are_none_are_refused(folder: Path, tmp_path: Path, shares: 
 
 def test_a_seed_below_zero_is_refused(folder: Path, tmp_path: Path):
     words = ["split", str(folder), "--out", str(tmp_path / "split.csv"), "--seed", "-1"]
-    assert CliRunner().invoke(app, words).exit_code == 2
+    assert CliRunner().invoke(app, ["data", *words]).exit_code == 2
 
 
 def test_images_of_one_rover_site_and_sequence_are_one_group():

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from mernet.cli.service.classifier import app
+from mernet.cli.commands import app
 from mernet.db import classifiers
 from mernet.db.classifiers import NewClassifier
 
@@ -25,7 +25,7 @@ def mernet(story, product, monkeypatch):
     monkeypatch.setattr("mernet.cli.service.classifier.ledger", lambda: story.engine)
 
     def run(*words, answer=None):
-        ran = CliRunner().invoke(app, words, input=answer)
+        ran = CliRunner().invoke(app, ["classifier", *words], input=answer)
         if ran.exception is not None and not isinstance(ran.exception, SystemExit):
             raise ran.exception
         return ran

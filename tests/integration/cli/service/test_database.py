@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from mernet.cli.service.database import app
+from mernet.cli.commands import app
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import Settings
 
@@ -18,7 +18,7 @@ def mernet(story, monkeypatch):
     def run(*words: str, password: str | None):
         config = Settings(reader_password=password)
         monkeypatch.setattr("mernet.cli.service.database.settings", lambda: config)
-        return CliRunner().invoke(app, words)
+        return CliRunner().invoke(app, ["db", *words])
 
     yield run
     story.execute(f"DROP ROLE IF EXISTS {READER}")

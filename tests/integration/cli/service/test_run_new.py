@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fixtures.listed import Volume, name
-from mernet.cli.service.run import app
+from mernet.cli.commands import app
 from mernet.demo.server import serve
 from mernet.worker.errors import ArchivesNotListed
 
@@ -29,7 +29,7 @@ def sent(monkeypatch):
     """The numbers of the runs whose chunks were sent."""
     sent = []
     monkeypatch.setattr(
-        "mernet.worker.sending.send_chunks", lambda _, run_id, __: sent.append(run_id)
+        "mernet.cli.service.run.send_chunks", lambda _, run_id, __: sent.append(run_id)
     )
     return sent
 
@@ -41,7 +41,7 @@ def run_new(story, monkeypatch, sent):
 
     def run_new(*archives, options=()):
         words = [word for archive in archives for word in ("--archive", archive)]
-        return CliRunner().invoke(app, ["new", *words, *options])
+        return CliRunner().invoke(app, ["run", "new", *words, *options])
 
     return run_new
 

@@ -11,7 +11,7 @@ def classified(story, product, count):
 
 
 def test_without_a_limit_every_image_comes_once(story, product, monkeypatch):
-    monkeypatch.setattr("mernet.db.search.LARGEST_PAGE", 2)
+    monkeypatch.setattr("mernet.cli.service.search.LARGEST_PAGE", 2)
     classified(story, product, 5)
     page = _pages(story.engine, Query(("rod",)), wanted=None)
     names = [hit.product_id for hit in page.hits]
@@ -23,7 +23,7 @@ def test_without_a_limit_every_image_comes_once(story, product, monkeypatch):
 def test_a_limit_larger_than_a_page_is_kept_and_the_rest_can_be_continued(
     story, product, monkeypatch
 ):
-    monkeypatch.setattr("mernet.db.search.LARGEST_PAGE", 2)
+    monkeypatch.setattr("mernet.cli.service.search.LARGEST_PAGE", 2)
     classified(story, product, 5)
     page = _pages(story.engine, Query(("rod",)), wanted=3)
     assert len(page.hits) == 3

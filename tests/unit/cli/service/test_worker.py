@@ -3,8 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from mernet.cli.main import app
-from mernet.cli.service.worker import Queue, arguments
+from mernet.cli.commands import app
+from mernet.cli.service.worker import arguments
+from mernet.worker.app import QueueName
 
 
 def consumed(queues=(), beat=True) -> set[str]:
@@ -21,12 +22,12 @@ def test_a_worker_that_keeps_the_timetable_works_on_all_queues():
 
 def test_without_the_timetable_a_worker_leaves_the_sweep_to_others_unless_it_is_asked_for():
     assert consumed(beat=False) == {"listing", "classify"}
-    assert consumed([Queue.LISTING, Queue.SWEEP], beat=False) == {"listing", "sweep"}
+    assert consumed([QueueName.LISTING, QueueName.SWEEP], beat=False) == {"listing", "sweep"}
     assert "--beat" not in arguments((), False, "mernet", "INFO")
 
 
 def test_a_worker_kept_to_one_queue_still_sweeps_when_it_keeps_the_timetable():
-    assert consumed([Queue.CLASSIFY]) == {"classify", "sweep"}
+    assert consumed([QueueName.CLASSIFY]) == {"classify", "sweep"}
 
 
 def test_a_worker_is_called_by_its_name_and_host():

@@ -1,0 +1,72 @@
+"""A group of commands that lists them from a table and imports only the one that runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its name, the function that it runs, and the first line of its help.
+
+    The function is written `module:function`, the module below `mernet.cli`.
+    """
+
+    name: str
+    function: str
+    help: str
+    panel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands under a common name."""
+
+    name: str
+    help: str
+    commands: tuple[Command, ...]
+    panel: str | None = None
+
+
+class LazyCommand(TyperCommand):
+    """A command as help and completion show it, before its module is imported."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(command.name, help=command.help, rich_help_panel=command.panel)
+        self._function = command.function
+
+    def load(self) -> Any:
+        """Import the command's module and return the command with its options."""
+        module, _, function = self._function.partition(":")
+        app = typer.Typer(add_completion=False)
+        app.command(self.name)(getattr(import_module(f"mernet.cli.{module}"), function))
+        return typer.main.get_command(app)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are loaded when one of them runs or completes its own options."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that the first word names, and load it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+
+
+def lazy_commands(table: Sequence[Command | Group]) -> dict[str, Any]:
+    """Return the commands and groups of a table by name; none of their modules is imported."""
+    return {
+        entry.name: LazyCommand(entry)
+        if isinstance(entry, Command)
+        else LazyGroup(
+            name=entry.name,
+            help=entry.help,
+            commands=lazy_commands(entry.commands),
+            no_args_is_help=True,
+            rich_help_panel=entry.panel,
+        )
+        for entry in table
+    }

@@ -1,0 +1,42 @@
+"""Errors as commands report them: one sentence, and the command that helps, by the error's type."""
+
+from collections.abc import Mapping
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mernet.db.errors import (
+    NothingToRollBack,
+    SchemaError,
+    UnknownClassifier,
+    UnknownRun,
+)
+from mernet.errors import MernetError
+
+ADVICE: Mapping[type[MernetError], str] = {
+    NothingToRollBack: "`mernet classifier promote NAME` makes another one current.",
+    SchemaError: "`mernet db upgrade` creates or upgrades the tables.",
+    UnknownClassifier: "`mernet classifier list` shows the registered ones; `mernet classifier add "
+    "FILE --promote` registers one and makes it current.",
+    UnknownRun: "`mernet run list` shows the runs; `mernet run full` starts one.",
+}
+"""What to do about an error of this type or a type derived from it, in a sentence.
+
+The rooms below state the cause and the remedy in general terms; they name no commands.
+"""
+
+
+def sentence(error: Exception) -> str | None:
+    """Return what the user is told of `error`, or None if it is a programming error."""
+    if isinstance(error, MernetError):
+        return " ".join(filter(None, (str(error), _advice(type(error)))))
+    if isinstance(error, SQLAlchemyError):
+        cause = str(error).partition("\n")[0]
+        return f"The database failed ({cause}); check its log and try again."
+    if isinstance(error, OSError):
+        return f"{error}; check the path, its permissions and the free space."
+    return None
+
+
+def _advice(kind: type[MernetError]) -> str | None:
+    """Return the advice of the nearest type that has one."""
+    return next((ADVICE[each] for each in kind.__mro__ if each in ADVICE), None)
