@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
+from typer import completion
 
 from mernet.cli.lazy_group import Command, Group, LazyGroup, lazy_commands
 
@@ -260,8 +261,12 @@ class _Mernet(LazyGroup):
         super().__init__(**options | {"commands": lazy_commands(COMMANDS)})
 
 
+# Typer's own options for completion import Pydantic, as `LazyGroup.get_help_option` says of --help;
+# those of `_mernet` below do the same and are flags.
+completion.get_completion_inspect_parameters()  # registers the shells that can complete
 app = typer.Typer(
     cls=_Mernet,
+    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Classify the Planetary Data System's Pancam images with MERNet and search the result.",
@@ -284,5 +289,21 @@ def _mernet(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=completion.install_callback,
+            help="Install completion for the current shell and exit.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion",
+            callback=completion.show_callback,
+            help="Print the completion script of the current shell and exit.",
+        ),
+    ] = False,
 ) -> None:
-    """Read the options of `mernet` itself."""
+    """Read the options of `mernet` itself; their callbacks do the work."""

@@ -50,6 +50,16 @@ class LazyCommand(TyperCommand):
 class LazyGroup(TyperGroup):
     """A group whose commands are loaded when one of them runs or completes its own options."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option `--help`, false unless it is given.
+
+        Without a default, Typer imports Pydantic to convert its None, whatever command runs.
+        """
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that the first word names, and load it."""
         name, command, rest = super().resolve_command(ctx, args)

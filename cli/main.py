@@ -19,10 +19,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        from mernet.cli.shared.errors import sentence
+        from mernet.cli.shared.errors import print_error
 
-        said = sentence(error)
-        if said is None:
+        if not print_error(error):
             raise
-        sys.stderr.write(f"Error: {said}\n")
         sys.exit(1)

@@ -50,8 +50,6 @@ def _reason(words: str | None) -> str | None:
     if reason and reason not in failure_reasons():
         known = ", ".join(failure_reasons())
         raise typer.BadParameter(f"no product fails for this reason; the reasons are: {known}.")
-            f"nothing fails for it; there are: {', '.join(failure_reasons())}."
-        )
     return reason
 
 

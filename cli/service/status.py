@@ -140,8 +140,6 @@ def _print_broker(now: RunProgress, state: BrokerState) -> None:
     queues = [(queue, count, state.consumers[queue]) for queue, count in state.waiting.items()]
     pending = ("unacknowledged", state.unacknowledged, None)
     print_table(("queue", "messages", "workers"), [*queues, pending])
-        ("queue", "messages", "workers"), [*queues, ("in hand", state.unacknowledged, None)]
-    )
     if not state.workers:
         note("No worker answers; start one with `mernet worker`.")
         return

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from mernet.cli.shared.output import err
 from mernet.db.errors import (
     NothingToRollBack,
     SchemaError,
@@ -25,8 +26,15 @@ The rooms below state the cause and the remedy in general terms; they name no co
 """
 
 
-def sentence(error: Exception) -> str | None:
-    """Return what the user is told of `error`, or None if it is a programming error."""
+def print_error(error: Exception) -> bool:
+    """Print what to do about `error`; return False if it is a programming error, not printed."""
+    message = _sentence(error)
+    if message is not None:
+        err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
+    return message is not None
+
+
+def _sentence(error: Exception) -> str | None:
     if isinstance(error, MernetError):
         return " ".join(filter(None, (str(error), _advice(type(error)))))
     if isinstance(error, SQLAlchemyError):

@@ -1,0 +1,89 @@
+"""The table of commands: what it says is what the commands say, and each is loaded alone."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+from mernet.cli.commands import COMMANDS, app
+from mernet.cli.lazy_group import Command, Group
+
+SLOW_TO_IMPORT = {"sqlalchemy", "celery", "numpy", "torch", "pydantic"}
+REPORT = """
+import json, sys
+from mernet.cli.main import main
+sys.argv[0] = "mernet"
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+sys.stderr.write(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]))
+"""
+
+
+def commands(table=COMMANDS, words=()):
+    for entry in table:
+        if isinstance(entry, Group):
+            yield from commands(entry.commands, (*words, entry.name))
+        else:
+            yield pytest.param((*words, entry.name), entry, id=" ".join((*words, entry.name)))
+
+
+def imported_by(*words: str, **environment: str) -> set[str]:
+    """The packages that a process has imported after `mernet` with these words."""
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", REPORT, *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    code, modules = json.loads(ran.stderr.splitlines()[-1])
+    assert code == 0, ran.stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_the_table_has_the_first_line_of_each_command_s_own_help(words, command: Command):
+    module, _, function = command.function.partition(":")
+    documented = getattr(import_module(f"mernet.cli.{module}"), function)
+    assert inspect.getdoc(documented).partition("\n")[0] == command.help
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_every_command_in_the_table_loads_with_its_options(words, command):
+    shown = CliRunner().invoke(app, [*words, "--help"])
+    assert shown.exit_code == 0, shown.output
+    assert command.help.split()[-1].strip(".") in shown.output
+
+
+def test_help_imports_no_command():
+    assert not SLOW_TO_IMPORT & imported_by("--help")
+    assert not SLOW_TO_IMPORT & imported_by("run", "--help")
+
+
+@pytest.mark.parametrize("words", ["mernet ", "mernet run "])
+def test_completion_of_a_command_imports_none(words):
+    asked = {"_MERNET_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    ran = imported_by(**asked, COMP_CWORD=str(len(words.split())))
+    assert not SLOW_TO_IMPORT & ran
+
+
+def test_search_imports_what_it_needs_alone():
+    unneeded = {"torch", "celery", "alembic", "mako", "scipy", "numpy"}
+    assert not unneeded & imported_by("search", "--help")
+
+
+def test_a_mistyped_command_is_answered_with_one_that_exists():
+    ran = CliRunner().invoke(app, ["sarch"])
+    assert (ran.exit_code, "Did you mean 'search'" in ran.output) == (2, True)
+
+
+def test_the_version_is_that_of_the_package():
+    ran = CliRunner().invoke(app, ["--version"])
+    assert (ran.exit_code, ran.output) == (0, f"mernet {version('mernet')}\n")
