@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mernet.cli.shared.output import err
 from mernet.db.errors import (
     NothingToRollBack,
-    SchemaError,
+    SchemaOutdated,
     UnknownClassifier,
     UnknownRun,
 )
@@ -15,7 +15,7 @@ from mernet.errors import MernetError
 
 ADVICE: Mapping[type[MernetError], str] = {
     NothingToRollBack: "`mernet classifier promote NAME` makes another one current.",
-    SchemaError: "`mernet db upgrade` creates or upgrades the tables.",
+    SchemaOutdated: "`mernet db upgrade` creates or upgrades the tables.",
     UnknownClassifier: "`mernet classifier list` shows the registered ones; `mernet classifier add "
     "FILE --promote` registers one and makes it current.",
     UnknownRun: "`mernet run list` shows the runs; `mernet run full` starts one.",
