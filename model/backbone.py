@@ -1,5 +1,6 @@
 """The backbone: a network without its last layer, which computes features of renderings."""
 
+import hashlib
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -178,6 +179,14 @@ def restore_backbone(name: str, tensors: Mapping[str, torch.Tensor]) -> Backbone
     own_types = {key: value.to(expected[key].dtype) for key, value in tensors.items()}
     network.load_state_dict(own_types, assign=True)
     return Backbone(name, _for_inference(network), architecture.feature_count)
+
+
+def weights_sha256(backbone: Backbone) -> str:
+    """Return the hexadecimal SHA-256 of a backbone's name and weights."""
+    digest = hashlib.sha256(backbone.name.encode())
+    for tensor in backbone.network.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def preprocess(renderings: Sequence[NDArray[np.uint8]], size: int) -> torch.Tensor:

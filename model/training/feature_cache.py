@@ -14,7 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from mernet.atomic_file import replacing_file
-from mernet.model.backbone import BATCH_SIZES, Backbone, extract_features_within_memory, resize
+from mernet.model.backbone import (
+    BATCH_SIZES,
+    Backbone,
+    extract_features_within_memory,
+    resize,
+    weights_sha256,
+)
 from mernet.model.training.data.picture_files import Picture
 from mernet.model.training.finetuning.augmentation import (
     AugmentationRanges,
@@ -40,7 +46,7 @@ class FeatureCache:
         device = next(backbone.network.parameters()).device.type
         self._backbone, self._size, self._folder = backbone, size, folder
         self._batch_size = BATCH_SIZES.get(device, BATCH_SIZES["cpu"])
-        self._key = hashlib.sha256(f"{weights_hash(backbone)} {size} {device}".encode())
+        self._key = hashlib.sha256(f"{weights_sha256(backbone)} {size} {device}".encode())
 
     def features(
         self, pictures: Iterable[Picture], on_progress: Callable[[int], None] | None = None
@@ -82,14 +88,6 @@ class FeatureCache:
             digest.update(repr(picture.shape).encode())
             digest.update(np.ascontiguousarray(picture).tobytes())
         return digest.hexdigest()
-
-
-def weights_hash(backbone: Backbone) -> str:
-    """Return the hexadecimal SHA-256 of a backbone's name and weights."""
-    digest = hashlib.sha256(backbone.name.encode())
-    for tensor in backbone.network.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def with_variants(

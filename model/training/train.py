@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, ValidationError
 
 from mernet.model import checkpoint
-from mernet.model.backbone import Backbone, check_input_size
+from mernet.model.backbone import Backbone, check_input_size, weights_sha256
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Head, Header, HeadKind
@@ -19,7 +19,7 @@ from mernet.model.training.calibrate import fit_platt
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.picture_files import Picture, read_picture
 from mernet.model.training.data.split import split_digest
-from mernet.model.training.feature_cache import FeatureCache, weights_hash, with_variants
+from mernet.model.training.feature_cache import FeatureCache, with_variants
 from mernet.model.training.finetuning.batches import prepare_images
 from mernet.model.training.finetuning.finetune import fine_tune
 from mernet.model.training.finetuning.recipes import Recipe
@@ -247,7 +247,7 @@ def _training_record(
         "recipe": plan.recipe.model_dump(mode="json"),
         "frozen": plan.frozen,
         "weights": plan.weights,
-        "weights_sha256": weights_hash(backbone),
+        "weights_sha256": weights_sha256(backbone),
         "seed": plan.seed,
         "device": plan.device,
         "torch": torch.__version__,

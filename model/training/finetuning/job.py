@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mernet.model.backbone import Backbone, check_input_size
+from mernet.model.backbone import Backbone, check_input_size, weights_sha256
 from mernet.model.checkpoint import HeadKind
 from mernet.model.errors import TrainingError
-from mernet.model.training.feature_cache import weights_hash
 from mernet.model.training.finetuning.batches import LabelledImages
 from mernet.model.training.finetuning.recipes import Recipe
 
@@ -58,7 +57,7 @@ class FineTuningJob:
         """Return everything that decides the result, as text by name."""
         recipe = self.recipe.model_dump(mode="json")
         return {name: str(value) for name, value in recipe.items()} | {
-            "weights": weights_hash(self.backbone),
+            "weights": weights_sha256(self.backbone),
             "images": self.images.digest(),
             "validation": self.validation.digest(),
             "head": str(self.head),
