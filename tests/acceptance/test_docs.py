@@ -1,18 +1,23 @@
-"""docs/python.md: its examples run in their order and print what the page shows."""
+"""The pages: examples run and print what is shown; files, names and links exist."""
 
 import doctest
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mernet
 from fixtures.products import write_known_checkpoint, write_pds3_product, write_pds4_product
 from mernet.model.classes import CODES
 from mernet.worker.settings import settings
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+FOLDERS = "pds|model|db|worker|cli|demo|mernet|ops|bench|tests|docs"
+PAGE = ROOT / "docs" / "python.md"
 EXAMPLES = re.findall(r"^```pycon\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
@@ -67,3 +72,32 @@ def test_the_python_page_names_every_public_function():
     functions = [name for name in mernet.__all__ if callable(getattr(mernet, name))]
     unnamed = [name for name in functions if name.islower() and name not in PAGE.read_text()]
     assert unnamed == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_named_and_every_link_target_exists(page):
+    text = page.read_text()
+    named = re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", text)
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [target for target in linked if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_public_python_name_in_an_example_exists(page):
+    blocks = re.findall(r"^```py\w+\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    used = re.findall(r"\bmernet\.([a-zA-Z]\w*)\(", "\n".join(blocks))
+    assert set(used) <= set(mernet.__all__)
+
+
+def test_the_glossary_is_in_alphabetical_order_and_explains_each_word_once():
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    words = [word.lower() for word in re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE)]
+    assert words == sorted(set(words))
+
+
+def test_the_citation_names_the_version_and_the_licence_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == package["version"]
+    assert citation["license"] == package["license"]
