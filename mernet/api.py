@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mernet.model.classifier import Classifier
     from mernet.pds.image import Frame
 
-    Image = str | os.PathLike[str] | bytes | Frame | NDArray[np.uint8]
+    ImageLike = str | os.PathLike[str] | bytes | Frame | NDArray[np.uint8]
 
 
 class MissingLibraryError(MernetError):
@@ -92,7 +92,7 @@ class ProductClassifier:
             f"threshold {self.threshold:g}>"
         )
 
-    def classify(self, image: "Image") -> Prediction:
+    def classify(self, image: "ImageLike") -> Prediction:
         """Return the probabilities of one image.
 
         Args:
@@ -103,7 +103,7 @@ class ProductClassifier:
         """
         return next(self.classify_many([image]))
 
-    def classify_many(self, images: "Iterable[Image]") -> Iterator[Prediction]:
+    def classify_many(self, images: "Iterable[ImageLike]") -> Iterator[Prediction]:
         """Yield the probabilities of many images, in their order.
 
         Images are read and classified in batches that suit the device, so memory does not grow with
@@ -194,7 +194,7 @@ def read_product(product: str | os.PathLike[str] | bytes, label: bytes | None = 
     return read_file(Path(product))
 
 
-def render(image: "Image") -> "NDArray[np.uint8]":
+def render(image: "ImageLike") -> "NDArray[np.uint8]":
     """Return the 8-bit picture that a classifier sees, equal to the archive's browse image.
 
     Args:
