@@ -12,12 +12,14 @@ from mernet.db.errors import (
     UnknownRun,
 )
 from mernet.errors import MernetError
+from mernet.model.errors import WeightsDownloadError
 
 ADVICE: Mapping[type[MernetError], str] = {
     NothingToRollBack: "`mernet classifier promote NAME` makes another one current.",
     SchemaOutdated: "`mernet db upgrade` creates or upgrades the tables.",
     UnknownClassifier: "`mernet classifier list` shows the registered ones; `mernet classifier add "
     "FILE --promote` registers one and makes it current.",
+    WeightsDownloadError: "`--weights FILE` uses a downloaded file from any folder.",
     UnknownRun: "`mernet run list` shows the runs; `mernet run full` starts one.",
 }
 """What to do about an error of this type or a type derived from it, in a sentence.
@@ -36,7 +38,8 @@ def print_error(error: Exception) -> bool:
 
 def _sentence(error: Exception) -> str | None:
     if isinstance(error, MernetError):
-        return " ".join(filter(None, (str(error), _advice(type(error)))))
+        advice = _advice(type(error))
+        return f"{str(error).removesuffix('.')}. {advice}" if advice else str(error)
     if isinstance(error, SQLAlchemyError):
         cause = str(error).partition("\n")[0]
         return f"The database failed ({cause}); check its log and try again."
