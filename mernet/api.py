@@ -284,6 +284,7 @@ def search(
     )
     engine = _connect(database_url)
     try:
+        _check_tables(engine)
         hits = _all_hits(engine, query, limit)
         name = classifiers.current(engine).name
     except SQLAlchemyError as error:
@@ -295,15 +296,14 @@ def search(
 
 
 def _connect(database_url: str | None) -> "sa.Engine":
-    """Connect to the ledger, and check that its tables are of this program's version."""
+    """Connect to the given database, else to that of the settings."""
     from mernet.db.engine import connect
     from mernet.db.errors import ConnectionFailed
-    from mernet.db.migrate import check_current
     from mernet.worker.settings import settings
 
     given = database_url or settings().database_url
     try:
-        engine = connect(given or settings().database)
+        return connect(given or settings().database)
     except ConnectionFailed as error:
         if given:
             raise
@@ -311,8 +311,17 @@ def _connect(database_url: str | None) -> "sa.Engine":
             f"The embedded database in {settings().data_dir} does not answer; start it with "
             "`mernet services start`, or give database_url."
         ) from error
-    check_current(engine)
-    return engine
+
+
+def _check_tables(engine: "sa.Engine") -> None:
+    """Raise SchemaError unless the tables are of this program's version."""
+    from mernet.db.errors import SchemaOutdated
+    from mernet.db.migrate import check_current
+
+    try:
+        check_current(engine)
+    except SchemaOutdated as error:
+        raise SchemaOutdated(f"{error} `mernet db upgrade` does this.") from error
 
 
 def _all_hits(engine: "sa.Engine", query: "Query", limit: int | None) -> "list[Hit]":

@@ -84,7 +84,7 @@ def test_an_embedded_server_that_does_not_run_is_not_started(tmp_path):
 
 def test_tables_are_not_created(empty_engine):
     url = empty_engine.url.render_as_string(hide_password=False)
-    with pytest.raises(SchemaError):
+    with pytest.raises(SchemaError, match="mernet db upgrade"):
         mernet.search("sky", database_url=url)
     with empty_engine.connect() as connection:
         tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
