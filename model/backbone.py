@@ -281,7 +281,7 @@ def _check_tensor(
         shapes = f"{tuple(tensor.shape)}, not {tuple(expected.shape)}"
         raise BackboneError(f"tensor {key!r} has shape {shapes}; {remedy}")
     if not torch.isfinite(tensor).all():
-        raise BackboneError(f"tensor {key!r} holds NaN or infinite numbers; {remedy}")
+        raise BackboneError(f"tensor {key!r} contains NaN or infinite numbers; {remedy}")
 
 
 def _architecture(name: str) -> Architecture:

@@ -35,11 +35,11 @@ class PictureFinder:
         """List the pictures in `folder`, once."""
         self._folder = folder
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
-        for place, _, names in os.walk(folder, followlinks=True):
+        for subfolder, _, names in os.walk(folder, followlinks=True):
             for name in names:
                 if name.lower().endswith(SUFFIXES):
                     for key in {name.lower(), _stem(name)}:
-                        self._by_name[key].append(Path(place, name))
+                        self._by_name[key].append(Path(subfolder, name))
 
     def find(self, name: str, part: Part | None) -> Path:
         """Return the path of the picture called `name`, in any case, with or without its extension.
@@ -64,10 +64,10 @@ class PictureFinder:
 
     def _rank(self, path: Path, part: Part | None) -> int:
         """Return a number that is lower the likelier the picture in this folder is meant."""
-        place = path.parent.relative_to(self._folder)
-        if part is not None and place.name.lower() in FOLDERS_OF_PARTS[part]:
+        folder = path.parent.relative_to(self._folder)
+        if part is not None and folder.name.lower() in FOLDERS_OF_PARTS[part]:
             return 0
-        usual = place.as_posix().lower()
+        usual = folder.as_posix().lower()
         return 1 + (USUAL_FOLDERS.index(usual) if usual in USUAL_FOLDERS else len(USUAL_FOLDERS))
 
 

@@ -78,16 +78,16 @@ def rank_by_novelty(
     squares = np.einsum("nf,nf->n", items, items)
     order, scores = np.empty(count, np.int64), np.empty(count)
     residuals = np.empty((count, data.shape[1]), np.float32)
-    for place in range(count):
+    for pick in range(count):
         fit = model.fit(components)
         errors = fit.errors(squares)
-        errors[order[:place]] = -np.inf
+        errors[order[:pick]] = -np.inf
         best = int(np.argmax(errors))
-        order[place], scores[place] = best, max(errors[best], 0.0)
-        residuals[place] = fit.residual(best, items[best])
+        order[pick], scores[pick] = best, max(errors[best], 0.0)
+        residuals[pick] = fit.residual(best, items[best])
         model.add(items[best], items)
         if progress is not None:
-            progress(place + 1, count)
+            progress(pick + 1, count)
     return NoveltyRanking(order, scores, residuals)
 
 

@@ -80,8 +80,8 @@ class ProbabilityRanking:
         ranked = np.take_along_axis(probabilities, order, axis=0)
         last = len(ranked) - 1
         is_end = np.vstack([ranked[1:] != ranked[:-1], np.ones((1, ranked.shape[1]), bool)])
-        places = np.where(is_end, np.arange(len(ranked))[:, None], last)
-        ends = np.minimum.accumulate(places[::-1], axis=0)[::-1]
+        positions = np.where(is_end, np.arange(len(ranked))[:, None], last)
+        ends = np.minimum.accumulate(positions[::-1], axis=0)[::-1]
         return cls(order, np.take_along_axis(truth, order, axis=0), ends)
 
     def average_precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:

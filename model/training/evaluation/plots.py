@@ -60,8 +60,8 @@ def calibration_plot(evaluation: Evaluation) -> str:
         axes.plot(
             floors, rows, "|", color="black", markersize=9, label="floor: perfect calibration"
         )
-        for place, (label, style) in enumerate((("before", BEFORE), ("after", AFTER))):
-            axes.plot([pair[place] for pair in pairs], rows, linestyle="", label=label, **style)
+        for stage, (label, style) in enumerate((("before", BEFORE), ("after", AFTER))):
+            axes.plot([pair[stage] for pair in pairs], rows, linestyle="", label=label, **style)
         axes.set(xlabel="expected calibration error, 15 bins", xlim=(0, None))
         figure.legend(loc="outside upper center", ncols=3)
         return _to_svg(

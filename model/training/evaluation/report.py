@@ -16,7 +16,12 @@ from mernet.model.training.evaluation.plots import (
     reliability_diagram,
 )
 from mernet.model.training.evaluation.summary import headlines
-from mernet.model.training.evaluation.table1 import ClassBesideTable1, Means, beside_table_1, means
+from mernet.model.training.evaluation.table1 import (
+    Means,
+    Table1Comparison,
+    compare_with_table_1,
+    means,
+)
 from mernet.model.training.html_templates import load_template
 from mernet.model.training.text_files import write_text
 
@@ -63,7 +68,7 @@ def as_csv(evaluation: Evaluation) -> str:
 
 def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
     """Return the page, with its plots embedded."""
-    comparison, beside = evaluation.comparison, beside_table_1(evaluation)
+    comparison, table_1_rows = evaluation.comparison, compare_with_table_1(evaluation)
     heads = [head for head in (evaluation.main, evaluation.control) if head is not None]
     return load_template("evaluation.html").render(
         evaluation=evaluation,
@@ -72,8 +77,8 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, str]) -> str:
         enough=MIN_EVIDENCE,
         heads=heads,
         overall=[stage.overall for head in heads for stage in (head.before, head.after)],
-        beside=beside,
-        means=_table_1_means(beside) if beside else None,
+        table_1=table_1_rows,
+        means=_table_1_means(table_1_rows) if table_1_rows else None,
         calibration=calibration_plot(evaluation),
         comparison=comparison and comparison_plot(evaluation, comparison.average_precision),
         diagrams=list(_iterate_diagrams(evaluation)),
@@ -104,10 +109,10 @@ def _iterate_diagrams(evaluation: Evaluation) -> Iterator[tuple[ClassSupport, st
         yield truth, reliability_diagram(before, after, f"Reliability of {truth.name}")
 
 
-def _table_1_means(beside: Sequence[ClassBesideTable1]) -> dict[str, Means]:
+def _table_1_means(table_1_rows: Sequence[Table1Comparison]) -> dict[str, Means]:
     return {
-        "theirs_before": means([each.theirs.before for each in beside]),
-        "before": means([each.before for each in beside]),
-        "theirs_after": means([each.theirs.after for each in beside]),
-        "after": means([each.after for each in beside]),
+        "published_before": means([each.published.before for each in table_1_rows]),
+        "before": means([each.before for each in table_1_rows]),
+        "published_after": means([each.published.after for each in table_1_rows]),
+        "after": means([each.after for each in table_1_rows]),
     }

@@ -2,7 +2,7 @@
 
 from mernet.model.training.evaluation.evaluate import ClassScores, Evaluation, OverallScores
 from mernet.model.training.evaluation.metrics import MIN_EVIDENCE, Share
-from mernet.model.training.evaluation.table1 import Means, Measures, beside_table_1, means
+from mernet.model.training.evaluation.table1 import Means, Measures, compare_with_table_1, means
 
 Table = tuple[tuple[str, ...], list[tuple[object, ...]]]
 """Headers, and rows of names, numbers and None."""
@@ -50,20 +50,22 @@ def summary_rows(evaluation: Evaluation) -> Table:
 def table_1_rows(evaluation: Evaluation, calibrated: bool = True) -> Table:
     """Return Table 1's figures, published and ours, before or after calibration, and their means.
 
-    There are no rows if the evaluation cannot be set beside Table 1, see `beside_table_1`. Data and
-    split differ, so that the figures are no competition.
+    There are no rows if `compare_with_table_1` returns none. Data and split differ: the figures are
+    for orientation only.
     """
     measures = ("ECE", "precision", "recall")
     headers = ("class", "images", "ours", *(m + of for m in measures for of in ("", " ours")))
-    beside = beside_table_1(evaluation)
-    theirs = [each.theirs.after if calibrated else each.theirs.before for each in beside]
-    ours = [each.after if calibrated else each.before for each in beside]
-    rows: list[tuple[object, ...]] = [
-        (each.theirs.code, each.theirs.count, each.images, *_interleave(*figures))
-        for each, *figures in zip(beside, theirs, ours, strict=True)
+    comparisons = compare_with_table_1(evaluation)
+    published = [
+        each.published.after if calibrated else each.published.before for each in comparisons
     ]
-    if beside:
-        rows.append(("mean", None, None, *_interleave(means(theirs), means(ours))))
+    ours = [each.after if calibrated else each.before for each in comparisons]
+    rows: list[tuple[object, ...]] = [
+        (each.published.code, each.published.count, each.images, *_interleave(*figures))
+        for each, *figures in zip(comparisons, published, ours, strict=True)
+    ]
+    if comparisons:
+        rows.append(("mean", None, None, *_interleave(means(published), means(ours))))
     return headers, rows
 
 
@@ -82,13 +84,13 @@ def _row_values(
     )
 
 
-def _interleave(theirs: Measures | Means, ours: Measures | Means) -> tuple[float, ...]:
+def _interleave(published: Measures | Means, ours: Measures | Means) -> tuple[float, ...]:
     return (
-        theirs.ece,
+        published.ece,
         ours.ece,
-        theirs.precision,
+        published.precision,
         ours.precision,
-        theirs.recall,
+        published.recall,
         ours.recall,
     )
 

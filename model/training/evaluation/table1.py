@@ -1,4 +1,4 @@
-"""Table 1 of the MERNet abstract, and an evaluation's figures beside it."""
+"""Table 1 of the MERNet abstract, and its comparison with an evaluation."""
 
 import csv
 from collections.abc import Sequence
@@ -41,13 +41,13 @@ class PublishedClass:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassBesideTable1:
-    """One class of an evaluation beside Table 1.
+class Table1Comparison:
+    """The figures of one class in Table 1 and in an evaluation.
 
-    Our ECE has 15 bins of equal width; the number behind the published one is unknown.
+    Our ECE has 15 bins of equal width; the number of bins of the published one is unknown.
     """
 
-    theirs: PublishedClass
+    published: PublishedClass
     images: int
     percent: float
     insufficient: bool
@@ -84,8 +84,8 @@ def means(figures: Sequence[Measures]) -> Means:
     )
 
 
-def beside_table_1(evaluation: Evaluation) -> tuple[ClassBesideTable1, ...]:
-    """Return the main head's figures beside Table 1, in its order.
+def compare_with_table_1(evaluation: Evaluation) -> tuple[Table1Comparison, ...]:
+    """Return the main head's figures and those of Table 1, in its order.
 
     Empty if a class is not one of MERNet's or the threshold is not Table 1's. An undefined
     precision or recall is 0, as in Table 1.
@@ -95,8 +95,8 @@ def beside_table_1(evaluation: Evaluation) -> tuple[ClassBesideTable1, ...]:
     if not same_classes or evaluation.threshold != THRESHOLD:
         return ()
     stages = (evaluation.main.before.classes, evaluation.main.after.classes)
-    beside = [
-        ClassBesideTable1(
+    comparisons = [
+        Table1Comparison(
             published[each.code],
             each.positives,
             100 * each.prevalence,
@@ -106,7 +106,7 @@ def beside_table_1(evaluation: Evaluation) -> tuple[ClassBesideTable1, ...]:
         )
         for each, before, after in zip(evaluation.classes, *stages, strict=True)
     ]
-    return tuple(sorted(beside, key=lambda each: each.theirs.position))
+    return tuple(sorted(comparisons, key=lambda each: each.published.position))
 
 
 def _measures(scores: ClassScores) -> Measures:

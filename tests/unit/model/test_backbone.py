@@ -198,7 +198,7 @@ def test_whole_numbers_among_the_weights_stay_whole(monkeypatch: pytest.MonkeyPa
 def test_a_weight_that_is_not_finite_is_refused(tiny: Backbone):
     state = {key: value.clone() for key, value in tiny.network.state_dict().items()}
     state["0.bias"][0] = torch.nan
-    with pytest.raises(BackboneError, match=r"'0\.bias' holds NaN"):
+    with pytest.raises(BackboneError, match=r"'0\.bias' contains NaN"):
         restore_backbone("tiny", state)
 
 

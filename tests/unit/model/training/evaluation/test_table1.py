@@ -1,4 +1,4 @@
-"""Table 1 as published: what follows from it, and an evaluation beside it."""
+"""Table 1 as published: what follows from it, and an evaluation compared with it."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from mernet.model.classes import CLASSES, CODES
 from mernet.model.training.evaluation.evaluate import Evaluation, evaluate_predictions
 from mernet.model.training.evaluation.predictions import Predictions
 from mernet.model.training.evaluation.summary import table_1_rows
-from mernet.model.training.evaluation.table1 import beside_table_1, means, table_1
+from mernet.model.training.evaluation.table1 import compare_with_table_1, means, table_1
 
 
 def evaluated(codes: tuple[str, ...], threshold: float = 0.9) -> Evaluation:
@@ -35,25 +35,25 @@ def test_seven_classes_of_table_1_have_an_error_above_their_prevalence():
 
 
 def test_an_evaluation_of_our_classes_stands_beside_table_1_in_its_order():
-    beside = beside_table_1(evaluated(CODES[::-1]))
-    assert [each.theirs.code for each in beside] == list(CODES)
-    assert beside[0].after.precision == 1.0
+    comparisons = compare_with_table_1(evaluated(CODES[::-1]))
+    assert [each.published.code for each in comparisons] == list(CODES)
+    assert comparisons[0].after.precision == 1.0
 
 
 def test_a_class_of_which_nothing_is_published_counts_as_zero_as_in_table_1():
-    beside = beside_table_1(evaluated(CODES[:3]))
-    assert [each.after.precision for each in beside] == [0.0, 1.0, 1.0]
-    assert means([each.after for each in beside]).precision == pytest.approx(2 / 3)
+    comparisons = compare_with_table_1(evaluated(CODES[:3]))
+    assert [each.after.precision for each in comparisons] == [0.0, 1.0, 1.0]
+    assert means([each.after for each in comparisons]).precision == pytest.approx(2 / 3)
 
 
 def test_other_classes_do_not_stand_beside_table_1():
     other = evaluated(("rod", "wheel"))
-    assert beside_table_1(other) == ()
+    assert compare_with_table_1(other) == ()
     assert table_1_rows(other)[1] == []
 
 
 def test_another_threshold_does_not_stand_beside_table_1():
-    assert beside_table_1(evaluated(CODES, threshold=0.8)) == ()
+    assert compare_with_table_1(evaluated(CODES, threshold=0.8)) == ()
 
 
 def test_rows_for_the_terminal_end_with_the_means():
