@@ -1,1 +1,1 @@
-"""A sample archive with known truth, embedded servers, and the one-command tour."""
+"""The demo: drawn scenes, a sample archive and a data set with known truth, and the tour."""

@@ -1,10 +1,9 @@
-"""Writes the sample archive: two PDS3 volumes, a PDS4 bundle, and the truth beside them."""
+"""The sample archive: two PDS3 volumes, a PDS4 bundle, and a file of the true classes."""
 
 import csv
 import json
 import shutil
 import zlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,47 +11,50 @@ from PIL import Image as PillowImage
 
 from mernet.demo import index, pds3, pds4
 from mernet.demo.drawing.canvas import Image
-from mernet.demo.edr import MISSIONS, Edr
-from mernet.demo.files import write_whole
+from mernet.demo.edr import MISSIONS
 from mernet.demo.frames import Pixels, compand, expose, stretch
+from mernet.demo.parallel import CountCallback, map_in_processes
 from mernet.demo.plan import Delivery, Shot, Take, plan_archive
-from mernet.demo.processes import mapped
 from mernet.demo.scenes import SHOWN_CLASSES, draw
+from mernet.model.training.text_files import write_text
 
 FORMAT_VERSION = 1
 MANIFEST = "archive.json"
 TRUTH = "truth.csv"
 BUNDLE = "pds4"
 TRUNCATED_TO = 0.6
-"""The share of a truncated file that is there."""
-
-Progress = Callable[[int, int], None]
+"""The share of its bytes that a truncated file has."""
 
 
 def write_archive(
     folder: Path,
     seed: int = 1,
     products: int = 240,
-    progress: Progress | None = None,
-    workers: int | None = None,
+    on_progress: CountCallback | None = None,
+    processes: int | None = None,
 ) -> None:
-    """Write the archive into a folder; where the same one lies there already, do nothing.
+    """Write the archive into a folder, unless the folder holds the same archive already.
 
-    `products` is the number that a default run wants, one truncated and one missing among them.
-    `progress` gets (scenes written, scenes in all). `workers` processes draw (all cores by default;
-    with 1, this process draws itself). A manifest, written last, marks the archive as complete;
-    what an interrupted call left is written anew.
+    A manifest, written last, marks the archive as complete; what an interrupted call has written
+    is deleted and written again.
+
+    Args:
+        folder: The archive's folder.
+        seed: Another seed gives other scenes.
+        products: How many products a run selects by default. One of them is truncated, one missing.
+        on_progress: Called with (scenes written, all scenes).
+        processes: How many processes draw; None for one a core. With 1, this process draws.
     """
     manifest = {"format_version": FORMAT_VERSION, "seed": seed, "products": products}
     if _is_written(folder, manifest):
         return
     _clear(folder)
     shots = plan_archive(seed, products)
-    _write_products(folder, shots, progress, workers)
+    _write_products(folder, shots, on_progress, processes)
     _write_indexes(folder, shots)
     pds4.write_bundle(folder / BUNDLE, seed)
     _write_truth(folder / TRUTH, shots)
-    write_whole(folder / MANIFEST, json.dumps(manifest).encode())
+    write_text(folder / MANIFEST, json.dumps(manifest))
 
 
 def _is_written(folder: Path, manifest: dict[str, int]) -> bool:
@@ -63,7 +65,7 @@ def _is_written(folder: Path, manifest: dict[str, int]) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier call wrote, the manifest first."""
+    """Delete what an earlier call wrote, the manifest first."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     for mission in MISSIONS.values():
@@ -72,12 +74,12 @@ def _clear(folder: Path) -> None:
 
 
 def _write_products(
-    folder: Path, shots: list[Shot], progress: Progress | None, workers: int | None
+    folder: Path, shots: list[Shot], on_progress: CountCallback | None, processes: int | None
 ) -> None:
     write = partial(_write_shot, folder)
-    for done, _ in enumerate(mapped(write, shots, workers), start=1):
-        if progress is not None:
-            progress(done, len(shots))
+    for done, _ in enumerate(map_in_processes(write, shots, processes), start=1):
+        if on_progress is not None:
+            on_progress(done, len(shots))
 
 
 def _write_shot(folder: Path, shot: Shot) -> None:
@@ -89,13 +91,13 @@ def _write_shot(folder: Path, shot: Shot) -> None:
         if take.delivery is Delivery.TRUNCATED:
             data = data[: int(len(data) * TRUNCATED_TO)]
         if take.delivery is not Delivery.MISSING:
-            _write(folder / take.edr.path_name.strip("/") / take.edr.file_name, data)
+            _write_file(folder / take.edr.path_name.strip("/") / take.edr.file_name, data)
         if take.wanted:
             _write_browse(folder / take.edr.browse_path, pixels)
 
 
 def take_pixels(picture: Image, take: Take) -> Pixels:
-    """The numbers that a product holds of a drawn picture: uint16, lines x samples."""
+    """Return the pixels of a product that shows a drawn picture: uint16 (lines, line_samples)."""
     seed = zlib.crc32(str(take.edr.name).encode())
     pixels = expose(picture, take.cut, seed)
     return compand(pixels) if take.edr.companded else pixels
@@ -107,23 +109,19 @@ def _write_browse(path: Path, pixels: Pixels) -> None:
 
 
 def _write_indexes(folder: Path, shots: list[Shot]) -> None:
-    """One table and label for each volume, listing what is missing too, in the order of names."""
+    """Write a table and its label for each volume, sorted by name; missing files are listed too."""
     for mission in MISSIONS.values():
         edrs = sorted(
-            (edr for shot in shots for edr in _edrs(shot) if edr.mission is mission),
+            (take.edr for shot in shots for take in shot.takes if take.edr.mission is mission),
             key=lambda edr: (edr.sol, str(edr.name)),
         )
         volume_index = folder / mission.volume / "index"
-        _write(volume_index / "edrindex.tab", index.table(edrs).encode("ascii"))
-        _write(volume_index / "edrindex.lbl", index.label(len(edrs)).encode("ascii"))
-
-
-def _edrs(shot: Shot) -> list[Edr]:
-    return [take.edr for take in shot.takes]
+        _write_file(volume_index / "edrindex.tab", index.table(edrs).encode("ascii"))
+        _write_file(volume_index / "edrindex.lbl", index.label(len(edrs)).encode("ascii"))
 
 
 def _write_truth(path: Path, shots: list[Shot]) -> None:
-    """CSV of every wanted product: what becomes of it, and 0 or 1 for each class in `scenes`."""
+    """Write a CSV of the wanted products: the expected outcome, and 0 or 1 for each shown class."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["product_id", "expected", "reason", *SHOWN_CLASSES])
@@ -135,6 +133,6 @@ def _write_truth(path: Path, shots: list[Shot]) -> None:
             writer.writerow([main.edr.name, *expected, *shown])
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_file(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

@@ -1,11 +1,11 @@
-"""Makes the demo's checkpoint on the spot: random features, a chain and its calibration fitted.
+"""The demo's checkpoint: random features, and a chain and its calibration fitted on drawn scenes.
 
-It knows drawn scenes only. It shows that the whole way works, and nothing about pictures of Mars.
+It shows that the service works; it has learned nothing about pictures of Mars.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mernet.demo.archive import FORMAT_VERSION
 from mernet.demo.frames import rendering_of
-from mernet.demo.processes import mapped
+from mernet.demo.parallel import CountCallback, map_in_processes
 from mernet.demo.scenes import Scene, sample_scenes
 from mernet.model.backbone import Backbone, build_backbone, extract_features, restore_backbone
 from mernet.model.chain import ChainSettings
@@ -30,29 +30,32 @@ from mernet.worker.checkpoints import DEMO_CLASSIFIER
 BACKBONE, BACKBONE_SEED, INPUT_SIZE = "vgg16", 7, 128
 FITTED, CALIBRATED = 600, 250
 DRAWN_SIZE = 256
-"""Drawn at half the archive's size, for speed: the network sees 128 pixels of either."""
-CHUNK = 50
+"""Half the archive's size, for speed: the network sees 128 x 128 pixels in either case."""
+SCENES_PER_BATCH = 50
 PENALTY = 0.1
 
-Progress = Callable[[int, int], None]
 
+def create_checkpoint(path: Path, seed: int = 1, on_progress: CountCallback | None = None) -> None:
+    """Write the checkpoint, unless the same one exists at that path already.
 
-def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None) -> None:
-    """Draw scenes, fit a chain on some and its calibration on others, and write the checkpoint.
+    The chain is fitted on some scenes and its calibration on others. All of them differ from the
+    archive's scenes, for any seed.
 
-    The scenes are others than the archive's of any seed. Where the path holds the same checkpoint,
-    nothing is done. `progress` gets (scenes learned from, scenes in all).
+    Args:
+        path: The checkpoint's path.
+        seed: Another seed gives other scenes.
+        on_progress: Called with (scenes processed, all scenes).
     """
     record = training_record(seed)
-    if _is_made(path, record):
+    if _is_written(path, record):
         return
     backbone = _rounded(build_backbone(BACKBONE, seed=BACKBONE_SEED))
     scenes = training_scenes(seed)
     labels = np.array([[code in scene.labels for code in CODES] for scene in scenes])
     digest = hashlib.sha256(labels.tobytes())
-    features = _features(backbone, scenes, digest, progress)
-    learned = features[:FITTED]
-    chain = HeadFitter(learned, relative_penalty(learned, PENALTY)).chain(labels[:FITTED])
+    features = _extract_features(backbone, scenes, digest, on_progress)
+    fitted = features[:FITTED]
+    chain = HeadFitter(fitted, relative_penalty(fitted, PENALTY)).chain(labels[:FITTED])
     marginals = chain.marginals(features[FITTED:], ChainSettings())
     header = Header(
         name=DEMO_CLASSIFIER,
@@ -66,15 +69,15 @@ def make_checkpoint(path: Path, seed: int = 1, progress: Progress | None = None)
 
 
 def training_scenes(seed: int) -> list[Scene]:
-    """The scenes to learn from: the first FITTED for the chain, the others for its calibration."""
+    """Return the scenes: the first FITTED for the chain, the others for its calibration."""
     fitted = sample_scenes("chain", seed, FITTED)
     return fitted + sample_scenes("calibration", seed, CALIBRATED)
 
 
 def training_record(seed: int) -> dict[str, str | int | float]:
-    """What the checkpoint says about how it was made."""
+    """Return the checkpoint's record of how it was created."""
     return {
-        "data": "drawn scenes only; no picture of Mars was seen",
+        "data": "drawn scenes only, no picture of Mars",
         "drawings": FORMAT_VERSION,
         "features": f"random weights of seed {BACKBONE_SEED}, rounded to float16, not trained",
         "seed": seed,
@@ -85,7 +88,7 @@ def training_record(seed: int) -> dict[str, str | int | float]:
     }
 
 
-def _is_made(path: Path, record: dict[str, str | int | float]) -> bool:
+def _is_written(path: Path, record: dict[str, str | int | float]) -> bool:
     try:
         return read_header(path).training == record
     except CheckpointError:
@@ -93,30 +96,30 @@ def _is_made(path: Path, record: dict[str, str | int | float]) -> bool:
 
 
 def _rounded(backbone: Backbone) -> Backbone:
-    """The backbone as it comes back from a file that stores float16, so that features agree."""
+    """Return the backbone as a file that stores float16 gives it back, so that features agree."""
     tensors = {key: value.half() for key, value in backbone.network.state_dict().items()}
     return restore_backbone(backbone.name, tensors)
 
 
-def _features(
+def _extract_features(
     backbone: Backbone,
     scenes: Sequence[Scene],
     digest: "hashlib._Hash",
-    progress: Progress | None,
+    on_progress: CountCallback | None,
 ) -> NDArray[np.float32]:
-    """Features (N, F) of the scenes' renderings, which go into the digest; other processes draw."""
+    """Return features (N, F) of the scenes' renderings, and add the renderings to the digest."""
     torch.set_num_threads(os.cpu_count() or 1)
     parts = []
-    for renderings in _chunks(scenes):
+    for renderings in _batches_of_renderings(scenes):
         for rendering in renderings:
             digest.update(rendering.tobytes())
         parts.append(extract_features(backbone, renderings, INPUT_SIZE))
-        if progress is not None:
-            progress(sum(map(len, parts)), len(scenes))
+        if on_progress is not None:
+            on_progress(sum(map(len, parts)), len(scenes))
     return np.concatenate(parts)
 
 
-def _chunks(scenes: Sequence[Scene]) -> Iterator[list[NDArray[np.uint8]]]:
-    renderings = mapped(partial(rendering_of, size=DRAWN_SIZE), scenes)
-    while chunk := list(islice(renderings, CHUNK)):
-        yield chunk
+def _batches_of_renderings(scenes: Sequence[Scene]) -> Iterator[list[NDArray[np.uint8]]]:
+    renderings = map_in_processes(partial(rendering_of, size=DRAWN_SIZE), scenes)
+    while batch := list(islice(renderings, SCENES_PER_BATCH)):
+        yield batch

@@ -1,4 +1,4 @@
-"""A raw product (EDR): what its label and its row of the index tell, all but the pixels."""
+"""A raw product (EDR): the facts in its label and in its row of the index, without the pixels."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ FILTER_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Mission:
-    """How one rover is named in the archive, and when its first sol began (UTC, local midnight)."""
+    """A rover's names in the archive, and the start of its first sol (local midnight, in UTC)."""
 
     host_id: str
     host_name: str
@@ -48,8 +48,8 @@ MISSIONS: dict[Rover, Mission] = {
 class Edr:
     """One raw product.
 
-    `hour` is the local true solar time in hours; `motion` is the rover motion counter (site, drive,
-    IDD, PMA, HGA), also where the name has `##`; `companded` means 8 bits in 16.
+    `hour` is the local true solar time in hours. `motion` is the rover motion counter (site, drive,
+    IDD, PMA, HGA), complete even if the name has `##`. If `companded`, samples of 16 bits hold 8.
     """
 
     name: ProductName
@@ -72,12 +72,12 @@ class Edr:
 
     @property
     def path_name(self) -> str:
-        """The folder of the file, beginning with the volume, as the index writes it."""
+        """The folder of the file as the index writes it: the volume comes first."""
         return f"/{self.mission.volume}/data/sol{self.sol:04d}/edr/"
 
     @property
     def browse_path(self) -> str:
-        """Path of the browse image, beginning with the volume."""
+        """Path of the browse image; the volume comes first."""
         return f"{self.mission.volume}/browse/sol{self.sol:04d}/edr/{self.file_name}.jpg"
 
     @property
@@ -87,7 +87,7 @@ class Edr:
 
     @property
     def created(self) -> datetime:
-        """When the file was made on the ground (UTC)."""
+        """When the file was created on the ground (UTC)."""
         return self.start + timedelta(days=3)
 
     @property
@@ -118,11 +118,11 @@ class Edr:
 
 
 def time_of(rover: Rover, sol: int, hour: float) -> datetime:
-    """UTC, to the second, of a local solar hour on a sol; each sol has 88,775 s."""
+    """Return the UTC time, to the second, of a local solar hour on a sol of 88,775 s."""
     elapsed = MARS_DAY * (sol - 1 + hour / 24)
     return (MISSIONS[rover].first_midnight + elapsed).replace(microsecond=0)
 
 
 def clock_of(moment: datetime) -> int:
-    """The spacecraft clock, which counts seconds from about the year 2000's first noon."""
+    """Return the spacecraft clock: seconds since 11:58:55 UTC on 1 January 2000."""
     return round((moment - CLOCK_ZERO).total_seconds())

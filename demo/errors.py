@@ -1,11 +1,11 @@
-"""What can go wrong in the demo room; every message says what to do."""
+"""Errors of the demo. Every message says what to do."""
 
 from mernet.errors import MernetError
 
 
 class DemoError(MernetError):
-    """Base of this room's errors."""
+    """Base of the demo's errors."""
 
 
 class OccupiedFolderError(DemoError):
-    """A folder holds something else than what is to be drawn into it."""
+    """The folder that a data set is drawn into holds other files."""

@@ -1,4 +1,4 @@
-"""From a drawn picture to the numbers a Pancam product holds: 12 bits, noise, companding, cuts."""
+"""From a drawn picture to the pixels of a Pancam product: cut, noise, 12 bits, companding."""
 
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ FULL_SCALE = 4095
 BIAS = 30
 READ_NOISE = 8
 LARGE_GRAIN = 0.01
-"""Deviation of the fine grain that an enlarged picture gets, as a share of white."""
+"""Standard deviation of the grain added to an enlarged picture; white is 1."""
 
 
 class Cut(StrEnum):
@@ -39,43 +39,44 @@ SHAPES: dict[Cut, tuple[int, int]] = {
 
 
 def photograph(scene: Scene, size: int = DRAWN_SIZE) -> Pixels:
-    """The scene as a square product of that size would show it: uint16, 0 to 4095.
+    """Return the pixels of a square product that shows the scene: uint16, 0 to 4095.
 
-    A picture above 512 is the one of 512 enlarged; the same scene always gives the same pixels.
+    For sizes above 512, the picture of 512 is enlarged. The same scene always gives the same
+    pixels.
     """
     picture = draw(scene, min(size, DRAWN_SIZE))
     return expose(picture, Cut.FULL if size > DRAWN_SIZE else Cut.HALF, scene.seed)
 
 
 def expose(picture: Image, cut: Cut, seed: int) -> Pixels:
-    """Digitise a drawn picture, cut as asked: uint16 of the cut's shape, 0 to 4095.
+    """Cut and digitise a drawn picture: uint16 of the cut's shape, 0 to 4095.
 
-    What is exactly black was lost on the way and stays 0, as in the archive.
+    Pixels that are exactly black stand for lost packets and stay 0, as in the archive.
     """
     rng = np.random.default_rng(seed)
     part = _cut(picture, cut, rng)
     gain = rng.uniform(0.6, 0.95) * FULL_SCALE
     numbers = BIAS + gain * part + rng.normal(0, READ_NOISE, part.shape)
-    kept = np.where(part > 0, numbers.clip(1, FULL_SCALE), 0)
-    pixels: Pixels = np.rint(kept).astype(np.uint16)
+    counts = np.where(part > 0, numbers.clip(1, FULL_SCALE), 0)
+    pixels: Pixels = np.rint(counts).astype(np.uint16)
     return pixels
 
 
 def compand(pixels: Pixels) -> Pixels:
-    """12 bits packed into 8 by a square-root table, as the rover does before a slow link."""
+    """Compress 12 bits to 8 by a square-root table, as the rover does before transmission."""
     packed: Pixels = np.rint(np.sqrt(pixels / FULL_SCALE) * 255).astype(np.uint16)
     return packed
 
 
 def stretch(pixels: Pixels) -> NDArray[np.uint8]:
-    """The archive's browse picture: 8 bits, linear from the least to the greatest number."""
+    """Return the archive's browse picture: 8 bits, linear from the minimum to the maximum."""
     low, high = float(pixels.min()), float(pixels.max())
     rendering: NDArray[np.uint8] = np.rint((pixels - low) * (255 / (high - low))).astype(np.uint8)
     return rendering
 
 
 def rendering_of(scene: Scene, size: int) -> NDArray[np.uint8]:
-    """The scene as a browse picture of that size would show it."""
+    """Return a square browse picture of the scene, with that size."""
     return stretch(photograph(scene, size))
 
 
@@ -97,7 +98,7 @@ def _cut(picture: Image, cut: Cut, rng: np.random.Generator) -> Image:
 
 
 def _enlarged(picture: Image, rng: np.random.Generator) -> Image:
-    """Each side twice as long, with fresh fine grain but in lost packets."""
+    """Double the size and add grain, except in lost packets."""
     large = np.kron(picture, np.ones((2, 2), np.float32))
     grain = rng.normal(0, LARGE_GRAIN, large.shape)
     grainy: Image = np.where(large > 0, np.clip(large + grain, DARKEST, 1), 0)

@@ -1,4 +1,4 @@
-"""Writes the index of an operations volume: edrindex.lbl and edrindex.tab, with its real traps."""
+"""The index of an operations volume, edrindex.lbl and edrindex.tab, with the real ones' errors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Kind = Literal["CHARACTER", "TIME", "ASCII_INTEGER", "ASCII_REAL"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, kind, bytes of one item (quotes aside), and number of items."""
+    """A column: name, kind, bytes of one item without quotes, and number of items."""
 
     name: str
     kind: Kind
@@ -19,7 +19,7 @@ class Column:
     items: int = 1
 
     def fields(self, value: object) -> list[str]:
-        """The value as the table's fields: left-justified, blank-padded, text in quotes."""
+        """Return a value as fields of the table: left-justified, blank-padded, text in quotes."""
         values = value if isinstance(value, tuple) else (value,)
         padded = [f"{item:<{self.width}}"[: self.width] for item in map(str, values)]
         return [f'"{text}"' for text in padded] if self.kind == "CHARACTER" else padded
@@ -85,23 +85,23 @@ COLUMNS: tuple[Column, ...] = (
 """The 55 columns of the real tables, in their order and widths."""
 
 OFF_BY_ONE = ("PRODUCT_CREATION_TIME", "SOLAR_LONGITUDE")
-"""Columns whose START_BYTE in our label is one too low, as happens in real ones."""
+"""Columns whose START_BYTE in the label is one too low, as happens in real labels."""
 
 
 def table(edrs: Iterable[Edr]) -> str:
-    """The table: one row a product, fields parted by tabs, rows ended by CR LF."""
+    """Return the table: a row for each product, fields separated by tabs, rows ended by CR LF."""
     return "".join(_row(edr) for edr in edrs)
 
 
 def label(rows: int) -> str:
-    """The table's label. It says a row is one byte shorter than it is, as the real one does."""
+    """Return the table's label; it gives a row one byte too few, as the real one does."""
     column_texts, start = [], 1
     for number, column in enumerate(COLUMNS, start=1):
         quote = 1 if column.kind == "CHARACTER" else 0
         declared = start + quote - (1 if column.name in OFF_BY_ONE else 0)
         column_texts.append(_column_text(number, column, declared))
         start += (column.width + 2 * quote + 1) * column.items
-    row_bytes = start - 1  # CR stands where a tab would follow; LF is what the label forgets
+    row_bytes = start - 1  # CR takes the place of the last tab; the label does not count LF
     text = HEAD.format(row_bytes=row_bytes, rows=rows, columns=len(COLUMNS))
     return (text + "\n".join(column_texts) + TAIL).replace("\n", "\r\n")
 
@@ -159,7 +159,7 @@ def _row(edr: Edr) -> str:
 
 
 def _values(edr: Edr) -> dict[str, object]:
-    """A row's values by column; what nobody reads here is a plausible constant."""
+    """Return a row's values by column; those that the service does not read are constants."""
     return _identity(edr) | _times(edr) | _image(edr) | _pointing(edr)
 
 
@@ -188,7 +188,7 @@ def _identity(edr: Edr) -> dict[str, object]:
 
 
 def _times(edr: Edr) -> dict[str, object]:
-    """Times to the second; those of sols after 2000 lack the Z, as in some real indexes."""
+    """Return times to the second; after sol 2000 they lack the Z, as in some real indexes."""
     zone = "Z" if edr.sol <= 2000 else ""
     start, created = (f"{moment:%Y-%m-%dT%H:%M:%S}{zone}" for moment in (edr.start, edr.created))
     return {

@@ -1,4 +1,4 @@
-"""Writes raw products as the operations volumes have them: ODL label, VICAR header, pixels."""
+"""Raw products in the format of the operations volumes: ODL label, VICAR header, pixels."""
 
 import numpy as np
 
@@ -112,14 +112,14 @@ OBJECT                            = IMAGE_HEADER
 END_OBJECT                        = IMAGE_HEADER
 END
 """
-"""The keywords of real labels that readers meet, in their order. LINES occurs in three places; only
-those of OBJECT = IMAGE are the image's. END alone on its line ends it."""
+"""The keywords of real labels that readers need, in their order. LINES occurs in three groups; only
+the one in OBJECT = IMAGE is the image's. A line with END alone ends the label."""
 
 
 def product_bytes(edr: Edr, pixels: Pixels) -> bytes:
-    """The whole file: label, VICAR header and big-endian pixels, each on a record's boundary.
+    """Return a file: label, VICAR header and big-endian pixels, each beginning with a record.
 
-    A record is one line of the image, as in the archive.
+    A record has the size of one line of the image, as in the archive.
     """
     record = 2 * edr.line_samples
     header = _padded(_vicar_header(edr, record), record, b"\0")
@@ -139,7 +139,7 @@ def _odl(text: str) -> bytes:
 
 
 def _padded(data: bytes, record: int, fill: bytes) -> bytes:
-    """The data filled up to whole records."""
+    """Fill the data up to whole records."""
     return data + fill * (-len(data) % record)
 
 
@@ -174,7 +174,7 @@ def _fields(edr: Edr, pixels: Pixels) -> dict[str, object]:
 
 
 def _vicar_header(edr: Edr, record: int) -> bytes:
-    """A VICAR system label; LBLSIZE counts the bytes up to the pixels, so it comes out even."""
+    """Return a VICAR system label; its LBLSIZE counts all bytes up to the pixels."""
     system = (
         f"FORMAT='HALF'  TYPE='IMAGE'  BUFSIZ={record}  DIM=3  EOL=0  RECSIZE={record}  "
         f"ORG='BSQ'  NL={edr.lines}  NS={edr.line_samples}  NB=1  N1={edr.line_samples}  "

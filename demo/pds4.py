@@ -1,4 +1,4 @@
-"""Writes a small PDS4 bundle: a collection inventory, and an XML label beside each data file."""
+"""A small PDS4 bundle: a collection inventory, and an XML label for each data file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ SAMPLE_TYPES: tuple[tuple[str, str], ...] = (
     ("UnsignedLSB2", "<u2"),
     ("IEEE754MSBSingle", ">f4"),
 )
-"""PDS4 sample types, each with its numpy type; the products have them in turn."""
+"""PDS4 sample types with their numpy types; the products take them in turn."""
 
 LABEL = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -90,7 +90,7 @@ LABEL = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class BundleMember:
     """One product of the bundle; `hour` is the local true solar time in hours."""
 
     name: ProductName
@@ -105,8 +105,8 @@ class Member:
         return self.name.file_stem
 
 
-def plan_bundle(seed: int, products: int = PRODUCTS) -> list[Member]:
-    """The bundle's members: calibrated (RAD) products of Spirit's left eye, filter 2."""
+def plan_bundle(seed: int, products: int = PRODUCTS) -> list[BundleMember]:
+    """Return the bundle's members: calibrated (RAD) products of Spirit's left eye, filter 2."""
     scenes = sample_scenes("bundle", seed, products)
     members = []
     for number, scene in enumerate(scenes):
@@ -124,12 +124,12 @@ def plan_bundle(seed: int, products: int = PRODUCTS) -> list[Member]:
             producer="C",
             version="1",
         )
-        members.append(Member(name, scene, hour, *SAMPLE_TYPES[number % len(SAMPLE_TYPES)]))
+        members.append(BundleMember(name, scene, hour, *SAMPLE_TYPES[number % len(SAMPLE_TYPES)]))
     return members
 
 
 def write_bundle(folder: Path, seed: int, products: int = PRODUCTS) -> None:
-    """Write the bundle into a folder: inventory, and label and data file of each member."""
+    """Write the inventory, and the label and data file of each member, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     members = plan_bundle(seed, products)
     for member in members:
@@ -139,15 +139,15 @@ def write_bundle(folder: Path, seed: int, products: int = PRODUCTS) -> None:
     (folder / INVENTORY).write_text(rows, encoding="ascii", newline="")
 
 
-def member_pixels(member: Member) -> NDArray[np.generic]:
-    """A member's numbers in its own type and byte order; reals are shares of full scale."""
+def member_pixels(member: BundleMember) -> NDArray[np.generic]:
+    """Return a member's pixels in its own type and byte order; reals are from 0 to 1."""
     pixels = photograph(member.scene, LINES)
     if "f4" in member.dtype:
         return (pixels / FULL_SCALE).astype(member.dtype)
     return pixels.astype(member.dtype)
 
 
-def _label(member: Member) -> str:
+def _label(member: BundleMember) -> str:
     start = time_of(Rover.SPIRIT, SOL, member.hour)
     minutes = round(member.hour * 60)
     return LABEL.format(

@@ -1,4 +1,4 @@
-"""What the sample archive holds: which product shows which scene, and what is wrong with it."""
+"""The plan of the sample archive: which products show which scene, and the states of the files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ LARGEST_COUNTER = 1295
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """Where a rover stood on a sol."""
+    """The place of a rover on a sol."""
 
     sol: int
     site: int
@@ -46,7 +46,7 @@ STATIONS: dict[Rover, tuple[Station, ...]] = {
 
 
 class Delivery(StrEnum):
-    """In what state a file lies in the archive."""
+    """The state of a file in the archive."""
 
     WHOLE = "whole"
     TRUNCATED = "truncated"
@@ -55,7 +55,7 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file to write: the product, its cut of the picture, its state, whether a run wants it."""
+    """One file to write: its product, its cut of the picture, if a run selects it, its state."""
 
     edr: Edr
     cut: Cut
@@ -65,7 +65,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A scene and all the files that show it, the wanted one first."""
+    """A scene and all the files that show it; the one that a run selects comes first."""
 
     scene: Scene
     takes: tuple[Take, ...]
@@ -73,7 +73,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An unwanted file that comes with every so many shots, from shot number `first` on."""
+    """A file that no run selects; one of `every` shots has it, beginning with shot `first`."""
 
     every: int
     first: int
@@ -95,11 +95,11 @@ EXTRAS = (
 COMPANDED_EVERY, LARGE_EVERY, LARGE_FIRST = 12, 6, 4
 SUPERSEDED_EVERY, SUPERSEDED_FIRST = 24, 8
 DELIVERIES = {2: Delivery.TRUNCATED, 6: Delivery.MISSING}
-"""The shots whose wanted product is not whole."""
+"""The shots whose selected product is not whole."""
 
 
 def plan_archive(seed: int, products: int) -> list[Shot]:
-    """The shots of an archive with that many products that a run wants, two of them not whole."""
+    """Return the shots of an archive in which a run selects that many products, two not whole."""
     scenes = sample_scenes("archive", seed, products)
     rovers = [_rover(index, scene) for index, scene in enumerate(scenes)]
     counts = {rover: rovers.count(rover) for rover in STATIONS}
@@ -108,26 +108,26 @@ def plan_archive(seed: int, products: int) -> list[Shot]:
     for index, (scene, rover) in enumerate(zip(scenes, rovers, strict=True)):
         station, hour = _place(rover, turns[rover], counts[rover])
         turns[rover] += 1
-        main = _main(index, rover, station, hour)
-        shots.append(Shot(scene, (main, *_extras(index, main))))
+        main = _selected_take(index, rover, station, hour)
+        shots.append(Shot(scene, (main, *_unselected_takes(index, main))))
     return shots
 
 
 def _rover(index: int, scene: Scene) -> Rover:
-    """Spherules are found at Opportunity's site only."""
+    """Return the rover of a shot: only Opportunity found spherules, other shots alternate."""
     if "sph" in scene.labels or index % 2:
         return Rover.OPPORTUNITY
     return Rover.SPIRIT
 
 
 def _place(rover: Rover, turn: int, turns: int) -> tuple[Station, float]:
-    """Station and local hour of a rover's shot: the stations in turn, from morning to afternoon."""
+    """Return the station and local hour of a rover's shot: stations in turn, hours ascending."""
     stations = STATIONS[rover]
     rounds = -(-turns // len(stations))
     return stations[turn % len(stations)], 9.5 + 6 * (turn // len(stations)) / rounds
 
 
-def _main(index: int, rover: Rover, station: Station, hour: float) -> Take:
+def _selected_take(index: int, rover: Rover, station: Station, hour: float) -> Take:
     cut = Cut.FULL if index % LARGE_EVERY == LARGE_FIRST else Cut.HALF
     name = ProductName(
         rover=rover,
@@ -147,10 +147,10 @@ def _main(index: int, rover: Rover, station: Station, hour: float) -> Take:
     return Take(edr, cut, wanted=True, delivery=DELIVERIES.get(index, Delivery.WHOLE))
 
 
-def _extras(index: int, main: Take) -> Iterator[Take]:
+def _unselected_takes(index: int, main: Take) -> Iterator[Take]:
     for extra in EXTRAS:
         if index % extra.every == extra.first:
-            yield _unwanted(
+            yield _unselected_take(
                 main,
                 extra.cut,
                 product_type=extra.product_type,
@@ -159,11 +159,11 @@ def _extras(index: int, main: Take) -> Iterator[Take]:
                 clock=main.edr.name.clock + extra.seconds_later,
             )
     if _supersedes(index):
-        yield _unwanted(main, main.cut, version="1")
+        yield _unselected_take(main, main.cut, version="1")
 
 
-def _unwanted(main: Take, cut: Cut, **changes: str | int) -> Take:
-    """A file beside the wanted one: its name changed, cut in its own way."""
+def _unselected_take(main: Take, cut: Cut, **changes: str | int) -> Take:
+    """Return a file that shows the same scene under a changed name, with its own cut."""
     lines, line_samples = SHAPES[cut]
     name = replace(main.edr.name, **changes)  # type: ignore[arg-type]  # keys are the name's fields
     edr = replace(main.edr, name=name, lines=lines, line_samples=line_samples, companded=False)

@@ -1,4 +1,4 @@
-"""Scenes with known truth: which classes a drawn picture shows, and the picture itself."""
+"""Scenes: which classes a drawn picture shows, and the drawing of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mernet.demo.drawing.canvas import Image, noise
 
 
 class View(StrEnum):
-    """Where the camera looks."""
+    """What the camera points at."""
 
     VISTA = "vista"
     SURFACE = "surface"
@@ -24,8 +24,8 @@ class View(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """A view's share of all scenes, the classes it always shows, and the chance of each other."""
+class ViewContent:
+    """A view's share of all scenes, the classes it always shows, and the chances of others."""
 
     share: float
     always: frozenset[str]
@@ -33,44 +33,46 @@ class Recipe:
 
 
 STONES = {"cla": 0.5, "flr": 0.35}
-RECIPES: Mapping[View, Recipe] = {
-    View.VISTA: Recipe(
+CONTENTS: Mapping[View, ViewContent] = {
+    View.VISTA: ViewContent(
         0.32,
         frozenset({"soi"}),
         STONES
         | {"sky": 0.85, "div": 0.75, "dur": 0.4, "rtr": 0.3, "roc": 0.4, "rod": 0.12, "art": 0.04},
     ),
-    View.SURFACE: Recipe(
+    View.SURFACE: ViewContent(
         0.44,
         frozenset({"soi", "nbs"}),
         STONES
         | {"roc": 0.5, "rlf": 0.5, "sph": 0.35, "dur": 0.25, "rtr": 0.2, "bso": 0.15, "rpa": 0.15}
         | {"art": 0.04},
     ),
-    View.HOLE: Recipe(0.05, frozenset({"rah", "roc", "nbs"}), {"sph": 0.3}),
-    View.TRENCH: Recipe(0.05, frozenset({"sot", "soi", "nbs"}), {"cla": 0.4, "bso": 0.2}),
-    View.DECK: Recipe(0.06, frozenset({"rod"}), {"rpa": 0.6, "art": 0.05}),
-    View.TARGET: Recipe(0.04, frozenset({"pct", "rod"}), {}),
-    View.NIGHT: Recipe(0.04, frozenset({"ast"}), {}),
+    View.HOLE: ViewContent(0.05, frozenset({"rah", "roc", "nbs"}), {"sph": 0.3}),
+    View.TRENCH: ViewContent(0.05, frozenset({"sot", "soi", "nbs"}), {"cla": 0.4, "bso": 0.2}),
+    View.DECK: ViewContent(0.06, frozenset({"rod"}), {"rpa": 0.6, "art": 0.05}),
+    View.TARGET: ViewContent(0.04, frozenset({"pct", "rod"}), {}),
+    View.NIGHT: ViewContent(0.04, frozenset({"ast"}), {}),
 }
-"""Shares near to those of the labelled Pancam images, but for rare classes, raised so that a few
-hundred scenes hold enough of each to measure."""
+"""Shares close to those of the labelled Pancam images; those of rare classes are higher, so that a
+few hundred scenes have enough of each class to measure."""
 
 SHOWN_CLASSES: tuple[str, ...] = tuple(
-    sorted({code for recipe in RECIPES.values() for code in recipe.always | set(recipe.chances)})
+    sorted(
+        {code for content in CONTENTS.values() for code in content.always | set(content.chances)}
+    )
 )
-"""Codes of the classes that scenes can show; the other ones are absent from every scene."""
+"""Codes of the classes that scenes can show; no scene shows the other classes."""
 
 DARKEST = 0.001
 
 NEEDS = {"rlf": "roc"}
 EXCLUDES = {"dur": "sph", "sph": "cla"}
-"""A class that is drawn only on another, and one that would hide another."""
+"""NEEDS: a class that is drawn only on another. EXCLUDES: a class that would hide another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture to draw: its view, the codes of the classes it shows, the seed of its details."""
+    """One picture to draw: its view, the codes of its classes, and the seed of its details."""
 
     view: View
     labels: frozenset[str]
@@ -78,12 +80,12 @@ class Scene:
 
 
 def sample_scene(rng: np.random.Generator, view: View | None = None) -> Scene:
-    """A random scene; of that view, if one is given."""
+    """Return a random scene, of the given view if there is one."""
     if view is None:
-        view = rng.choice(list(RECIPES), p=[recipe.share for recipe in RECIPES.values()])
-    recipe = RECIPES[view]
-    labels = set(recipe.always)
-    labels |= {code for code, chance in recipe.chances.items() if rng.random() < chance}
+        view = rng.choice(list(CONTENTS), p=[content.share for content in CONTENTS.values()])
+    content = CONTENTS[view]
+    labels = set(content.always)
+    labels |= {code for code, chance in content.chances.items() if rng.random() < chance}
     if view is View.VISTA and "sky" not in labels:
         labels.add("div")
     labels -= {code for code, base in NEEDS.items() if base not in labels}
@@ -92,18 +94,18 @@ def sample_scene(rng: np.random.Generator, view: View | None = None) -> Scene:
 
 
 def sample_scenes(purpose: str, seed: int, count: int) -> list[Scene]:
-    """That many scenes in random order, each view in its share (to the nearest whole number).
+    """Return scenes in random order; each view has its share, rounded to whole scenes.
 
     Another purpose gives other scenes for the same seed.
     """
     rng = np.random.default_rng([seed, *purpose.encode()])
-    bounds = np.cumsum([recipe.share for recipe in RECIPES.values()])
+    bounds = np.cumsum([content.share for content in CONTENTS.values()])
     views = np.searchsorted(bounds, (np.arange(count) + 0.5) / count)
-    return [sample_scene(rng, list(RECIPES)[index]) for index in rng.permutation(views)]
+    return [sample_scene(rng, list(CONTENTS)[index]) for index in rng.permutation(views)]
 
 
 def draw(scene: Scene, size: int = 512) -> Image:
-    """The picture: (size, size) float32, up to 1 (white); only lost packets are exactly 0."""
+    """Draw a scene: (size, size) float32, at most 1 (white); only lost packets are exactly 0."""
     rng = np.random.default_rng(scene.seed)
     match scene.view:
         case View.DECK:
@@ -145,7 +147,7 @@ def _landscape(labels: frozenset[str], rng: np.random.Generator, size: int) -> I
 def _ground(
     labels: frozenset[str], rng: np.random.Generator, size: int, horizon: float
 ) -> grounds.Ground:
-    ground = grounds.look(size, horizon)
+    ground = grounds.bare_ground(size, horizon)
     grounds.rough_soil(ground, rng)
     if "dur" in labels:
         grounds.ripples(ground, rng)
@@ -174,7 +176,7 @@ def _background(
 
 
 def _deck(rng: np.random.Generator, size: int, with_mast: bool) -> Image:
-    image = _plain(rng, size)
+    image = _blurred_ground(rng, size)
     rover.deck(image, rng, top=rng.uniform(-0.1, 0.25))
     if with_mast:
         rover.mast(image, rng)
@@ -182,13 +184,13 @@ def _deck(rng: np.random.Generator, size: int, with_mast: bool) -> Image:
 
 
 def _target(rng: np.random.Generator, size: int) -> Image:
-    image = _plain(rng, size)
+    image = _blurred_ground(rng, size)
     rover.deck(image, rng, top=-0.2)
     rover.calibration_target(image, rng)
     return image
 
 
-def _plain(rng: np.random.Generator, size: int) -> Image:
-    """Out-of-focus ground behind the deck."""
-    ground = grounds.look(size, horizon=-1.0)
+def _blurred_ground(rng: np.random.Generator, size: int) -> Image:
+    """Draw out-of-focus ground, for behind the deck."""
+    ground = grounds.bare_ground(size, horizon=-1.0)
     return (0.45 + 0.05 * noise(rng, ground.x, ground.depth, 0.3)).astype(np.float32)

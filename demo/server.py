@@ -1,4 +1,4 @@
-"""Serves a folder over HTTP on loopback, in a thread: the sample archive's stand-in for the PDS."""
+"""An HTTP server for the files of a folder, on loopback; it serves the sample archive."""
 
 import threading
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    """Files as they are, connections kept open, nothing printed."""
+class _SilentHandler(SimpleHTTPRequestHandler):
+    """Serves files, keeps connections open and prints nothing."""
 
     protocol_version = "HTTP/1.1"
 
@@ -19,13 +19,18 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serve(folder: Path, port: int = 0) -> Iterator[str]:
-    """Serve a folder while the context lasts; gives its base URL, which ends in a slash.
+    """Serve a folder in a thread and yield its base URL, which ends in a slash.
 
-    Port 0 takes a free one. Raises OSError where the port is taken, FileNotFoundError where there
-    is no such folder.
+    Args:
+        folder: The folder.
+        port: The port on 127.0.0.1; 0 for any free port.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        OSError: The port is in use.
     """
     root = folder.resolve(strict=True)
-    handler = partial(_Quiet, directory=str(root))
+    handler = partial(_SilentHandler, directory=str(root))
     with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, name="demo-archive", daemon=True)

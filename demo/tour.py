@@ -1,9 +1,9 @@
-"""The tour: the service at work on the sample archive, shown by the commands a user would type."""
+"""The tour: shows the service on the sample archive, with the commands that a user would type."""
 
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -11,118 +11,132 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from mernet.demo.archive import write_archive
-from mernet.demo.checkpoint import make_checkpoint
+from mernet.demo.checkpoint import create_checkpoint
+from mernet.demo.edr import MISSIONS
 from mernet.demo.errors import DemoError
-from mernet.demo.judge import judge
-from mernet.demo.paths import sample_archive
+from mernet.demo.evaluation import print_evaluation
+from mernet.demo.parallel import CountCallback
 from mernet.demo.server import serve
 from mernet.self_command import self_command
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.settings import Settings, settings
 
+VOLUMES = [mission.volume for mission in MISSIONS.values()]
+
 PORT = 8808
-"""Where the sample archive is served: always the same, so that the URLs in the table stay good."""
+"""The port of the sample archive: always the same, so that the URLs in the table stay valid."""
 
-DONE = (0, 3)
-"""Exit codes of `mernet`: 0, or 3 since some images of the sample archive are damaged."""
+EXPECTED_EXIT_CODES = (0, 3)
+"""3 means that products failed: some files of the sample archive are damaged or missing."""
 
-BEST_SHOWN = 5
-CLASS_SHOWN = "rtr"
+SEARCHED_CLASS, SEARCH_LIMIT = "rtr", 5
 
 console = Console(highlight=False)
 
 
 def tour() -> None:
-    """Make archive and checkpoint, run everything, and judge the result by the known truth.
+    """Create the archive and the checkpoint, run all steps, and evaluate the published classes.
 
-    What was made before is used again. Raises `DemoError` when a step fails, or where the demo's
-    rows would stand beside real ones.
+    An archive and a checkpoint from an earlier call are used again.
+
+    Raises:
+        DemoError: A step failed, or the tables hold real results, which the demo must not mix with
+            its own.
     """
     config = settings()
     _refuse_real_tables(config)
     began = time.monotonic()
-    _make(config)
-    with _served(sample_archive(config)) as url:
+    _create_archive_and_checkpoint(config)
+    archive = _archive_folder(config)
+    with _serve_at_usual_port(archive) as url:
         _run(url)
     _search()
-    _title("7. Judged by the truth")
-    _say("The images of the two volumes only, not those of the PDS4 bundle:")
-    judge(console, config.database, sample_archive(config) / "truth.csv")
-    _title(f"Done in {time.monotonic() - began:.0f} seconds")
-    _where_next(sample_archive(config))
+    _print_title("7. The published classes compared with the true ones")
+    _print("For the images of the two volumes, without those of the PDS4 bundle:")
+    print_evaluation(console, config.database, archive / "truth.csv")
+    _print_title(f"Done in {time.monotonic() - began:.0f} seconds")
+    _print_next_steps(archive)
 
 
-def _make(config: Settings) -> None:
-    """The sample archive and the checkpoint."""
-    _title("1. A sample archive of drawn scenes, true to the archive's formats")
-    archive = sample_archive(config)
-    with _progress("Drawing products") as progress:
-        write_archive(archive, progress=progress)
-    _say(f"It lies in {archive}; truth.csv beside the volumes says what each scene shows.")
+def _archive_folder(config: Settings) -> Path:
+    return config.data_dir / "demo" / "archive"
 
-    _title("2. A checkpoint that knows only drawn scenes")
-    with _progress("Learning from other drawn scenes") as progress:
-        make_checkpoint(config.demo_checkpoint, progress=progress)
-    _say("Random VGG-16 features, a fitted chain of 25 classes, fitted calibration. Not MERNet:")
-    _say("it has never seen Mars. The README tells how a real checkpoint is made; none is shipped.")
-    _mernet("classifier", "add", str(config.demo_checkpoint), "--promote")
+
+def _create_archive_and_checkpoint(config: Settings) -> None:
+    _print_title("1. Create a sample archive: drawn scenes in the file formats of the real archive")
+    archive = _archive_folder(config)
+    with _progress_bar("Drawing products") as on_progress:
+        write_archive(archive, on_progress=on_progress)
+    _print(f"The archive is in {archive}; its truth.csv lists the classes that each scene shows.")
+
+    _print_title("2. Create a checkpoint, trained on drawn scenes only")
+    with _progress_bar("Training on other drawn scenes") as on_progress:
+        create_checkpoint(config.demo_checkpoint, on_progress=on_progress)
+    _print("It has random VGG-16 features, a fitted chain of 25 classes and a fitted calibration.")
+    _print("It is not MERNet and knows nothing about Mars; the README says how to train MERNet.")
+    _run_command("classifier", "add", str(config.demo_checkpoint), "--promote")
 
 
 def _run(url: str) -> None:
-    """A full run over the volumes at `url`, its proof, and a run over the PDS4 bundle."""
-    _title("3. A full run: listed, fetched over HTTP, decoded, classified, published")
-    _mernet("run", "full", *_volumes(url), "--follow")
+    """Run over the volumes at `url`, check the run, and run over the PDS4 bundle."""
+    _print_title("3. A full run: list, fetch over HTTP, decode, classify and publish the images")
+    volumes = (word for volume in VOLUMES for word in ("--archive", f"{url}{volume}/"))
+    _run_command("run", "full", *volumes, "--follow")
 
-    _title("4. The proof that nothing is missing")
-    _mernet("reconcile")
+    _print_title("4. Check that every listed image has an outcome")
+    _run_command("reconcile")
 
-    _title("5. The same for the calibrated images (rdr) of a PDS4 bundle")
+    _print_title("5. A full run over the calibrated images (rdr) of a PDS4 bundle")
     bundle = f"{url}pds4/collection_data_inventory.csv"
-    _mernet("run", "full", "--archive", bundle, "--products", "rdr", "--follow")
+    _run_command("run", "full", "--archive", bundle, "--products", "rdr", "--follow")
 
 
 def _search() -> None:
-    """Images by class, the best of one class, and all probabilities of the very best."""
-    _title("6. What an Atlas query returns")
-    _mernet("search")
-    _mernet("search", CLASS_SHOWN, "--limit", str(BEST_SHOWN))
-    best = json.loads(_output("search", CLASS_SHOWN, "--limit", "1", "--json"))
+    """Search for all images, for the best of one class, and show the first of these."""
+    _print_title("6. Search the published classes")
+    _run_command("search")
+    _run_command("search", SEARCHED_CLASS, "--limit", str(SEARCH_LIMIT))
+    best = json.loads(_read_command_output("search", SEARCHED_CLASS, "--limit", "1", "--json"))
     if best:
-        _mernet("show", best[0]["product"])
+        _run_command("show", best[0]["product"])
 
 
 def serve_sample_archive() -> None:
-    """Serve the sample archive until Ctrl-C. Raises `DemoError` when the demo has not made it."""
-    archive = sample_archive(settings())
+    """Serve the sample archive until Ctrl-C.
+
+    Raises:
+        DemoError: The demo has not created the archive yet.
+    """
+    archive = _archive_folder(settings())
     if not archive.is_dir():
-        raise DemoError("There is no sample archive yet; run `mernet demo` first.")
-    with _served(archive) as url:
-        _say(f"The sample archive is served at {url} until Ctrl-C.")
+        raise DemoError("The sample archive does not exist yet; run `mernet demo` first.")
+    with _serve_at_usual_port(archive) as url:
+        _print(f"The sample archive is served at {url} until Ctrl-C.")
         while True:
             time.sleep(3600)
 
 
 def _refuse_real_tables(config: Settings) -> None:
-    """Drawn rows must not come to stand beside rows that scientists trust."""
+    """Raise DemoError if the demo would mix rows of drawn scenes with real results."""
     if config.database_url is not None:
         raise DemoError(
-            "The demo publishes drawn scenes, so it uses the embedded database only; "
-            "unset MERNET_DATABASE_URL for it."
+            "The demo publishes drawn scenes, so it runs with the embedded database only; "
+            "unset MERNET_DATABASE_URL and run it again."
         )
-    known = json.loads(_output("classifier", "list", "--json"))
+    known = json.loads(_read_command_output("classifier", "list", "--json"))
     current = [
         each["name"] for each in known if each["current"] and each["name"] != DEMO_CLASSIFIER
     ]
     if current:
         raise DemoError(
-            f"The embedded database is in use with the classifier {current[0]}; run the demo in "
-            "a folder of its own: MERNET_DATA_DIR=FOLDER mernet demo"
+            f"The embedded database holds results of the classifier {current[0]}; give the demo "
+            "a data folder of its own: MERNET_DATA_DIR=FOLDER mernet demo"
         )
 
 
 @contextmanager
-def _served(archive: Path) -> Iterator[str]:
-    """The archive over HTTP on loopback, at its usual port unless that is taken."""
+def _serve_at_usual_port(archive: Path) -> Iterator[str]:
+    """Serve the archive on loopback at PORT, or at any free port if PORT is in use."""
     with ExitStack() as stack:
         try:
             url = stack.enter_context(serve(archive, PORT))
@@ -131,43 +145,35 @@ def _served(archive: Path) -> Iterator[str]:
         yield url
 
 
-def _volumes(url: str) -> list[str]:
-    return ["--archive", f"{url}mer1po_0xxx/", "--archive", f"{url}mer2po_0xxx/"]
-
-
-def _mernet(*arguments: str) -> None:
-    """Show a `mernet` command and run it; its output goes to the terminal as it comes."""
+def _run_command(*arguments: str) -> None:
+    """Print a `mernet` command and run it; its output goes to the terminal."""
     console.print(
         f"$ mernet {' '.join(arguments)}", style="bold cyan", markup=False, soft_wrap=True
     )
-    with subprocess.Popen(_command(arguments)) as process:
+    with subprocess.Popen(self_command(*arguments)) as process:
         try:
             code = process.wait()
-        except KeyboardInterrupt:  # the command has got it too; it ends in order
+        except KeyboardInterrupt:  # the command received it too and shuts down
             process.wait()
             raise
-    if code not in DONE:
-        raise DemoError(f"`mernet {' '.join(arguments)}` failed; what it said stands above.")
+    if code not in EXPECTED_EXIT_CODES:
+        raise DemoError(f"`mernet {' '.join(arguments)}` failed; its error is printed above.")
     console.print()
 
 
-def _output(*arguments: str) -> str:
-    """What a `mernet` command prints."""
-    ran = subprocess.run(_command(arguments), capture_output=True, text=True)
+def _read_command_output(*arguments: str) -> str:
+    """Run a `mernet` command and return what it prints."""
+    ran = subprocess.run(self_command(*arguments), capture_output=True, text=True)
     if ran.returncode != 0:
         raise DemoError(f"`mernet {' '.join(arguments)}` failed: {ran.stderr.strip()}")
     return ran.stdout
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
-    return self_command(*arguments)
-
-
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, moved by calling it with what is done and what there is to do."""
+def _progress_bar(title: str) -> Iterator[CountCallback]:
+    """Show a progress bar and yield the function that updates it."""
     if not console.is_terminal:
-        _say(f"{title} ...")
+        _print(f"{title} ...")
     with Progress(
         TextColumn(title),
         BarColumn(),
@@ -180,18 +186,18 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _title(text: str) -> None:
+def _print_title(text: str) -> None:
     console.print(f"\n{text}", style="bold green", markup=False)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def _where_next(archive: Path) -> None:
-    _say(
+def _print_next_steps(archive: Path) -> None:
+    _print(
         "The embedded Postgres and Redis keep running; `mernet services stop` stops them.\n"
-        "Look further:\n"
+        "To see more:\n"
         "  mernet demo --serve    serve the sample archive again, for the URLs above and retries\n"
         "  mernet search sky --without div --rover Spirit    images by class\n"
         "  mernet status                                     what was left out, what failed\n"

@@ -36,6 +36,6 @@ def draw(
             seed=seed,
             size=size,
             dependent=dependent,
-            progress=lambda done, total: stages.report("Drawing", done, total, ""),
+            on_progress=lambda done, total: stages.report("Drawing", done, total, ""),
         )
     note(f"{images} labelled images are in {folder}; learn from them with `mernet train`.")

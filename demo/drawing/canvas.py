@@ -1,4 +1,4 @@
-"""Pixel coordinates, soft-edged shapes and smooth noise: what every painter draws with."""
+"""Pixel coordinates, shapes with soft edges and smooth noise, used by all drawing functions."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -19,19 +19,19 @@ _BUMP = 8
 
 
 def coordinates(size: int) -> tuple[Image, Image]:
-    """Column and row of each pixel's centre as shares of the frame: two (size, size) arrays."""
+    """Return column and row of each pixel's centre, 0 to 1: two (size, size) arrays."""
     row, column = (np.indices((size, size), np.float32) + np.float32(0.5)) / size
     return column, row
 
 
 def noise(rng: np.random.Generator, x: Image, y: Image, period: float) -> Image:
-    """Smooth noise at the points (x, y), mean 0, deviation 1, `period` from bump to bump."""
+    """Return smooth noise at the points (x, y): mean 0, deviation 1, a bump each `period`."""
     (values,) = sample_tiles(rng, x, y, period * TILE_SIZE / _BUMP, (_noise_tile(),))
     return values
 
 
 def rough_noise(rng: np.random.Generator, x: Image, y: Image, period: float) -> Image:
-    """As `noise`, with two finer octaves in it."""
+    """Return noise as `noise` does, with two finer octaves added."""
     (values,) = sample_tiles(rng, x, y, period * TILE_SIZE / _BUMP, (_rough_tile(),))
     return values
 
@@ -39,9 +39,10 @@ def rough_noise(rng: np.random.Generator, x: Image, y: Image, period: float) -> 
 def sample_tiles(
     rng: np.random.Generator, x: Image, y: Image, width: float, tiles: Sequence[Image]
 ) -> list[Image]:
-    """Endlessly repeated tiles, each `width` wide, at the points (x, y).
+    """Return the values of endlessly repeated tiles, each `width` wide, at the points (x, y).
 
-    They are turned and shifted at random, all alike: far cheaper than a new tile for each picture.
+    All tiles are rotated and shifted in the same random way, which costs far less than a new tile
+    for each picture.
     """
     angle = rng.uniform(0, 2 * np.pi)
     shift = rng.uniform(0, TILE_SIZE, 2)
@@ -55,7 +56,7 @@ def sample_tiles(
 
 
 def line_noise(rng: np.random.Generator, x: Image, period: float) -> Image:
-    """Smooth noise along a line: as `noise`, at the points (x, 0)."""
+    """Return smooth noise along a line: that of `noise` at the points (x, 0)."""
     return noise(rng, x, np.zeros_like(x), period)
 
 
@@ -65,19 +66,19 @@ def blend(image: Image, paint: Image | float, cover: Image) -> None:
 
 
 def inside(distance: Image, softness: float) -> Image:
-    """Cover of a shape from the signed distance to its edge, negative inside; softly edged."""
+    """Return a shape's cover with a soft edge, from the distance to its edge, negative inside."""
     cover: Image = np.clip(0.5 - distance / softness, 0, 1)
     return cover
 
 
 def soft_step(values: Image, threshold: float, width: float) -> Image:
-    """0 below the threshold, 1 above, rising over `width`."""
+    """Return 0 below the threshold and 1 above it, with a smooth rise over `width`."""
     ramp: Image = np.clip((values - threshold) / width + 0.5, 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 def window(image: Image, column: float, row: float, reach: float) -> tuple[Image, Image, Image]:
-    """A view of the image `reach` pixels around a point, and its pixels' x and y from there."""
+    """Return a view of the image, `reach` pixels around a point, and its x and y from the point."""
     left, top = max(0, int(column - reach)), max(0, int(row - reach))
     view = image[top : max(0, int(row + reach) + 1), left : max(0, int(column + reach) + 1)]
     offsets = np.indices(view.shape, np.float32)

@@ -1,7 +1,7 @@
 """The ground in perspective: soil, ripples, tracks, bright soil, a trench, outcrop.
 
-Lengths on the ground are in widths of the frame's bottom edge. A painter changes the ground's
-relief and albedo; `Ground.lit` turns both into a picture under a low sun.
+The unit of length on the ground is the width of the frame's bottom edge. The drawing functions
+change the ground's relief and albedo; `Ground.lit` turns both into a picture under a low sun.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from mernet.demo.drawing.canvas import (
 
 _FARTHEST = 60.0
 _BLURRED = 30.0
-"""The distance from which patches of rock cannot be told apart."""
+"""The distance beyond which patches of rock are not distinguishable."""
 _SUN_GAIN = 0.42
 _SLABS_ACROSS = 16
 
@@ -45,7 +45,7 @@ class Ground:
     albedo: Image
 
     def lit(self, sun: float) -> Image:
-        """The picture; `sun` is -1 for light from the left and 1 for light from the right."""
+        """Return the picture; `sun` is -1 for light from the left, 1 for light from the right."""
         size = len(self.x)
         across = np.gradient(self.relief, axis=1) * size / self.distance
         step = np.minimum(np.gradient(self.depth, axis=0), -1e-4)
@@ -54,8 +54,8 @@ class Ground:
         return np.clip(self.albedo * (1 + _SUN_GAIN * np.tanh(slope * 1.5)), 0, 1)
 
 
-def look(size: int, horizon: float) -> Ground:
-    """Bare ground; `horizon` is its row as a share of the height, negative when looking down."""
+def bare_ground(size: int, horizon: float) -> Ground:
+    """Return bare ground; `horizon` is its row, 0 to 1, or negative for a camera looking down."""
     column, row = coordinates(size)
     below = np.maximum(row - horizon, (1 - horizon) / _FARTHEST)
     distance = ((1 - horizon) / below).astype(np.float32)
@@ -71,7 +71,7 @@ def look(size: int, horizon: float) -> Ground:
 
 
 def rough_soil(ground: Ground, rng: np.random.Generator) -> None:
-    """Uneven, mottled soil, finer octaves fading out with the distance."""
+    """Add uneven, mottled soil; fine structure fades out with the distance."""
     for period in (0.4, 0.05):
         bumps = rough_noise(rng, ground.x, ground.depth, period)
         seen = np.clip(period * len(ground.x) / ground.distance / 6 - 1, 0, 1)
@@ -80,7 +80,7 @@ def rough_soil(ground: Ground, rng: np.random.Generator) -> None:
 
 
 def ripples(ground: Ground, rng: np.random.Generator) -> None:
-    """Wind ripples: long parallel crests, sharp on one side, wavering."""
+    """Add wind ripples: long, wavering, parallel crests, sharp on one side."""
     angle = rng.uniform(-0.5, 0.5)
     spacing = rng.uniform(0.11, 0.17) * (1 if ground.visible.all() else 2.4)
     along = ground.depth * np.cos(angle) + ground.x * np.sin(angle)
@@ -93,7 +93,7 @@ def ripples(ground: Ground, rng: np.random.Generator) -> None:
 
 
 def tracks(ground: Ground, rng: np.random.Generator) -> None:
-    """Two parallel wheel tracks with cleat marks, running into the distance."""
+    """Add two parallel wheel tracks with cleat marks, running into the distance."""
     start, heading = rng.uniform(-0.15, 0.15), rng.uniform(-0.12, 0.12)
     ahead = ground.depth - ground.depth.min()
     middle = start + heading * ahead + 0.12 * line_noise(rng, ahead, 20.0)
@@ -109,7 +109,7 @@ def tracks(ground: Ground, rng: np.random.Generator) -> None:
 
 
 def bright_soil(ground: Ground, rng: np.random.Generator) -> None:
-    """Fluffy patches of very bright soil, as wheels dig up."""
+    """Add fluffy patches of very bright soil, as wheels dig it up."""
     patches = rough_noise(rng, ground.x, ground.depth, 0.7)
     cover = soft_step(patches, float(np.quantile(patches, rng.uniform(0.72, 0.85))), 0.25)
     lumps = noise(rng, ground.x, ground.depth, 0.03)
@@ -118,7 +118,7 @@ def bright_soil(ground: Ground, rng: np.random.Generator) -> None:
 
 
 def trench(ground: Ground, rng: np.random.Generator) -> None:
-    """A trough dug by a wheel: steep dark hole, scraped floor, a heap of soil at its end."""
+    """Add a trench dug by a wheel: steep dark hole, scraped floor, a heap of soil at its end."""
     angle, length, width = rng.uniform(-0.7, 0.7), rng.uniform(0.3, 0.38), rng.uniform(0.1, 0.14)
     x = ground.x - rng.uniform(-0.1, 0.1)
     y = ground.depth - ground.depth.mean() - rng.uniform(-0.1, 0.1)
@@ -135,7 +135,7 @@ def trench(ground: Ground, rng: np.random.Generator) -> None:
 
 
 def outcrop(ground: Ground, rng: np.random.Generator, cover: float, layered: bool) -> None:
-    """Bright bedrock over that share of the ground: flat slabs, dark cracks, maybe fine layers."""
+    """Add bright bedrock to a share of the ground: flat slabs, dark cracks, maybe fine layers."""
     share = rough_noise(rng, ground.x, ground.depth, 0.9)
     threshold = float(np.quantile(share[ground.visible > 0], 1 - cover))
     near = np.clip(_BLURRED / ground.distance - 1, 0, 1)
@@ -152,7 +152,7 @@ def outcrop(ground: Ground, rng: np.random.Generator, cover: float, layered: boo
 
 
 def _slabs(ground: Ground, rng: np.random.Generator, period: float) -> tuple[Image, Image]:
-    """A random level (-1 to 1) for each slab, and 1 where a crack runs between two slabs."""
+    """Return a random level (-1 to 1) for each slab, and 1 for cracks between slabs."""
     levels, gaps = _slab_tiles()
     level, gap = sample_tiles(rng, ground.x, ground.depth, period * _SLABS_ACROSS, (levels, gaps))
     return level, inside(gap - 0.09, 0.08)
@@ -160,7 +160,7 @@ def _slabs(ground: Ground, rng: np.random.Generator, period: float) -> tuple[Ima
 
 @cache
 def _slab_tiles() -> tuple[Image, Image]:
-    """The slabs' levels, and the gap to the next slab: cells around random points (Voronoi)."""
+    """Return the slabs' levels and the gap to the next slab: Voronoi cells of random points."""
     rng = np.random.default_rng(1)
     grid = np.indices((_SLABS_ACROSS, _SLABS_ACROSS)).reshape(2, -1).T
     points = grid + rng.uniform(0.05, 0.95, grid.shape)
@@ -173,7 +173,7 @@ def _slab_tiles() -> tuple[Image, Image]:
 
 
 def _layers(ground: Ground, rng: np.random.Generator) -> Image:
-    """Fine parallel beds: brightness factors below 1 in straight, slightly wavering stripes."""
+    """Return brightness factors of fine parallel beds: below 1 in slightly wavering stripes."""
     angle, spacing = rng.uniform(0, np.pi), rng.uniform(0.04, 0.055)
     along = ground.x * np.cos(angle) + ground.depth * np.sin(angle)
     waver = 0.01 * noise(rng, ground.x, ground.depth, 0.3)

@@ -1,15 +1,15 @@
-"""The rover in its own pictures: deck, calibration target, wheel, RAT hole, and lost packets."""
+"""Parts of the rover and its traces: deck, calibration target, wheel, RAT hole, lost packets."""
 
 import numpy as np
 
 from mernet.demo.drawing.canvas import Image, blend, coordinates, inside, noise
-from mernet.demo.drawing.ground import look
+from mernet.demo.drawing.ground import bare_ground
 
 
 def deck(image: Image, rng: np.random.Generator, top: float) -> None:
-    """Dusty solar panels in perspective below the row `top` (a share of the height)."""
+    """Draw dusty solar panels in perspective, below the row `top` (0 to 1)."""
     size = len(image)
-    panel = look(size, horizon=-0.35)
+    panel = bare_ground(size, horizon=-0.35)
     column, row = coordinates(size)
     turn, cell = rng.uniform(-0.5, 0.5), rng.uniform(0.1, 0.14)
     x = panel.x * np.cos(turn) + panel.depth * np.sin(turn)
@@ -33,7 +33,7 @@ def _cable(image: Image, rng: np.random.Generator) -> None:
 
 
 def mast(image: Image, rng: np.random.Generator) -> None:
-    """The low-gain antenna: an upright light cylinder with a dark collar."""
+    """Draw the low-gain antenna: an upright light cylinder with a dark collar."""
     column, row = coordinates(len(image))
     middle, half, top = rng.uniform(0.15, 0.85), rng.uniform(0.035, 0.055), rng.uniform(0.05, 0.3)
     side = (column - middle) / half
@@ -46,7 +46,7 @@ def mast(image: Image, rng: np.random.Generator) -> None:
 
 
 def wheel(image: Image, rng: np.random.Generator) -> None:
-    """A wheel reaching in from a lower corner: dark, bright spokes, cleats round its rim."""
+    """Draw a wheel in a lower corner: dark, bright spokes, cleats around its rim."""
     column, row = coordinates(len(image))
     centre = rng.choice([0.05, 0.95]), rng.uniform(0.85, 1.0)
     x, y = column - centre[0], row - centre[1]
@@ -60,7 +60,7 @@ def wheel(image: Image, rng: np.random.Generator) -> None:
 
 
 def calibration_target(image: Image, rng: np.random.Generator) -> None:
-    """The sundial: a square plate, grey rings, chips at the corners, a post with a ball."""
+    """Draw the sundial: a square plate, grey rings, chips at the corners, a post with a ball."""
     column, row = coordinates(len(image))
     x, y = column - rng.uniform(0.45, 0.55), (row - rng.uniform(0.45, 0.58)) * 1.15
     half = rng.uniform(0.34, 0.4)
@@ -76,7 +76,7 @@ def calibration_target(image: Image, rng: np.random.Generator) -> None:
 
 
 def _post(image: Image, x: Image, y: Image, angle: float, length: float, grey: float) -> None:
-    """A stick from the middle of the target with a ball at its end: the post, or its shadow."""
+    """Draw a stick from the target's middle with a ball at its end: the post, or its shadow."""
     along = x * np.cos(angle) + y * np.sin(angle)
     across = np.abs(y * np.cos(angle) - x * np.sin(angle))
     stick = np.maximum(across - 0.008, np.maximum(-along, along - length))
@@ -85,7 +85,7 @@ def _post(image: Image, x: Image, y: Image, angle: float, length: float, grey: f
 
 
 def rat_hole(image: Image, rng: np.random.Generator, sun: float) -> None:
-    """The hole the rock abrasion tool ground: dark, round, ringed by bright cuttings."""
+    """Draw the hole ground by the rock abrasion tool: dark, round, in a ring of bright cuttings."""
     column, row = coordinates(len(image))
     x, y = column - rng.uniform(0.35, 0.65), (row - rng.uniform(0.35, 0.65)) * 1.1
     far, radius = np.hypot(x, y).astype(np.float32), rng.uniform(0.13, 0.19)
@@ -103,7 +103,7 @@ def rat_hole(image: Image, rng: np.random.Generator, sun: float) -> None:
 
 
 def lost_packets(image: Image, rng: np.random.Generator) -> None:
-    """Blocks of the picture that never reached the Earth: black, with straight edges."""
+    """Blacken blocks of the picture with straight edges, as if they never reached the Earth."""
     size = len(image)
     for _ in range(int(rng.integers(3, 6))):
         height, width = size // 16 * int(rng.integers(2, 4)), size // 8 * int(rng.integers(2, 6))

@@ -6,13 +6,13 @@ from mernet.demo.drawing.canvas import Image, blend, coordinates, inside, line_n
 
 
 def sky(size: int, rng: np.random.Generator) -> Image:
-    """A dusty sky: bright, a little darker towards the top, without texture."""
+    """Return a dusty sky: bright, a little darker towards the top, without texture."""
     _, row = coordinates(size)
     return (rng.uniform(0.78, 0.88) + 0.12 * (row - 0.3)).astype(np.float32)
 
 
 def hills(image: Image, rng: np.random.Generator, horizon: float) -> None:
-    """Ranges of far hills behind the horizon; the farther, the paler."""
+    """Draw ranges of far hills behind the horizon; the farther, the paler."""
     column, row = coordinates(len(image))
     for haze in (0.62, 0.5):
         height = rng.uniform(0.05, 0.11) * (
@@ -24,7 +24,7 @@ def hills(image: Image, rng: np.random.Generator, horizon: float) -> None:
 
 
 def far_wall(image: Image, rng: np.random.Generator) -> None:
-    """The opposite wall of a crater, filling all above the horizon: hazy, banded slopes."""
+    """Draw a crater's opposite wall above the horizon: hazy, banded slopes."""
     column, row = coordinates(len(image))
     waver = 0.03 * line_noise(rng, column, 0.5)
     bands = line_noise(rng, (row + waver) * 3, 0.25)
@@ -32,7 +32,7 @@ def far_wall(image: Image, rng: np.random.Generator) -> None:
 
 
 def sun_disk(size: int, rng: np.random.Generator) -> Image:
-    """The Sun through the dust on a black frame."""
+    """Return the Sun, seen through dust, on a black frame."""
     column, row = coordinates(size)
     centre = rng.uniform(0.3, 0.7, 2)
     far = np.hypot(column - centre[0], row - centre[1]).astype(np.float32)
@@ -43,7 +43,7 @@ def sun_disk(size: int, rng: np.random.Generator) -> Image:
 
 
 def night(size: int, rng: np.random.Generator) -> Image:
-    """A night sky: stars drawn out to short parallel trails, one brighter moon."""
+    """Return a night sky: stars as short parallel trails, and a brighter moon."""
     image = np.full((size, size), 0.04, np.float32)
     angle, length = rng.uniform(0, np.pi), rng.uniform(0.01, 0.03) * size
     for index in range(int(rng.integers(25, 45))):

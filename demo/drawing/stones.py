@@ -12,28 +12,28 @@ Row: TypeAlias = NDArray[np.float64]
 
 
 def float_rocks(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
-    """A few large, dark, angular rocks, painted from far to near."""
-    for column, row in _places(ground, rng, count=int(rng.integers(7, 12))):
+    """Draw a few large, dark, angular rocks, from far to near."""
+    for column, row in _random_places(ground, rng, count=int(rng.integers(7, 12))):
         radius = rng.uniform(0.09, 0.17) / ground.distance[row, column] ** 0.8
         _rock(image, rng, (column, row), radius * len(image), sun, grey=0.16)
 
 
 def clasts(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
-    """Many small dark stones of uneven size and outline."""
-    for column, row in _places(ground, rng, count=int(rng.integers(160, 260))):
+    """Draw many small dark stones of uneven size and outline."""
+    for column, row in _random_places(ground, rng, count=int(rng.integers(160, 260))):
         radius = rng.gamma(4.0, 0.0035) / ground.distance[row, column] ** 0.7
         _rock(image, rng, (column, row), max(1.2, radius * len(image)), sun, grey=0.08)
 
 
 def spherules(image: Image, ground: Ground, rng: np.random.Generator, sun: float) -> None:
-    """A dense strewing of little balls, all of a size, each with a glint."""
+    """Draw many small balls of the same size, each with a glint."""
     radius = rng.uniform(0.013, 0.017) * len(image)
-    for column, row in _places(ground, rng, count=int(rng.integers(330, 450))):
+    for column, row in _random_places(ground, rng, count=int(rng.integers(330, 450))):
         _ball(image, column, row, max(1.5, radius / ground.distance[row, column]), sun)
 
 
-def _places(ground: Ground, rng: np.random.Generator, count: int) -> list[tuple[int, int]]:
-    """Random pixels (column, row) on visible ground, from far to near."""
+def _random_places(ground: Ground, rng: np.random.Generator, count: int) -> list[tuple[int, int]]:
+    """Return random pixels (column, row) on visible ground, from far to near."""
     size = len(ground.x)
     first_row = int(np.argmax(ground.visible[:, 0] > 0))
     rows = first_row + (size - first_row) * np.sort(rng.uniform(0, 1, count) ** 0.75)
@@ -49,7 +49,7 @@ def _rock(
     sun: float,
     grey: float,
 ) -> None:
-    """A convex, faceted stone: the part of the plane on the inner side of seven edges."""
+    """Draw a convex, faceted stone: the area on the inner side of seven edges."""
     view, x, y = window(image, *place, radius * 2.2)
     angles = (np.arange(7) + rng.uniform(-0.3, 0.3, 7)) * (2 * np.pi / 7)
     across, down = np.cos(angles), np.sin(angles)
@@ -65,7 +65,7 @@ def _rock(
 
 
 def _beyond(x: Image, y: Image, across: Row, down: Row, reach: Row) -> NDArray[np.float64]:
-    """How far each pixel lies beyond each edge: (edges, height, width), negative within."""
+    """Return how far each pixel is beyond each edge: (edges, height, width), negative inside."""
     return across[:, None, None] * x + down[:, None, None] * y - reach[:, None, None]
 
 

@@ -13,7 +13,7 @@ SEED, PRODUCTS = 3, 14
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
-    write_archive(folder, SEED, PRODUCTS, workers=1)
+    write_archive(folder, SEED, PRODUCTS, processes=1)
     return folder
 
 

@@ -132,7 +132,7 @@ def test_another_seed_gives_other_scenes() -> None:
 
 def test_a_second_call_writes_nothing(archive: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in archive.rglob("*")}
-    write_archive(archive, seed=3, products=14, progress=pytest.fail, workers=1)
+    write_archive(archive, seed=3, products=14, on_progress=pytest.fail, processes=1)
     assert {path: path.stat().st_mtime_ns for path in archive.rglob("*")} == before
 
 
@@ -140,10 +140,10 @@ def test_what_an_interrupted_call_left_is_written_anew_in_the_same_bytes_whoever
     tmp_path: Path,
 ) -> None:
     told: list[tuple[int, int]] = []
-    write_archive(tmp_path, 5, 2, progress=lambda *counts: told.append(counts), workers=2)
+    write_archive(tmp_path, 5, 2, on_progress=lambda *counts: told.append(counts), processes=2)
     assert told == [(1, 2), (2, 2)]
     complete = contents(tmp_path)
     (tmp_path / "archive.json").unlink()
     (tmp_path / "mer1po_0xxx" / "left_over.img").write_bytes(b"half a fi")
-    write_archive(tmp_path, 5, 2, workers=1)
+    write_archive(tmp_path, 5, 2, processes=1)
     assert contents(tmp_path) == complete

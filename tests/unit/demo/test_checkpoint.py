@@ -49,7 +49,7 @@ def made(
     progress: list[tuple[int, int]],
 ) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "demo.safetensors"
-    checkpoint.make_checkpoint(path, seed=4, progress=lambda *counts: progress.append(counts))
+    checkpoint.create_checkpoint(path, seed=4, on_progress=lambda *counts: progress.append(counts))
     return path
 
 
@@ -75,7 +75,7 @@ def test_progress_ends_with_every_scene(made: Path, progress: list[tuple[int, in
 
 def test_it_is_made_once(made: Path) -> None:
     written = made.stat().st_mtime_ns
-    checkpoint.make_checkpoint(made, seed=4, progress=pytest.fail)
+    checkpoint.create_checkpoint(made, seed=4, on_progress=pytest.fail)
     assert made.stat().st_mtime_ns == written
 
 

@@ -28,7 +28,9 @@ SEED, IMAGES, SIZE = 5, 13, 48
 
 
 def draw(folder: Path, **changes: object) -> None:
-    draw_data_set(folder, **{"images": IMAGES, "seed": SEED, "size": SIZE, "workers": 1} | changes)
+    draw_data_set(
+        folder, **{"images": IMAGES, "seed": SEED, "size": SIZE, "processes": 1} | changes
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -135,18 +137,18 @@ def test_interrupted_drawing_goes_on_and_ends_with_the_same_files(drawn: Path, t
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        draw(tmp_path, dependent=True, progress=interrupt)
+        draw(tmp_path, dependent=True, on_progress=interrupt)
     assert not (tmp_path / "labels.csv").exists()
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "images").iterdir()}
     counts: list[tuple[int, int]] = []
-    draw(tmp_path, dependent=True, progress=lambda *count: counts.append(count))
+    draw(tmp_path, dependent=True, on_progress=lambda *count: counts.append(count))
     assert counts == [(done, IMAGES) for done in range(6, IMAGES + 1)]
     assert {path: path.stat().st_mtime_ns for path in first} == first
     assert contents(tmp_path) == contents(drawn)
 
 
 def test_several_processes_draw_the_same_set(drawn: Path, tmp_path: Path):
-    draw(tmp_path, dependent=True, workers=2)
+    draw(tmp_path, dependent=True, processes=2)
     assert contents(tmp_path) == contents(drawn)
 
 

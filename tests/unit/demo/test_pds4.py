@@ -6,7 +6,14 @@ import numpy as np
 import pds4_tools
 import pytest
 
-from mernet.demo.pds4 import INVENTORY, PRODUCTS, SAMPLE_TYPES, Member, member_pixels, plan_bundle
+from mernet.demo.pds4 import (
+    INVENTORY,
+    PRODUCTS,
+    SAMPLE_TYPES,
+    BundleMember,
+    member_pixels,
+    plan_bundle,
+)
 from mernet.pds.archive import resolve
 from mernet.pds.fetch import Fetcher
 from mernet.pds.image import decode
@@ -19,11 +26,13 @@ def bundle(archive: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def members() -> list[Member]:
+def members() -> list[BundleMember]:
     return plan_bundle(seed=3)
 
 
-def test_the_inventory_has_a_primary_member_a_row(bundle: Path, members: list[Member]) -> None:
+def test_the_inventory_has_a_primary_member_a_row(
+    bundle: Path, members: list[BundleMember]
+) -> None:
     rows = (bundle / INVENTORY).read_bytes().split(b"\r\n")
     assert rows.pop() == b""
     assert len(rows) == len(members) == PRODUCTS
@@ -32,14 +41,16 @@ def test_the_inventory_has_a_primary_member_a_row(bundle: Path, members: list[Me
         assert row.endswith(f":{member.product}::1.0".encode())
 
 
-def test_pds4_tools_reads_every_sample_type(bundle: Path, members: list[Member]) -> None:
+def test_pds4_tools_reads_every_sample_type(bundle: Path, members: list[BundleMember]) -> None:
     for member in members[: len(SAMPLE_TYPES)]:
         structures = pds4_tools.read(str(bundle / f"{member.product}.xml"), quiet=True)
         np.testing.assert_array_equal(structures[0].data, member_pixels(member))
     assert {member.data_type for member in members} == {name for name, _ in SAMPLE_TYPES}
 
 
-def test_the_service_lists_and_decodes_the_bundle(bundle: Path, members: list[Member]) -> None:
+def test_the_service_lists_and_decodes_the_bundle(
+    bundle: Path, members: list[BundleMember]
+) -> None:
     left_out: list[LeftOut] = []
     selection = Selection(products="rdr")
     with Fetcher() as fetcher:

@@ -5,7 +5,7 @@ import pytest
 
 from mernet.demo.checkpoint import training_scenes
 from mernet.demo.plan import plan_archive
-from mernet.demo.scenes import RECIPES, SHOWN_CLASSES, View, draw, sample_scene, sample_scenes
+from mernet.demo.scenes import CONTENTS, SHOWN_CLASSES, View, draw, sample_scene, sample_scenes
 from mernet.model.classes import CODES
 
 RARE = ("ast", "pct", "rah", "sot", "art")
@@ -17,14 +17,14 @@ def test_scenes_can_show_nineteen_of_the_25_classes() -> None:
 
 
 def test_the_shares_of_the_views_add_up_to_one() -> None:
-    assert sum(recipe.share for recipe in RECIPES.values()) == pytest.approx(1)
+    assert sum(content.share for content in CONTENTS.values()) == pytest.approx(1)
 
 
 def test_a_scene_shows_what_its_view_always_shows_and_nothing_its_view_cannot() -> None:
     for scene in sample_scenes("test", 0, 300):
-        recipe = RECIPES[scene.view]
-        assert scene.labels >= recipe.always
-        assert scene.labels <= recipe.always | set(recipe.chances)
+        content = CONTENTS[scene.view]
+        assert scene.labels >= content.always
+        assert scene.labels <= content.always | set(content.chances)
 
 
 def test_layers_need_outcrop_and_spherules_are_not_strewn_with_clasts() -> None:

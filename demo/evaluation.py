@@ -1,4 +1,4 @@
-"""The tour's verdict: what was published beside what the drawn scenes show."""
+"""Precision and recall of the published classes, compared with what the drawn scenes show."""
 
 import csv
 from pathlib import Path
@@ -18,15 +18,18 @@ Labels = npt.NDArray[np.bool_]
 PUBLISHED = sa.text("SELECT product_id, class FROM atlas_search WHERE product_id = ANY (:products)")
 
 
-def judge(console: Console, database_url: str, truth_path: Path) -> None:
+def print_evaluation(console: Console, database_url: str, truth_path: Path) -> None:
     """Print precision and recall of the published classes, by class and over all labels.
 
-    Only products that can be classified count. Raises `DemoError` when the truth file is missing.
+    Only products that can be classified count.
+
+    Raises:
+        DemoError: The truth file does not exist.
     """
     products, classes, truth = read_truth(truth_path)
-    published = _published(database_url, products, classes)
+    published = _read_published(database_url, products, classes)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("class", "shown", "published", "right", "precision", "recall"):
+    for header in ("class", "shown", "published", "correct", "precision", "recall"):
         table.add_column(header, justify="left" if header == "class" else "right")
     for position, code in enumerate(classes):
         _add_row(table, code, truth[:, position], published[:, position])
@@ -35,9 +38,17 @@ def judge(console: Console, database_url: str, truth_path: Path) -> None:
 
 
 def read_truth(path: Path) -> tuple[list[str], list[str], Labels]:
-    """Products that can be classified, class codes, and what is shown: bool (products, classes)."""
+    """Read the truth of the products that can be classified.
+
+    Returns:
+        The products, the class codes, and which product shows which class as bool
+        (products, classes).
+
+    Raises:
+        DemoError: The file does not exist.
+    """
     if not path.is_file():
-        raise DemoError(f"{path} is missing; remove {path.parent} and run `mernet demo` again.")
+        raise DemoError(f"{path} does not exist; delete {path.parent} and run the demo again.")
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["expected"] == "classified"]
     classes = [name for name in rows[0] if name not in ("product_id", "expected", "reason")]
@@ -45,7 +56,8 @@ def read_truth(path: Path) -> tuple[list[str], list[str], Labels]:
     return [row["product_id"] for row in rows], classes, shown
 
 
-def _published(database_url: str, products: list[str], classes: list[str]) -> Labels:
+def _read_published(database_url: str, products: list[str], classes: list[str]) -> Labels:
+    """Read which product has which published class: bool (products, classes)."""
     published = np.zeros((len(products), len(classes)), bool)
     rows = {product: index for index, product in enumerate(products)}
     columns = {code: index for index, code in enumerate(classes)}
