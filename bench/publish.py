@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from bench.database import add_row, database_option_parser, fresh_database
 from mernet.db import ledger
-from mernet.db.publish import Classified, publish_chunk
-from mernet.db.rows import ProductRow
+from mernet.db.ledger import ProductRow, publish_chunk
+from mernet.db.publish import Classified
 
 CHUNK_SIZE = 32
 PUBLISHERS = (1, 2, 4)

@@ -1,4 +1,4 @@
-"""The registered classifiers, and which of them is the current one."""
+"""Classifiers: register them, choose the current one, list them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from mernet.db.engine import sqlstate, transaction
-from mernet.db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
-from mernet.db.image_classes import all_codes
-from mernet.db.republish import keep_publishers_away, republish
+from mernet.db.errors import (
+    ClassifierRefused,
+    NoCurrentClassifier,
+    NothingToRollBack,
+    UnknownClassifier,
+)
+from mernet.db.image_classes import all_class_codes
+from mernet.db.republish import lock_thresholds_for_change, republish
 from mernet.db.tables import classifier, promotion
 
 UNIQUE_VIOLATION = "23505"
@@ -37,10 +42,14 @@ WHERE other.state = 'classified' AND NOT EXISTS (
 
 @dataclass(frozen=True, slots=True)
 class NewClassifier:
-    """A checkpoint to register: sha256 of its file (hex), a name, where it is, what it says.
+    """A checkpoint to register.
 
-    `threshold` is the probability that a class has to exceed to be published; `header` is the
-    checkpoint's own description, which has to be JSON.
+    Attributes:
+        sha256: Hash of the checkpoint file, in hex.
+        name: The name by which users choose it.
+        path: Path or URL of the checkpoint file.
+        threshold: The probability that a class has to exceed to be published.
+        header: The checkpoint's own description, which has to be JSON.
     """
 
     sha256: str
@@ -54,7 +63,15 @@ class NewClassifier:
 class RegisteredClassifier:
     """A registered checkpoint.
 
-    Unless `is_published`, its classes were pruned: only its outcomes with their scores are left.
+    Attributes:
+        sha256: Hash of the checkpoint file, in hex.
+        name: The name by which users choose it.
+        path: Path or URL of the checkpoint file.
+        threshold: The probability that a class has to exceed to be published.
+        header: The checkpoint's own description.
+        added_at: When it was registered.
+        is_current: Whether new runs use it and searches show its results.
+        is_published: False if its published classes were pruned and only its scores are stored.
     """
 
     sha256: str
@@ -72,9 +89,10 @@ _COLUMNS = tuple(classifier.c[name] for name in RegisteredClassifier.__dataclass
 
 @transaction
 def add(connection: sa.Connection, new: NewClassifier) -> RegisteredClassifier:
-    """Register `new`; the same checkpoint again changes nothing but where its file is.
+    """Register a checkpoint; if it is registered already, only its path is changed.
 
-    Raises `ClassifierRefused` when another checkpoint has the name, or a value is out of range.
+    Raises:
+        ClassifierRefused: Another checkpoint has the name, or a value is out of range.
     """
     values = {name: getattr(new, name) for name in NewClassifier.__dataclass_fields__}
     statement = insert(classifier).values(values | {"header": dict(new.header)})
@@ -91,10 +109,12 @@ def add(connection: sa.Connection, new: NewClassifier) -> RegisteredClassifier:
 
 @transaction
 def promote(connection: sa.Connection, name: str) -> RegisteredClassifier:
-    """Make the classifier called `name` the one that new runs use and searches see.
+    """Make a classifier the current one: new runs use it, and searches show its results.
 
-    What was pruned of its published classes is published again from its scores. Raises
-    `UnknownClassifier`.
+    If its published classes were pruned, they are published again from its scores.
+
+    Raises:
+        UnknownClassifier: No classifier has this name.
     """
     connection.exec_driver_sql(ONE_PROMOTION_AT_A_TIME)
     chosen = named(connection, name)
@@ -106,18 +126,18 @@ def promote(connection: sa.Connection, name: str) -> RegisteredClassifier:
 
 @transaction
 def rollback(connection: sa.Connection) -> RegisteredClassifier:
-    """Undo the last promotion: the classifier that was current before it is current again.
+    """Undo the last promotion that was not undone yet; return the classifier current before it.
 
-    Once more, and the promotion before that is undone. Raises `UnknownClassifier` when none is
-    current, `NothingToRollBack` when none was before it.
+    Raises:
+        NoCurrentClassifier: No classifier is current.
+        NothingToRollBack: No classifier was current before.
     """
     connection.exec_driver_sql(ONE_PROMOTION_AT_A_TIME)
     now = current_in(connection)
     latest = connection.execute(LATEST_PROMOTIONS).all()
     if len(latest) < 2:
         raise NothingToRollBack(
-            f"No classifier was current before {now.name}; choose one with `mernet classifier "
-            "promote NAME`."
+            f"No classifier was current before {now.name}; promote another one by its name."
         )
     undone, before = latest
     connection.execute(
@@ -130,50 +150,59 @@ def rollback(connection: sa.Connection) -> RegisteredClassifier:
 
 @transaction
 def not_scored(connection: sa.Connection) -> int:
-    """How many images other classifiers have scored, but the current one has not."""
+    """Return how many images other classifiers have scored, but the current one has not."""
     count: int = connection.execute(NOT_SCORED).scalar_one()
     return count
 
 
 @transaction
 def list_all(connection: sa.Connection) -> list[RegisteredClassifier]:
-    """Every registered classifier, oldest first."""
-    return _all(connection)
+    """Return all registered classifiers, the oldest first."""
+    return _read_all(connection)
 
 
 @transaction
 def get(connection: sa.Connection, sha256: str) -> RegisteredClassifier:
-    """The classifier with this hash; raises `UnknownClassifier`."""
+    """Return the classifier with this hash.
+
+    Raises:
+        UnknownClassifier: There is none.
+    """
     row = connection.execute(
         sa.select(*_COLUMNS).where(classifier.c.sha256 == sha256)
     ).one_or_none()
     if row is None:
         raise UnknownClassifier(
-            f"No classifier with sha256 {sha256} is known; add it with `mernet classifier add`."
+            f"No classifier with sha256 {sha256} is registered; register its checkpoint."
         )
     return RegisteredClassifier(*row)
 
 
 @transaction
 def current(connection: sa.Connection) -> RegisteredClassifier:
-    """The current classifier; raises `UnknownClassifier` when none was promoted yet."""
+    """Return the current classifier.
+
+    Raises:
+        NoCurrentClassifier: None was promoted yet.
+    """
     return current_in(connection)
 
 
 def current_in(connection: sa.Connection) -> RegisteredClassifier:
-    """`current`, inside a transaction that is open."""
+    """Return the current classifier as `current` does, inside an open transaction."""
     row = connection.execute(sa.select(*_COLUMNS).where(classifier.c.is_current)).one_or_none()
     if row is None:
-        raise UnknownClassifier(
-            "No classifier is current; register one with `mernet classifier add FILE --promote`, "
-            "or make the demo's with `mernet demo`."
-        )
+        raise NoCurrentClassifier("No classifier is current; register a checkpoint and promote it.")
     return RegisteredClassifier(*row)
 
 
 def named(connection: sa.Connection, name: str) -> RegisteredClassifier:
-    """The classifier called `name`, inside a transaction that is open; `UnknownClassifier`."""
-    known = _all(connection)
+    """Return the classifier with this name, inside an open transaction.
+
+    Raises:
+        UnknownClassifier: There is none; the message lists the names.
+    """
+    known = _read_all(connection)
     for candidate in known:
         if candidate.name == name:
             return candidate
@@ -182,7 +211,7 @@ def named(connection: sa.Connection, name: str) -> RegisteredClassifier:
 
 
 def named_or_current(connection: sa.Connection, name: str | None) -> RegisteredClassifier:
-    """`named`, or `current_in` where the name is None."""
+    """Return the classifier with this name, or the current one if the name is None."""
     return current_in(connection) if name is None else named(connection, name)
 
 
@@ -190,28 +219,28 @@ def _make_current(connection: sa.Connection, sha256: str) -> RegisteredClassifie
     connection.execute(
         sa.update(classifier).values(is_current=False).where(classifier.c.is_current)
     )
-    if not _read(connection, sha256).is_published:
+    if not _read_one(connection, sha256).is_published:
         _publish_again(connection, sha256)
     connection.execute(
         sa.update(classifier).where(classifier.c.sha256 == sha256).values(is_current=True)
     )
-    return _read(connection, sha256)
+    return _read_one(connection, sha256)
 
 
 def _publish_again(connection: sa.Connection, sha256: str) -> None:
-    keep_publishers_away(connection)
+    lock_thresholds_for_change(connection)
     connection.execute(
         sa.update(classifier).where(classifier.c.sha256 == sha256).values(is_published=True)
     )
-    republish(connection, sha256, all_codes(connection))
+    republish(connection, sha256, all_class_codes(connection))
 
 
-def _read(connection: sa.Connection, sha256: str) -> RegisteredClassifier:
+def _read_one(connection: sa.Connection, sha256: str) -> RegisteredClassifier:
     row = connection.execute(sa.select(*_COLUMNS).where(classifier.c.sha256 == sha256)).one()
     return RegisteredClassifier(*row)
 
 
-def _all(connection: sa.Connection) -> list[RegisteredClassifier]:
+def _read_all(connection: sa.Connection) -> list[RegisteredClassifier]:
     rows = connection.execute(sa.select(*_COLUMNS).order_by(classifier.c.added_at))
     return [RegisteredClassifier(*row) for row in rows]
 

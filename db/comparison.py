@@ -1,4 +1,4 @@
-"""Two classifiers compared by what they publish of the images that both have scored."""
+"""Comparison of two classifiers by the classes that they publish of the same images."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from mernet.db import classifiers
 from mernet.db.classifiers import RegisteredClassifier
 from mernet.db.engine import transaction
-from mernet.db.errors import QueryRefused
-from mernet.db.image_classes import all_codes, codes
+from mernet.db.errors import ClassesPruned, QueryRefused
+from mernet.db.image_classes import all_class_codes, class_codes
 
 IMAGES = sa.text("""
 SELECT
@@ -23,8 +23,8 @@ FROM (
 ) AS image
 """)
 
-# Every class of an image that either publishes, over the images that both have scored.
-SHOWN = """
+# Every class that either classifier publishes of an image that both have scored.
+SHOWN_CLASSES = """
 WITH image AS (
     SELECT product_id FROM outcome AS old JOIN outcome AS new USING (product_id)
     WHERE old.classifier = :before AND old.state = 'classified'
@@ -41,7 +41,7 @@ shown AS (
 )
 """
 BY_CLASS = sa.text(f"""
-{SHOWN}
+{SHOWN_CLASSES}
 SELECT
     image_class.code, image_class.name,
     count(*) FILTER (WHERE shown.before) AS before,
@@ -53,7 +53,7 @@ WHERE image_class.code = ANY (:codes)
 GROUP BY image_class.code ORDER BY image_class.position
 """)
 BY_IMAGE = sa.text(f"""
-{SHOWN}
+{SHOWN_CLASSES}
 SELECT
     shown.product_id,
     array_agg(shown.class ORDER BY image_class.position) FILTER (WHERE shown.after) AS gained,
@@ -68,7 +68,7 @@ LIMIT :limit
 
 @dataclass(frozen=True, slots=True)
 class ClassChange:
-    """How many of the images show a class before and after, and how many gained and lost it."""
+    """Number of images that show a class before and after, and of those that gained and lost it."""
 
     code: str
     name: str
@@ -80,7 +80,7 @@ class ClassChange:
 
 @dataclass(frozen=True, slots=True)
 class ImageChange:
-    """The codes of the classes that an image gained and lost, in chain order."""
+    """Codes of the classes that an image gained and lost, in the order of the chain."""
 
     product_id: str
     gained: tuple[str, ...]
@@ -89,11 +89,17 @@ class ImageChange:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What becomes of the published classes when `after` takes the place of `before`.
+    """The differences between two classifiers.
 
-    `both` images were scored by both; only these count in `classes` (chain order) and `images`
-    (most changes first). The others were scored by one: they failed under the other, or were
-    never given to it.
+    Attributes:
+        before: The first classifier.
+        after: The second classifier.
+        both: Number of images that both scored; only these count in `classes` and `images`.
+        only_before: Number of images that only the first scored; under the other they failed, or it
+            never got them.
+        only_after: Number of images that only the second scored.
+        classes: Differences by class, in the order of the chain.
+        images: Images that gained or lost classes, those with the most differences first.
     """
 
     before: RegisteredClassifier
@@ -113,15 +119,24 @@ def compare(
     classes: tuple[str, ...] = (),
     limit: int = 20,
 ) -> Comparison:
-    """Compare two classifiers, given by name, in `classes` (codes or names; none means all 25).
+    """Compare two classifiers.
 
-    At most `limit` changed images are named. Raises `UnknownClassifier`, and `QueryRefused` for an
-    unknown class, the same classifier twice, or one of which only the scores are kept.
+    Args:
+        connection: An open transaction.
+        before: Name of the first classifier.
+        after: Name of the second classifier.
+        classes: Codes or names of the classes to compare; all 25 if empty.
+        limit: The largest number of images to name.
+
+    Raises:
+        UnknownClassifier: No classifier has this name.
+        QueryRefused: There is no such class, or both classifiers are the same.
+        ClassesPruned: The published classes of a classifier were pruned.
     """
-    old, new = _published(connection, before), _published(connection, after)
+    old, new = _require_published(connection, before), _require_published(connection, after)
     if old == new:
-        raise QueryRefused(f"{before} is one classifier; give two to compare.")
-    wanted = codes(connection, classes) or all_codes(connection)
+        raise QueryRefused(f"{before} cannot be compared with itself; give two classifiers.")
+    wanted = class_codes(connection, classes) or all_class_codes(connection)
     key = {"before": old.sha256, "after": new.sha256, "codes": wanted}
     images = connection.execute(BY_IMAGE, key | {"limit": limit})
     return Comparison(
@@ -136,11 +151,11 @@ def compare(
     )
 
 
-def _published(connection: sa.Connection, name: str) -> RegisteredClassifier:
+def _require_published(connection: sa.Connection, name: str) -> RegisteredClassifier:
     found = classifiers.named(connection, name)
     if not found.is_published:
-        raise QueryRefused(
-            f"The classes of {name} were pruned, only its scores are kept; `mernet classifier "
-            f"promote {name}` publishes them again."
+        raise ClassesPruned(
+            f"The published classes of {name} were pruned; promote it to publish them again from "
+            "its scores."
         )
     return found

@@ -1,4 +1,4 @@
-"""The connection to Postgres, and transactions that are tried again when they may succeed."""
+"""The connection to Postgres, transactions that are retried, and text that Postgres can store."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,14 +10,14 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from mernet.db.errors import ConnectionFailed
 
 OLDEST_SERVER = 15
-PASSING = ("40P01", "40001", "57P01", "57P02", "57P03")
-"""SQLSTATEs of a deadlock, a serialization failure, a server that stops, crashed, is starting."""
+TRANSIENT_SQLSTATES = ("40P01", "40001", "57P01", "57P02", "57P03")
+"""A deadlock, a serialization failure, a server that shuts down, has crashed or is starting."""
 
-# A network that fails in silence leaves both ends waiting: by itself, Linux gives up a connection
-# after a quarter of an hour where something was sent, after two hours where nothing was, and all
-# the while a client holds its locks. Times in seconds, those that end in `timeout` in milliseconds.
-CLIENT_PATIENCE = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
-SESSION = {
+# When a network fails silently, both ends wait: Linux closes the connection after 15 minutes if
+# something was sent, after two hours if not, and until then the client holds its locks. Times are
+# in seconds; those that end in `timeout` are in milliseconds.
+CLIENT_TIMEOUTS = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
+SESSION_SETTINGS = {
     "timezone": "UTC",
     "idle_in_transaction_session_timeout": 60_000,
     "tcp_keepalives_idle": 30,
@@ -30,22 +30,26 @@ T = TypeVar("T")
 
 
 def connect(url: str) -> sa.Engine:
-    """An engine for `url` (postgresql://user:password@host/database), tried once.
+    """Return an engine for a database that answers; it is tried once.
 
-    Raises `ConnectionFailed` when the URL is malformed or not Postgres, when the server does not
-    answer within ten seconds, or is older than Postgres 15.
+    Args:
+        url: postgresql://user:password@host/database
+
+    Raises:
+        ConnectionFailed: The URL is malformed or not Postgres, the server does not answer within
+            ten seconds, or it is older than Postgres 15.
     """
     engine = sa.create_engine(
-        _checked(url),
+        _parse_url(url),
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": 10,
             "application_name": "mernet",
-            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
-            **CLIENT_PATIENCE,
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items()),
+            **CLIENT_TIMEOUTS,
         },
     )
-    sa.event.listen(engine, "do_execute", _copy)
+    sa.event.listen(engine, "do_execute", _run_copy)
     try:
         with engine.connect() as connection:
             version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
@@ -65,12 +69,11 @@ def connect(url: str) -> sa.Engine:
 def transaction(
     work: Callable[Concatenate[sa.Connection, P], T],
 ) -> Callable[Concatenate[sa.Engine, P], T]:
-    """Give `work` a transaction of its own: called with an engine, it runs with a connection.
+    """Give `work` a transaction of its own: it is called with an engine and gets a connection.
 
-    It is run again, up to ten times, after a deadlock, a serialization failure or a lost
-    connection, so its effect has to be safe to repeat. Then, after about twenty seconds where the
-    server refuses and two or three minutes where the network is silent, `ConnectionFailed` is
-    raised.
+    It is run up to ten times if a deadlock, a serialization failure or a lost connection ends it,
+    so its effect has to be safe to repeat. The function raises `ConnectionFailed` after that: after
+    about twenty seconds if the server refuses, two or three minutes if the network is silent.
     """
 
     @wraps(work)
@@ -83,27 +86,29 @@ def transaction(
             return _RETRYING(attempt)
         except sa.exc.OperationalError as error:
             raise ConnectionFailed(
-                f"The database gave up ({first_line(error)}); see that it runs, then try again."
+                f"The database does not answer ({first_line(error)}); check that it runs, then "
+                "try again."
             ) from error
 
     return run
 
 
 def sqlstate(error: sa.exc.DBAPIError) -> str | None:
-    """The five-character code the server gave, None when no server answered."""
+    """Return the five-character code that the server sent, None if no server answered."""
     code: str | None = getattr(error.orig, "pgcode", None)
     return code
 
 
 def first_line(error: sa.exc.DBAPIError) -> str:
-    """What the server or driver said, without SQL and hints."""
+    """Return the message of the server or driver, without SQL and hints."""
     return str(error.orig).strip().partition("\n")[0]
 
 
-def _copy(cursor: Any, statement: str, _parameters: object, context: Any) -> bool:
+def _run_copy(cursor: Any, statement: str, _parameters: object, context: Any) -> bool:
     """Run a COPY from the file in the statement's execution option `copy_from`.
 
-    Other statements are left to SQLAlchemy; being run by it, a COPY has the same errors as they.
+    SQLAlchemy calls this for every statement, and runs those itself for which it returns False. It
+    turns the errors of a COPY into its own, as for all statements.
     """
     source = context.execution_options.get("copy_from")
     if source is None:
@@ -112,10 +117,18 @@ def _copy(cursor: Any, statement: str, _parameters: object, context: Any) -> boo
     return True
 
 
+def storable_text(text: str) -> str:
+    """Replace characters that Postgres cannot store (NUL, lone surrogates) with question marks.
+
+    The message about a damaged file may quote its bytes; it must not make the whole chunk fail.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
 def _may_succeed_later(error: BaseException) -> bool:
     if not isinstance(error, sa.exc.DBAPIError):
         return False
-    if error.connection_invalidated or sqlstate(error) in PASSING:
+    if error.connection_invalidated or sqlstate(error) in TRANSIENT_SQLSTATES:
         return True
     return isinstance(error, sa.exc.OperationalError) and sqlstate(error) is None
 
@@ -128,7 +141,7 @@ _RETRYING = Retrying(
 )
 
 
-def _checked(url: str) -> sa.URL:
+def _parse_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:

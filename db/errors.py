@@ -1,4 +1,4 @@
-"""What can go wrong in the db room; every message says what to do."""
+"""Errors of the db room; a message names the cause and what to do, in general terms."""
 
 from mernet.errors import MernetError
 
@@ -12,19 +12,23 @@ class ConnectionFailed(DbError):
 
 
 class SchemaError(DbError):
-    """The tables cannot be created, or are of another version than this program's."""
+    """The tables cannot be created, or have another version than this program needs."""
 
 
 class SchemaOutdated(SchemaError):
-    """The tables are missing, or of an older version than this program's."""
+    """The tables are missing, or have an older version than this program needs."""
 
 
 class UnknownRun(DbError):
     """No run has this number."""
 
 
+class NoRuns(UnknownRun):
+    """The latest run was asked for, and no run was ever created."""
+
+
 class RunRefused(DbError):
-    """A run cannot be made as asked for."""
+    """A run cannot be created with these values."""
 
 
 class RunClosed(DbError):
@@ -32,27 +36,23 @@ class RunClosed(DbError):
 
 
 class UnknownClassifier(DbError):
-    """No classifier is registered under this name or hash, or none is current."""
+    """No classifier is registered under this name or hash."""
+
+
+class NoCurrentClassifier(UnknownClassifier):
+    """No classifier was promoted yet."""
 
 
 class ClassifierRefused(DbError):
-    """A classifier cannot be registered as given."""
+    """A classifier cannot be registered with these values."""
 
 
-class ListingRefused(DbError):
-    """A listed product breaks a rule of the product table, or too many are listed no more."""
+class ClassifierInUse(DbError):
+    """The classifier is current, so its outcomes cannot be pruned."""
 
 
-class OutcomeRefused(DbError):
-    """The outcomes of a chunk are incomplete, foreign to it, or no probabilities."""
-
-
-class QueryRefused(DbError):
-    """A search asks for something that does not exist."""
-
-
-class UnknownProduct(DbError):
-    """No such product, or no scores of it under the current classifier."""
+class ClassifierInOpenRun(ClassifierInUse):
+    """An open run uses the classifier, so its outcomes cannot be pruned."""
 
 
 class NothingToRollBack(DbError):
@@ -63,8 +63,36 @@ class ThresholdRefused(DbError):
     """A probability threshold is out of range."""
 
 
-class ClassifierInUse(DbError):
-    """A classifier is current or an open run uses it, so its outcomes have to stay."""
+class ListingRefused(DbError):
+    """A listed product breaks a rule of the product table."""
+
+
+class TooManyWithdrawn(ListingRefused):
+    """An archive no longer lists so many of its products that its index is probably damaged."""
+
+
+class OutcomeRefused(DbError):
+    """The outcomes are not those of the chunk's products, or are not probabilities."""
+
+
+class QueryRefused(DbError):
+    """A search asks for something that does not exist."""
+
+
+class ClassesPruned(QueryRefused):
+    """The classifier's published classes were pruned; only its scores are stored."""
+
+
+class UnknownProduct(DbError):
+    """No product has this name."""
+
+
+class NotClassified(UnknownProduct):
+    """The product is listed, but has no outcome under the current classifier yet."""
+
+
+class ProductFailed(UnknownProduct):
+    """The product has no scores, because it failed under the current classifier."""
 
 
 class ReaderRefused(DbError):

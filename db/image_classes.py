@@ -1,4 +1,4 @@
-"""The 25 classes as users name them."""
+"""The 25 classes: their codes, and the words by which users name them."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -9,10 +9,15 @@ from mernet.db.errors import QueryRefused
 from mernet.db.tables import image_class
 
 
-def codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
-    """The codes of classes given as code or name in any case, without doubles.
+def class_codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
+    """Return the codes of classes, without duplicates.
 
-    Raises `QueryRefused`, naming what is close, for a word that is no class.
+    Args:
+        connection: An open transaction.
+        wanted: Codes or names of classes, in any case.
+
+    Raises:
+        QueryRefused: A word is not a class; the message suggests similar ones.
     """
     rows = connection.execute(sa.text("SELECT code, name FROM image_class ORDER BY position"))
     by_word = {word.lower(): row.code for row in rows for word in row}
@@ -25,6 +30,6 @@ def codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(by_word[word.lower()] for word in wanted))
 
 
-def all_codes(connection: sa.Connection) -> list[str]:
-    """The 25 codes in chain order."""
+def all_class_codes(connection: sa.Connection) -> list[str]:
+    """Return the 25 codes in the order of the chain."""
     return list(connection.scalars(sa.select(image_class.c.code).order_by(image_class.c.position)))

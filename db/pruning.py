@@ -1,4 +1,4 @@
-"""Old classifiers: what they published, and their outcomes, deleted batch by batch."""
+"""Pruning: delete the published rows and outcomes of old classifiers, batch by batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from mernet.db import classifiers
 from mernet.db.classifiers import RegisteredClassifier
 from mernet.db.engine import transaction
-from mernet.db.errors import ClassifierInUse
-from mernet.db.republish import hold_thresholds
+from mernet.db.errors import ClassifierInOpenRun, ClassifierInUse
+from mernet.db.republish import lock_thresholds_for_publishing
 from mernet.db.tables import classification, classifier, listing_state, outcome, run
 
 BATCH = 5000
-"""Outcomes deleted in one transaction: a second or so, in which their products are locked."""
+"""Outcomes deleted in one transaction; it takes about a second and locks their products."""
 
-NEXT = sa.text("""
+NEXT_BATCH = sa.text("""
 SELECT array_agg(product_id) AS product_ids, max(product_id) AS last
 FROM (
     SELECT product_id FROM outcome
@@ -27,7 +27,7 @@ FROM (
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """How many outcomes a classifier has, and how many published rows."""
+    """Number of outcomes and of published rows that a classifier has."""
 
     outcomes: int
     classifications: int
@@ -35,8 +35,8 @@ class Prunable:
 
 @transaction
 def prunable(connection: sa.Connection, name: str) -> Prunable:
-    """What `prune` would delete; raises as `prune` does."""
-    sha256 = _unused(connection, name).sha256
+    """Return how many rows `prune` would delete; raises as `prune` does."""
+    sha256 = _require_unused(connection, name).sha256
     return Prunable(
         *(
             connection.execute(
@@ -50,16 +50,27 @@ def prunable(connection: sa.Connection, name: str) -> Prunable:
 def prune(
     engine: sa.Engine, name: str, keep_scores: bool = False, batch: int = BATCH
 ) -> Iterator[int]:
-    """Delete a classifier's outcomes and published rows; after each batch, how many outcomes.
+    """Delete a classifier's outcomes and published rows.
 
-    With `keep_scores` only the published rows go, and come back when the classifier is promoted.
-    A batch is one transaction, so what is interrupted can be begun again. The classifier stays
-    registered; of runs that used it, the ledger no longer knows what became of their products.
-    Raises `UnknownClassifier`, and `ClassifierInUse` when it is current (or becomes it meanwhile)
-    or an open run uses it.
+    A batch is one transaction, so an interrupted pruning can be started again. The classifier stays
+    registered. The ledger then has no outcomes of the products of runs that used it.
+
+    Args:
+        engine: The ledger.
+        name: The classifier's name.
+        keep_scores: Delete the published rows only; promoting the classifier publishes them again.
+        batch: How many outcomes to delete in one transaction.
+
+    Yields:
+        After each batch, how many outcomes were in it.
+
+    Raises:
+        UnknownClassifier: No classifier has this name.
+        ClassifierInUse: It is current, or an open run uses it; this may also happen between two
+            batches.
     """
     if keep_scores:
-        _withdraw(engine, name)
+        _mark_unpublished(engine, name)
     else:
         _forget_listings(engine, name)
     after = ""
@@ -69,19 +80,19 @@ def prune(
 
 
 @transaction
-def _withdraw(connection: sa.Connection, name: str) -> None:
-    """From here on nothing of the classifier counts as published, whatever is left of its rows."""
+def _mark_unpublished(connection: sa.Connection, name: str) -> None:
+    """Mark the classifier as unpublished before its first row is deleted."""
     connection.execute(
         sa.update(classifier)
-        .where(classifier.c.sha256 == _unused(connection, name).sha256)
+        .where(classifier.c.sha256 == _require_unused(connection, name).sha256)
         .values(is_published=False)
     )
 
 
 @transaction
 def _forget_listings(connection: sa.Connection, name: str) -> None:
-    """So that `mernet run new` under this classifier looks at everything again."""
-    sha256 = _unused(connection, name).sha256
+    """Delete the known listings, so that the classifier's next ingest finds all products."""
+    sha256 = _require_unused(connection, name).sha256
     connection.execute(sa.delete(listing_state).where(listing_state.c.classifier == sha256))
 
 
@@ -89,14 +100,17 @@ def _forget_listings(connection: sa.Connection, name: str) -> None:
 def _prune_batch(
     connection: sa.Connection, name: str, keep_scores: bool, after: str, batch: int
 ) -> tuple[int, str] | None:
-    """Prune the outcomes that follow the product `after`: how many, and the last; None at the end.
+    """Prune the outcomes that follow the product `after`.
 
-    Published rows first, in bulk: the foreign key would look for them one outcome at a time.
+    Published rows are deleted first, in bulk: the foreign key would delete them outcome by outcome.
+
+    Returns:
+        How many outcomes there were, and the last product; None if there were none.
     """
-    sha256 = _unused(connection, name).sha256
-    hold_thresholds(connection)
+    sha256 = _require_unused(connection, name).sha256
+    lock_thresholds_for_publishing(connection)
     key = {"classifier": sha256, "after": after, "batch": batch}
-    product_ids, last = connection.execute(NEXT, key).one()
+    product_ids, last = connection.execute(NEXT_BATCH, key).one()
     if last is None:
         return None
     for table in (classification,) if keep_scores else (classification, outcome):
@@ -109,8 +123,8 @@ def _prune_batch(
     return len(product_ids), last
 
 
-def _unused(connection: sa.Connection, name: str) -> RegisteredClassifier:
-    """The classifier, which nobody promotes until the transaction ends."""
+def _require_unused(connection: sa.Connection, name: str) -> RegisteredClassifier:
+    """Return the classifier; until the transaction ends, no other can promote it."""
     connection.exec_driver_sql("LOCK TABLE classifier IN ROW EXCLUSIVE MODE")
     found = classifiers.named(connection, name)
     if found.is_current:
@@ -121,8 +135,7 @@ def _unused(connection: sa.Connection, name: str) -> RegisteredClassifier:
         )
     )
     if open_run is not None:
-        raise ClassifierInUse(
-            f"Run {open_run} still uses {name}; wait for its end or use `mernet run cancel "
-            f"{open_run}`."
+        raise ClassifierInOpenRun(
+            f"Run {open_run} still uses {name}; wait until it has ended, or cancel it."
         )
     return found

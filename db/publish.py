@@ -1,4 +1,4 @@
-"""Results in: what became of a chunk's products replaces what was published of them before."""
+"""Results in: outcomes and the classes above the threshold replace what was published before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,22 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from mernet.db.engine import transaction
+from mernet.db.engine import storable_text
 from mernet.db.errors import OutcomeRefused
-from mernet.db.republish import hold_thresholds
-from mernet.db.tables import chunk, classification, run, run_product
-from mernet.db.text import storable
+from mernet.db.republish import lock_thresholds_for_publishing
+from mernet.db.tables import classification
 
 CLASS_COUNT = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A product that the classifier scored: 25 probabilities in the order of the chain."""
+    """The outcome of a product that the classifier scored.
+
+    Attributes:
+        product_id: The product's 27-character name.
+        scores: 25 probabilities in the order of the chain.
+    """
 
     product_id: str
     scores: Sequence[float] | npt.NDArray[np.floating[Any]]
@@ -27,7 +31,13 @@ class Classified:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A product that could not be scored: a short reason to count by, and the sentence to read."""
+    """The outcome of a product that could not be scored.
+
+    Attributes:
+        product_id: The product's 27-character name.
+        reason: A few words by which failures are counted.
+        detail: The sentence for the reader.
+    """
 
     product_id: str
     reason: str
@@ -69,86 +79,33 @@ ORDER BY outcome.product_id, effective.class
 """)
 
 
-@transaction
-def publish_chunk(
-    connection: sa.Connection, run_id: int, number: int, outcomes: Sequence[Outcome]
-) -> bool:
-    """Publish the outcomes of a chunk, close it, and finish its run with the last one.
-
-    False, and nothing is written, when there is nothing to do: the chunk was closed already or was
-    split, or its run has ended. Who holds the chunk does not matter, since outcomes depend on the
-    images and the classifier alone.
-    Raises `OutcomeRefused` unless there is exactly one outcome for each product of the chunk.
-    """
-    held = open_chunk(connection, run_id, number)
-    if held is None:
-        return False
-    settle_chunk(connection, held, outcomes)
-    return True
-
-
-def open_chunk(connection: sa.Connection, run_id: int, number: int) -> "sa.Row[Any] | None":
-    """Lock a run and then its chunk until the transaction ends: always in this order, no deadlock.
-
-    The chunk's row with the run's `classifier`, or None unless the run is running and the chunk is
-    ready or taken.
-    """
-    classifier = connection.execute(
-        sa.select(run.c.classifier)
-        .where(run.c.run_id == run_id, run.c.state == "running")
-        .with_for_update(key_share=True)
-    ).scalar_one_or_none()
-    if classifier is None:
-        return None
-    return connection.execute(
-        sa.select(chunk, sa.literal(classifier).label("classifier"))
-        .where(
-            chunk.c.run_id == run_id,
-            chunk.c.number == number,
-            chunk.c.state.in_(("ready", "claimed")),
-        )
-        .with_for_update(of=chunk, key_share=True)
-    ).one_or_none()
-
-
-def settle_chunk(
-    connection: sa.Connection, held: "sa.Row[Any]", outcomes: Sequence[Outcome]
+def publish_outcomes(
+    connection: sa.Connection,
+    classifier_sha256: str,
+    run_id: int,
+    attempts: int,
+    outcomes: Sequence[Outcome],
 ) -> None:
-    """Publish the outcomes of the chunk that `open_chunk` gave, and close it."""
-    ordered = sorted(outcomes, key=lambda each: each.product_id)
-    _refuse_other_products(connection, held, [each.product_id for each in ordered])
-    _replace(connection, held, ordered)
-    close_chunk(connection, held)
+    """Replace the outcomes and published classes of these products under a classifier.
 
+    The thresholds are locked first, so that a change of one never waits for an outcome. Outcomes
+    are written before classes, in the order of the products' names: their row locks then keep other
+    runs away, without deadlocks.
 
-def close_chunk(connection: sa.Connection, held: "sa.Row[Any]") -> None:
-    """Close the chunk that `open_chunk` gave, and finish its run if it was the last one."""
-    connection.execute(
-        sa.update(chunk)
-        .where(chunk.c.run_id == held.run_id, chunk.c.number == held.number)
-        .values(state="done", closed_at=sa.func.now())
-    )
-    connection.execute(
-        sa.update(run)
-        .where(run.c.run_id == held.run_id, ~_has_open_chunk(held.run_id))
-        .values(state="finished", finished_at=sa.func.now())
-    )
-
-
-def _replace(connection: sa.Connection, held: "sa.Row[Any]", ordered: list[Outcome]) -> None:
-    """Outcomes first: their row locks, taken in order of the names, keep other runs away.
-
-    Before them the thresholds, so that who changes one never waits for an outcome.
+    Raises:
+        OutcomeRefused: The scores of a product are not 25 probabilities.
     """
-    hold_thresholds(connection)
-    columns = zip(*map(_row, ordered), strict=True)
-    product_ids, states, scores, reasons, details = map(list, columns)
+    lock_thresholds_for_publishing(connection)
+    ordered = sorted(outcomes, key=lambda each: each.product_id)
+    product_ids, states, scores, reasons, details = map(
+        list, zip(*map(_to_columns, ordered), strict=True)
+    )
     connection.execute(
         UPSERT_OUTCOMES,
         {
-            "classifier": held.classifier,
-            "run_id": held.run_id,
-            "attempts": max(held.attempts, 1),
+            "classifier": classifier_sha256,
+            "run_id": run_id,
+            "attempts": attempts,
             "product_ids": product_ids,
             "states": states,
             "scores": scores,
@@ -158,22 +115,25 @@ def _replace(connection: sa.Connection, held: "sa.Row[Any]", ordered: list[Outco
     )
     connection.execute(
         sa.delete(classification).where(
-            classification.c.classifier == held.classifier,
+            classification.c.classifier == classifier_sha256,
             classification.c.product_id == sa.any_(sa.literal(product_ids, sa.ARRAY(sa.Text))),
         )
     )
-    connection.execute(PUBLISH_CLASSES, {"classifier": held.classifier, "product_ids": product_ids})
+    connection.execute(
+        PUBLISH_CLASSES, {"classifier": classifier_sha256, "product_ids": product_ids}
+    )
 
 
-def _row(each: Outcome) -> tuple[str, str, str | None, str | None, str | None]:
-    """Product, state, scores, reason, detail."""
-    if isinstance(each, Failed):
-        return each.product_id, "failed", None, storable(each.reason), storable(each.detail)
-    return each.product_id, "classified", _scores(each), None, None
+def _to_columns(outcome: Outcome) -> tuple[str, str, str | None, str | None, str | None]:
+    """Return product, state, scores, reason and detail of an outcome as they are stored."""
+    if isinstance(outcome, Failed):
+        reason, detail = storable_text(outcome.reason), storable_text(outcome.detail)
+        return outcome.product_id, "failed", None, reason, detail
+    return outcome.product_id, "classified", _array_literal(outcome), None, None
 
 
-def _scores(classified: Classified) -> str:
-    """The scores as Postgres writes an array, each rounded to `real` once and here."""
+def _array_literal(classified: Classified) -> str:
+    """Return the scores as a Postgres array; this is the only place that rounds them to `real`."""
     scores = np.asarray(classified.scores, dtype=np.float32)
     if scores.shape != (CLASS_COUNT,) or not ((scores >= 0) & (scores <= 1)).all():
         raise OutcomeRefused(
@@ -181,22 +141,3 @@ def _scores(classified: Classified) -> str:
             "1; check the classifier's checkpoint."
         )
     return "{" + ",".join(map(str, scores.tolist())) + "}"
-
-
-def _refuse_other_products(
-    connection: sa.Connection, held: "sa.Row[Any]", product_ids: list[str]
-) -> None:
-    expected = connection.execute(
-        sa.select(run_product.c.product_id)
-        .where(run_product.c.run_id == held.run_id, run_product.c.chunk_number == held.number)
-        .order_by(run_product.c.product_id)
-    ).scalars()
-    if product_ids != list(expected):
-        raise OutcomeRefused(
-            f"Chunk {held.number} of run {held.run_id} needs exactly one outcome for each of its "
-            "products; take the chunk again and publish what it holds."
-        )
-
-
-def _has_open_chunk(run_id: int) -> sa.Exists:
-    return sa.exists().where(chunk.c.run_id == run_id, chunk.c.state.in_(("ready", "claimed")))

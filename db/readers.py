@@ -1,4 +1,4 @@
-"""Logins that search: they read the view `atlas_search` through the role of that name, no more."""
+"""Readers: logins that may read the view `atlas_search` and nothing else."""
 
 import re
 
@@ -11,8 +11,8 @@ from mernet.db.errors import ReaderRefused
 ROLE = "mernet_atlas"
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
-# pg_shdepend tells what the login owns and what was granted to it in all databases of the server.
-# Memberships in other roles, which newer servers keep there too, are looked at by themselves.
+# pg_shdepend lists what the login owns and what was granted to it in all databases of the server.
+# Newer servers also list memberships in roles there; those are checked separately.
 OTHER_RIGHTS = sa.text("""
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
     OR NOT rolcanlogin
@@ -30,21 +30,25 @@ FROM pg_roles AS login WHERE rolname = :name
 
 
 def make_reader(engine: sa.Engine, name: str, password: str) -> bool:
-    """Let the login `name` read `atlas_search` with this password; True where it is a new login.
+    """Create a login that may read `atlas_search`, or give a reader a new password.
 
-    Raises `ReaderRefused` for a name that is none, for a login or role that has other rights, and
-    where the server refuses.
+    Returns:
+        Whether the login is new.
+
+    Raises:
+        ReaderRefused: The name cannot be used, the login or role has other rights, or the server
+            refuses.
     """
     if not NAME.fullmatch(name):
         raise ReaderRefused(
-            f"{name!r} cannot be a login's name; use small letters, digits and _, at most 63."
+            f"{name!r} cannot be a login's name; use at most 63 lower-case letters, digits and _."
         )
     try:
         return _make_reader(engine, name, password)
     except sa.exc.ProgrammingError as error:
         raise ReaderRefused(
-            f"The login could not be made ({first_line(error)}); choose another name, or do it as "
-            "the user who made the tables, who has to be allowed to create roles."
+            f"The login could not be created ({first_line(error)}); choose another name, or do it "
+            "as the user who created the tables, who has to be allowed to create roles."
         ) from error
 
 
@@ -55,7 +59,7 @@ def _make_reader(connection: sa.Connection, name: str, password: str) -> bool:
         raise ReaderRefused(f"{name} has other rights than a reader's; choose another name.")
     is_new = other_rights is None
     verb = "CREATE" if is_new else "ALTER"
-    # Encrypted here, so that no log of the server's shows the password.
+    # Encrypted here, so that the server's log cannot show the password.
     encrypted = encrypt_password(password, name, connection.connection.driver_connection)
     connection.execute(
         sa.text(f'{verb} ROLE "{name}" LOGIN PASSWORD :encrypted'), {"encrypted": encrypted}

@@ -1,4 +1,4 @@
-"""Publishing again from the scores that were kept, and the lock between it and publishing."""
+"""Publishing again from stored scores, and the lock that separates it from publishing chunks."""
 
 from collections.abc import Iterable
 
@@ -11,8 +11,8 @@ WHERE effective.classifier = :classifier AND effective.class = :code
   AND classification.classifier = :classifier AND classification.class = :code
   AND classification.probability <= effective.threshold
 """)
-# What is there already is left out by a join: with publishers kept away, ON CONFLICT DO NOTHING
-# would do no more, and makes Postgres write a third more into its log.
+# Rows that exist are left out by a join. ON CONFLICT DO NOTHING would have the same effect, since
+# the lock excludes publishers, but makes Postgres write a third more into its log.
 ADD = sa.text("""
 INSERT INTO classification (product_id, classifier, class, probability)
 SELECT outcome.product_id, outcome.classifier, effective.class, outcome.scores[effective.position]
@@ -29,26 +29,34 @@ ORDER BY outcome.product_id
 """)
 
 
-def hold_thresholds(connection: sa.Connection) -> None:
-    """Keep every threshold as it is until the transaction ends; many may hold at once.
+def lock_thresholds_for_publishing(connection: sa.Connection) -> None:
+    """Lock all thresholds against changes until the transaction ends; many publishers may do so.
 
-    Who changes one waits for the holders and holds nothing that they may want, as long as they
-    call this before they lock an outcome. It is a table lock, which is granted in the order of
-    asking: with row locks, a stream of publishers could keep a change waiting for ever. A change
-    by hand meets it too, like every write to the table.
+    Call it before locking an outcome: a change of a threshold that waits for publishers then holds
+    no lock that they need. It is a table lock because those are granted in the order of requests;
+    with row locks, a stream of publishers could keep a change waiting for ever. Every write to the
+    table waits for it, also one by hand.
     """
     connection.exec_driver_sql("LOCK TABLE class_threshold IN SHARE MODE")
 
 
-def keep_publishers_away(connection: sa.Connection) -> None:
-    """Wait until nobody holds the thresholds; nobody does then until the transaction ends."""
+def lock_thresholds_for_change(connection: sa.Connection) -> None:
+    """Wait for all publishers, and keep others waiting until the transaction ends."""
     connection.exec_driver_sql("LOCK TABLE class_threshold IN EXCLUSIVE MODE")
 
 
 def republish(connection: sa.Connection, sha256: str, codes: Iterable[str]) -> tuple[int, int]:
-    """Make a classifier's published rows of these classes what its scores say.
+    """Bring a classifier's published rows of some classes in line with its scores.
 
-    How many rows were added, and how many withdrawn. Needs `keep_publishers_away` before.
+    `lock_thresholds_for_change` has to be called before.
+
+    Args:
+        connection: An open transaction.
+        sha256: The classifier.
+        codes: The classes.
+
+    Returns:
+        How many rows were added, and how many were withdrawn.
     """
     added = withdrawn = 0
     for code in codes:

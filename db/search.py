@@ -1,4 +1,4 @@
-"""Results out: products by class, class counts, and all scores of one product."""
+"""Results out: search products by class, count images by class, list the scores of a product."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.engine import transaction
-from mernet.db.errors import QueryRefused, UnknownProduct
-from mernet.db.image_classes import codes
+from mernet.db.errors import NotClassified, ProductFailed, QueryRefused, UnknownProduct
+from mernet.db.image_classes import class_codes
 from mernet.db.tables import product
 
 LARGEST_PAGE = 1000
 LARGEST_SOL = 2**31 - 1
-"""What the column holds."""
+"""The largest value of the column."""
 
-# Reads the first class in the order of the index `classification_search`; what else is asked of a
-# product is looked up by key, until the page is full. Probabilities are compared as `real`, as they
-# are stored.
+# Reads the first class in the order of the index `classification_search` until the page is full;
+# the other conditions are checked by key, product by product. Probabilities are compared as `real`,
+# the type in which they are stored.
 SEARCH = sa.text("""
 SELECT
     hit.product_id, hit.confidence, hit.rover, hit.sol, hit.site, hit.drive, hit.start_time,
@@ -86,7 +86,12 @@ WHERE product.product_id = :product_id
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page ended: the first class's probability and the product of its last hit."""
+    """The position of a page's last hit.
+
+    Attributes:
+        probability: The hit's probability of the first class.
+        product_id: The hit's product.
+    """
 
     probability: float
     product_id: str
@@ -94,10 +99,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Products that show all of `classes` and none of `without`, best in the first class first.
+    """A search for products; those with the highest probability of the first class come first.
 
-    Classes are codes or names, in any case; `sols` are inclusive and open where None;
-    `min_probability` holds for each of `classes`; `after` continues a page.
+    Attributes:
+        classes: Codes or names of classes, in any case; a product has to show all of them.
+        without: Codes or names of classes of which a product shows none.
+        rover: The rover's name, in any case; None for all.
+        sols: First and last sol, both included; None leaves an end open.
+        min_probability: The lowest probability of each of `classes`.
+        limit: The largest number of hits on the page.
+        after: The end of the page before; None for the first page.
     """
 
     classes: tuple[str, ...]
@@ -111,7 +122,20 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product found, with the published probability of each class that was asked for."""
+    """A product that was found.
+
+    Attributes:
+        product_id: The product's 27-character name.
+        probabilities: The published probability of each class that was searched for, by code.
+        rover: As in `ProductRow`, like the rest.
+        sol: The Martian day.
+        site: The site.
+        drive: The drive.
+        start_time: When the image was taken.
+        local_solar_time: The local true solar time.
+        image_url: URL of the image file.
+        browse_url: URL of the archive's 8-bit picture.
+    """
 
     product_id: str
     probabilities: Mapping[str, float]
@@ -127,7 +151,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to `limit` hits; `next` is where to continue, None when this was the last page."""
+    """One page of hits; `next` is the position to continue from, None for the last page."""
 
     hits: tuple[Hit, ...]
     next: Place | None
@@ -135,7 +159,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """How many images show a class."""
+    """Number of images that show a class."""
 
     code: str
     name: str
@@ -144,7 +168,7 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The calibrated probability of one class in one product, and whether it is published."""
+    """The calibrated probability of one class in a product, and whether it is published."""
 
     code: str
     name: str
@@ -154,28 +178,31 @@ class Score:
 
 @transaction
 def search(connection: sa.Connection, query: Query) -> Page:
-    """A page of products under the current classifier, superseded versions absent.
+    """Return a page of products under the current classifier.
 
-    Following `next` visits every hit once, while nothing is published meanwhile. Raises
-    `QueryRefused` for an unknown class or rover, no class, or a value out of range;
-    `UnknownClassifier` when no classifier is current.
+    Superseded versions are absent. Following `next` visits every hit once, unless something is
+    published meanwhile.
+
+    Raises:
+        QueryRefused: No class is given, a class or rover is unknown, or a value is out of range.
+        NoCurrentClassifier: No classifier is current.
     """
     classifiers.current_in(connection)
-    classes = codes(connection, query.classes)
+    classes = class_codes(connection, query.classes)
     if not classes:
         raise QueryRefused("Name at least one class to search for, such as sky.")
     rows = connection.execute(
         SEARCH,
-        _range_parameters(query)
+        _checked_parameters(query)
         | {
             "classes": classes,
             "first_class": classes[0],
-            "without": codes(connection, query.without),
+            "without": class_codes(connection, query.without),
         },
     ).all()
     if not rows and query.rover is not None:
         _refuse_unknown_rover(connection, query.rover)
-    hits = tuple(_hit(row) for row in rows[: query.limit])
+    hits = tuple(_to_hit(row) for row in rows[: query.limit])
     if len(rows) <= query.limit:
         return Page(hits, None)
     last = rows[query.limit - 1]
@@ -184,9 +211,10 @@ def search(connection: sa.Connection, query: Query) -> Page:
 
 @transaction
 def class_counts(connection: sa.Connection) -> list[ClassCount]:
-    """For each of the 25 classes, in chain order, how many images show it.
+    """Count the images that show each of the 25 classes, in the order of the chain.
 
-    Raises `UnknownClassifier` when no classifier is current.
+    Raises:
+        NoCurrentClassifier: No classifier is current.
     """
     classifiers.current_in(connection)
     return [ClassCount(*row) for row in connection.execute(CLASS_COUNTS)]
@@ -194,9 +222,13 @@ def class_counts(connection: sa.Connection) -> list[ClassCount]:
 
 @transaction
 def scores_of(connection: sa.Connection, product_id: str) -> list[Score]:
-    """All 25 scores of a product under the current classifier, in chain order.
+    """Return the 25 scores of a product under the current classifier, in the order of the chain.
 
-    Raises `UnknownProduct` when there are none, and says why.
+    Raises:
+        UnknownProduct: The product was never listed.
+        NotClassified: It has no outcome yet.
+        ProductFailed: It failed.
+        NoCurrentClassifier: No classifier is current.
     """
     key = {
         "product_id": product_id.upper(),
@@ -204,18 +236,22 @@ def scores_of(connection: sa.Connection, product_id: str) -> list[Score]:
     }
     scores = [Score(*row) for row in connection.execute(SCORES, key)]
     if not scores or scores[0].probability is None:
-        raise UnknownProduct(_why_no_scores(connection, key))
+        raise _why_no_scores(connection, key)
     return scores
 
 
-def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> str:
+def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> UnknownProduct:
     product_id = key["product_id"]
     found = connection.execute(FAILURE, key).one_or_none()
     if found is None:
-        return f"No product {product_id} was ever listed; check the name's 27 characters."
+        return UnknownProduct(
+            f"No product {product_id} was ever listed; check the name's 27 characters."
+        )
     if found.reason is None:
-        return f"{product_id} is listed but not classified yet; see `mernet status`."
-    return f"{product_id} failed ({found.reason}: {found.detail}); use `mernet run retry`."
+        return NotClassified(f"{product_id} is listed, but not classified yet; wait for its run.")
+    return ProductFailed(
+        f"{product_id} failed ({found.reason}: {found.detail}); retry the failed products."
+    )
 
 
 def _refuse_unknown_rover(connection: sa.Connection, wanted: str) -> None:
@@ -223,22 +259,24 @@ def _refuse_unknown_rover(connection: sa.Connection, wanted: str) -> None:
     known = list(rovers)
     if wanted.lower() not in map(str.lower, known):
         raise QueryRefused(
-            f"No product of a rover {wanted!r} is listed; there are: {', '.join(known) or 'none'}."
+            f"No product of a rover {wanted!r} is listed; listed are: {', '.join(known) or 'none'}."
         )
 
 
-def _range_parameters(query: Query) -> dict[str, object]:
+def _checked_parameters(query: Query) -> dict[str, object]:
     if not 1 <= query.limit <= LARGEST_PAGE:
         raise QueryRefused(f"A page holds 1 to {LARGEST_PAGE} products, not {query.limit}.")
     for probability in (query.min_probability, query.after.probability if query.after else 0):
         if not 0 <= probability <= 1:
-            raise QueryRefused(f"A probability lies between 0 and 1; {probability} does not.")
+            raise QueryRefused(f"A probability is between 0 and 1; {probability} is not.")
     first_sol, last_sol = query.sols
     for sol in (first_sol, last_sol):
         if sol is not None and not 0 <= sol <= LARGEST_SOL:
             raise QueryRefused(f"A sol is a number from 0 to {LARGEST_SOL}; {sol} is not.")
     if first_sol is not None and last_sol is not None and first_sol > last_sol:
-        raise QueryRefused(f"Sols {first_sol} to {last_sol} are no range; give the earlier first.")
+        raise QueryRefused(
+            f"Sols {first_sol} to {last_sol} are not a range; give the earlier sol first."
+        )
     return {
         "min_probability": query.min_probability,
         "rover": query.rover,
@@ -246,11 +284,11 @@ def _range_parameters(query: Query) -> dict[str, object]:
         "last_sol": last_sol,
         "after_probability": query.after.probability if query.after else None,
         "after_id": query.after.product_id if query.after else None,
-        "limit": query.limit + 1,  # one more tells whether there is a next page
+        "limit": query.limit + 1,  # one more shows whether there is a next page
     }
 
 
-def _hit(row: "sa.Row[tuple[object, ...]]") -> Hit:
+def _to_hit(row: "sa.Row[tuple[object, ...]]") -> Hit:
     values = row._asdict()
     del values["confidence"]
     return Hit(**values)

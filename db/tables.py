@@ -1,7 +1,7 @@
 """The tables as queries see them: columns, keys, indexes.
 
-The CHECKs, the threshold trigger, the views and the role are in `migrations/versions`; a test holds
-both together.
+The CHECKs, the threshold trigger, the views and the role are in `migrations/versions`; a test
+checks that both agree.
 """
 
 import sqlalchemy as sa

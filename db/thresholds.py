@@ -1,4 +1,4 @@
-"""Thresholds of single classes, and what changing one publishes and withdraws."""
+"""Thresholds of single classes; changing one publishes and withdraws rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from mernet.db import classifiers
 from mernet.db.engine import transaction
 from mernet.db.errors import ThresholdRefused
-from mernet.db.image_classes import codes
-from mernet.db.republish import keep_publishers_away, republish
+from mernet.db.image_classes import class_codes
+from mernet.db.republish import lock_thresholds_for_change, republish
 from mernet.db.tables import class_threshold
 
 IN_FORCE = sa.text("""
@@ -24,7 +24,16 @@ WHERE classifier.sha256 = :classifier
 
 @dataclass(frozen=True, slots=True)
 class Republished:
-    """A class's threshold under a classifier before and now, and the published rows it cost."""
+    """The result of changing a threshold.
+
+    Attributes:
+        classifier: The classifier's name.
+        code: The class.
+        before: The threshold before the change.
+        now: The threshold since the change.
+        added: Number of rows published because of it.
+        withdrawn: Number of rows withdrawn because of it.
+    """
 
     classifier: str
     code: str
@@ -38,22 +47,29 @@ class Republished:
 def set_threshold(
     connection: sa.Connection, class_: str, threshold: float, classifier: str | None = None
 ) -> Republished:
-    """Publish `class_` (code or name) above `threshold` from now on, and so what is scored already.
+    """Set the threshold of a class, and publish what was scored before accordingly.
 
-    The threshold is rounded to `real`, in which scores are stored, and a score has to exceed it.
-    The classifier's own threshold makes the class an ordinary one again. `classifier` is a name,
-    by default the current one's. Publishers wait until the change is committed, and the other way
-    round.
+    Publishers wait until the change is committed, and the other way round.
 
-    Raises `ThresholdRefused` unless 0 < threshold < 1 as a `real`; `QueryRefused` for an unknown
-    class; `UnknownClassifier`.
+    Args:
+        connection: An open transaction.
+        class_: Code or name of the class.
+        threshold: Scores have to exceed it to be published. It is rounded to `real`, the type in
+            which scores are stored. The classifier's own threshold removes the class's.
+        classifier: The classifier's name; None for the current one.
+
+    Raises:
+        ThresholdRefused: The threshold is not between 0 and 1, both excluded, as a `real`.
+        QueryRefused: There is no such class.
+        UnknownClassifier: No classifier has this name, or none is current.
     """
-    rounded = _real(threshold)
+    rounded = _round_to_real(threshold)
     chosen = classifiers.named_or_current(connection, classifier)
-    (code,) = codes(connection, [class_])
-    keep_publishers_away(connection)
+    (code,) = class_codes(connection, [class_])
+    lock_thresholds_for_change(connection)
     before = connection.execute(IN_FORCE, {"classifier": chosen.sha256, "code": code}).one()
-    _write(connection, chosen.sha256, code, rounded, rounded == _real(before.default_threshold))
+    is_default = rounded == _round_to_real(before.default_threshold)
+    _store(connection, chosen.sha256, code, rounded, is_default)
     added, withdrawn = republish(connection, chosen.sha256, [code])
     return Republished(
         classifier=chosen.name,
@@ -67,9 +83,9 @@ def set_threshold(
 
 @transaction
 def of_classes(connection: sa.Connection) -> Mapping[str, Mapping[str, float]]:
-    """The thresholds of single classes: by the classifier's sha256, then by class, in chain order.
+    """Return the thresholds of single classes by the classifier's sha256 and the class's code.
 
-    Classifiers without one are absent.
+    Classes are in the order of the chain; classifiers without such a threshold are absent.
     """
     rows = connection.execute(
         sa.text("""
@@ -83,10 +99,10 @@ def of_classes(connection: sa.Connection) -> Mapping[str, Mapping[str, float]]:
     return found
 
 
-def _write(
+def _store(
     connection: sa.Connection, sha256: str, code: str, threshold: float, is_default: bool
 ) -> None:
-    """Keep what deviates from the classifier's own threshold, and nothing else."""
+    """Store a threshold if it differs from the classifier's own, else delete the class's."""
     if is_default:
         connection.execute(
             sa.delete(class_threshold).where(
@@ -104,7 +120,7 @@ def _write(
     )
 
 
-def _real(threshold: float) -> float:
+def _round_to_real(threshold: float) -> float:
     rounded = float(np.float32(threshold))
     if not 0 < rounded < 1:
         raise ThresholdRefused(

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from mernet.db import ledger
-from mernet.db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split
-from mernet.db.publish import Classified, Failed, Outcome, publish_chunk
+from mernet.db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split, publish_chunk
+from mernet.db.publish import Classified, Failed, Outcome
 from mernet.pds.errors import PdsError
 from mernet.pds.image import Frame, decode, render
 from mernet.worker.errors import Abandoned

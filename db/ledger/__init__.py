@@ -1,19 +1,11 @@
-"""The ledger of runs: what is to be done, who does it, what became of it.
+"""The ledger of runs: which products are to be classified, by which worker, with which outcome.
 
-Every function takes an engine first, runs in a short transaction of its own and is safe to repeat,
-but for `create_run`, `create_retry` and `record_new`. All times are the database's.
+Every function takes an engine first and runs in a short transaction of its own. All are safe to
+repeat, except `create_run`, `create_retry` and `record_new`. All times are the database's.
 """
 
-from mernet.db.ledger.chunks import (
-    INTERNAL_ERROR,
-    WORKER_LOST,
-    Chunk,
-    Lost,
-    Split,
-    claim_chunk,
-    heartbeat,
-    release,
-)
+from mernet.db.ledger.chunks import Chunk, claim_chunk, heartbeat, publish_chunk, release
+from mernet.db.ledger.giving_up import INTERNAL_ERROR, WORKER_LOST, Lost, Split
 from mernet.db.ledger.ingest import (
     Found,
     Harvested,
@@ -29,7 +21,6 @@ from mernet.db.ledger.progress import (
     FailedProduct,
     RunProgress,
     failed_products,
-    open_runs,
     progress,
 )
 from mernet.db.ledger.reconcile import Reconciliation, reconcile
@@ -46,11 +37,12 @@ from mernet.db.ledger.runs import (
     fail_run,
     get_run,
     list_runs,
+    open_runs,
     pause_run,
     resume_run,
 )
 from mernet.db.ledger.sweep import exclusive, mark_listing_sent, mark_sent, stale, unsent
-from mernet.db.rows import ProductRow
+from mernet.db.products import ProductRow
 
 __all__ = [
     "EXAMPLES_KEPT",
@@ -91,6 +83,7 @@ __all__ = [
     "open_runs",
     "pause_run",
     "progress",
+    "publish_chunk",
     "reconcile",
     "record_listing",
     "record_new",

@@ -1,4 +1,4 @@
-"""Ingest: what a listing has new becomes a run, and what it has lost is marked as withdrawn."""
+"""Ingest: new products of a listing become a run, products no longer listed are withdrawn."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,9 +8,8 @@ from typing import IO
 import sqlalchemy as sa
 
 from mernet.db import classifiers
-from mernet.db import products as product_table
 from mernet.db.engine import transaction
-from mernet.db.ledger.listing import left_out_as_json
+from mernet.db.ledger.listed import Listed, list_file, merge_into_products, spool
 from mernet.db.ledger.members import enrol
 from mernet.db.ledger.runs import (
     LeftOutCount,
@@ -19,21 +18,23 @@ from mernet.db.ledger.runs import (
     RunKind,
     RunState,
     insert_run,
+    left_out_as_json,
     read_run,
 )
-from mernet.db.ledger.withdrawals import count_listed, refuse_many, withdraw
-from mernet.db.rows import ProductRow
+from mernet.db.ledger.withdrawals import count_listed, require_few_withdrawn, withdraw
+from mernet.db.products import ProductRow
 from mernet.db.tables import listing_state
 
-# So that a run which ends meanwhile, its work undone, forgets afterwards what is known of listings.
-HOLD_OPEN_RUNS = sa.text("""
+# Keeps open runs as they are: a run that fails or is cancelled deletes the known listings, and has
+# to do so after this transaction.
+LOCK_OPEN_RUNS = sa.text("""
 SELECT run_id FROM run
 WHERE classifier = :classifier AND finished_at IS NULL
 ORDER BY run_id FOR SHARE
 """)
 
-# What is settled, what another run has in hand, what a version from another archive supersedes.
-LEAVE_WHAT_IS_NOT_NEW = sa.text("""
+# Products that have an outcome, that an open run holds, or that a newer version supersedes.
+DELETE_WHAT_IS_NOT_NEW = sa.text("""
 DELETE FROM listed WHERE product_id IN (
     SELECT product_id FROM outcome WHERE classifier = :classifier
     UNION ALL
@@ -45,14 +46,17 @@ DELETE FROM listed WHERE product_id IN (
 )
 """)
 
-COUNT_NEW = sa.text("SELECT count(DISTINCT product_id) FROM listed")
-
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A version of a file (table, label, inventory) that the listing of `source` was read from.
+    """One version of a file (table, label, inventory) from which a listing was read.
 
-    `etag` and `last_modified` are the server's headers, None without; `sha256` is hex.
+    Attributes:
+        source: URL of the archive.
+        url: URL of the file.
+        etag: The server's ETag header, None without one.
+        last_modified: The server's Last-Modified header, None without one.
+        sha256: Hash of the file's bytes, in hex.
     """
 
     source: str
@@ -64,9 +68,12 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class Harvested:
-    """A search of which was listed what was harvested at `since` or later, None for all.
+    """A registry search that was listed from one harvest time on.
 
-    `source` is the archive's URL, `up_to` the harvest time at which the next look begins.
+    Attributes:
+        source: URL of the search.
+        since: Products harvested at this time or later were listed; None if all were.
+        up_to: The harvest time at which the next listing begins.
     """
 
     source: str
@@ -76,12 +83,16 @@ class Harvested:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the listings of some archives that had changed hold.
+    """What the listings of changed archives say, besides their products.
 
-    `sources` are the URLs of archives that were listed whole, `files` what they were listed from,
-    `rows_read` and `left_out` as a run keeps them. `harvested` are the archives of which was listed
-    only what is new, `doubtful` the ids of products that are listed and were left out because their
-    label could not be had, so that they are not withdrawn.
+    Attributes:
+        sources: URLs of the archives that were listed completely.
+        files: The files from which they were listed.
+        rows_read: Number of index rows read.
+        left_out: How many products were left out, by reason.
+        harvested: The searches of which only new products were listed.
+        doubtful: Ids of products that are listed, but were left out because their label could not
+            be read; they are not withdrawn.
     """
 
     sources: tuple[str, ...]
@@ -94,8 +105,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of a listing: the run of what is new, None without; how many products that are,
-    and how many were marked as withdrawn."""
+    """The result of an ingest.
+
+    Attributes:
+        run: The run over the new products, None if there are none.
+        new: Number of new products.
+        withdrawn: Number of products marked as withdrawn.
+    """
 
     run: Run | None
     new: int
@@ -109,9 +125,13 @@ _COLUMNS = tuple(listing_state.c[name] for name in ListedFile.__dataclass_fields
 def known_files(
     connection: sa.Connection, classifier_sha256: str, source: str, products: str
 ) -> list[ListedFile]:
-    """The files whose products have all been taken up under a classifier; empty before the first.
+    """Return the files whose products were ingested under a classifier; none before the first.
 
-    `products` is 'edr', 'rdr' or 'any', as the source was listed.
+    Args:
+        connection: An open transaction.
+        classifier_sha256: The classifier of the ingest.
+        source: URL of the archive.
+        products: 'edr', 'rdr' or 'any', as the archive was listed.
     """
     state = listing_state.c
     rows = connection.execute(
@@ -129,7 +149,7 @@ def known_files(
 def harvested_to(
     connection: sa.Connection, classifier_sha256: str, source: str, products: str
 ) -> datetime | None:
-    """The harvest time at which another look at a search begins; None before the first look.
+    """Return the harvest time from which a search is to be listed, None for all of it.
 
     The arguments are those of `known_files`.
     """
@@ -148,7 +168,7 @@ def harvested_to(
 def note_unchanged(
     connection: sa.Connection, classifier_sha256: str, products: str, files: Iterable[ListedFile]
 ) -> None:
-    """Keep when these known files were looked at, and what their server calls them now."""
+    """Note that these known files were checked just now, and which headers their server sent."""
     state = listing_state.c
     for file in files:
         connection.execute(
@@ -170,22 +190,32 @@ def record_new(
     found: Found,
     withdraw_many: bool = False,
 ) -> Ingested:
-    """Take up the listings of `found`, all in one transaction.
+    """Ingest listings, all in one transaction; repeated, it finds nothing new.
 
-    Products are written or brought up to date; those of `found.sources` that are listed no more are
-    marked as withdrawn, but none of `found.harvested`. A run of kind 'new', its chunks ready, holds
-    those without an outcome under the current classifier that no open run under it has, and that no
-    newer version supersedes; without any there is no run. The files and times count as known.
-    Repeated, it finds nothing new.
-    Raises `ListingRefused`, also where a source would lose more than `refuse_many` believes, unless
-    `withdraw_many`; `RunRefused`; and `UnknownClassifier` when none is current.
+    Products are written or updated. Those that `found.sources` do not list any more are marked as
+    withdrawn; `found.harvested` withdraws none. New are the products without an outcome under the
+    current classifier that no open run under it holds and no newer version supersedes. They become
+    a run of kind 'new' whose chunks are ready. The files and harvest times are known afterwards.
+
+    Args:
+        engine: The ledger.
+        wanted: The run to create.
+        products: The listed products; read to their end before the transaction begins.
+        found: What else the listings say.
+        withdraw_many: Also withdraw more than `require_few_withdrawn` allows.
+
+    Raises:
+        ListingRefused: A product breaks a rule of the product table; the message names it.
+        TooManyWithdrawn: An archive lost too many products.
+        RunRefused: No run can have these values.
+        UnknownClassifier: No classifier is current.
     """
-    with product_table.spooled(products) as listing:
-        return _record(engine, wanted, listing, found, withdraw_many)
+    with spool(products) as listing:
+        return _ingest_file(engine, wanted, listing, found, withdraw_many)
 
 
 @transaction
-def _record(
+def _ingest_file(
     connection: sa.Connection,
     wanted: NewRun,
     listing: IO[str],
@@ -193,33 +223,38 @@ def _record(
     withdraw_many: bool,
 ) -> Ingested:
     current = classifiers.current_in(connection).sha256
-    connection.execute(HOLD_OPEN_RUNS, {"classifier": current})
+    connection.execute(LOCK_OPEN_RUNS, {"classifier": current})
     listed_before = count_listed(connection, found.sources, wanted.products)
-    product_table.merge(connection, listing)
-    withdrawn = withdraw(connection, found.sources, wanted.products, found.doubtful)
+    listed = list_file(connection, listing)
+    merge_into_products(listed)
+    withdrawn = withdraw(listed, found.sources, wanted.products, found.doubtful)
     if not withdraw_many:
-        refuse_many(withdrawn, listed_before)
-    connection.execute(LEAVE_WHAT_IS_NOT_NEW, {"classifier": current})
-    _replace_state(connection, current, wanted.products, found)
-    new = connection.execute(COUNT_NEW).scalar_one()
-    made = _make_run(connection, wanted, found) if new else None
-    return Ingested(made, new, sum(withdrawn.values()))
+        require_few_withdrawn(withdrawn, listed_before)
+    _delete_what_is_not_new(listed, current)
+    _replace_listing_state(connection, current, wanted.products, found)
+    new = listed.count()
+    run = _create_run(listed, wanted, found) if new else None
+    return Ingested(run, new, sum(withdrawn.values()))
 
 
-def _make_run(connection: sa.Connection, wanted: NewRun, found: Found) -> Run:
-    made = insert_run(
-        connection,
+def _delete_what_is_not_new(listed: Listed, classifier_sha256: str) -> None:
+    listed.connection.execute(DELETE_WHAT_IS_NOT_NEW, {"classifier": classifier_sha256})
+
+
+def _create_run(listed: Listed, wanted: NewRun, found: Found) -> Run:
+    created = insert_run(
+        listed.connection,
         kind=RunKind.NEW,
         state=RunState.RUNNING,
         rows_read=found.rows_read,
         left_out=left_out_as_json(found.left_out),
         **asdict(wanted),
     )
-    enrol(connection, made.run_id)
-    return read_run(connection, made.run_id)
+    enrol(listed, created.run_id)
+    return read_run(listed.connection, created.run_id)
 
 
-def _replace_state(
+def _replace_listing_state(
     connection: sa.Connection, classifier_sha256: str, products: str, found: Found
 ) -> None:
     key = {"classifier": classifier_sha256, "products": products}
@@ -239,7 +274,7 @@ def _replace_state(
     searches = [
         {"source": search.source, "url": search.source, "harvested_to": search.up_to} | key
         for search in found.harvested
-        # Else a classifier was promoted meanwhile, or a run ended undone: all is to be looked at.
+        # If not, a classifier was promoted or a run failed meanwhile: the next listing is of all.
         if search.since in (None, harvested_to.get(search.source))
     ]
     for rows in filter(None, (files, searches)):

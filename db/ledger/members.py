@@ -1,11 +1,12 @@
-"""Which products belong to a run, in chunks."""
+"""The members of a run: which products belong to it, and in which chunks they are."""
 
 import sqlalchemy as sa
 
+from mernet.db.ledger.listed import Listed
 from mernet.db.tables import chunk, run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.
-# A failed outcome counts as one: failures are for `mernet run retry`.
+# A failed outcome counts as an outcome: failed products are for a retry.
 ENROL = sa.text("""
 WITH candidate AS (
     SELECT
@@ -38,8 +39,8 @@ INSERT INTO run_product (run_id, product_id, chunk_number)
 SELECT :run_id, product_id, chunk_number FROM member
 """)
 
-# An open chunk has no outcomes of its own run: those close it.
-LEAVE = sa.text("""
+# The outcomes come from other runs: those of its own run close the chunk.
+DROP_PRODUCTS = sa.text("""
 UPDATE run_product SET chunk_number = NULL
 FROM run JOIN outcome USING (classifier)
 WHERE run.run_id = :run_id AND NOT run.reclassify
@@ -48,12 +49,13 @@ WHERE run.run_id = :run_id AND NOT run.reclassify
 """)
 
 
-def enrol(connection: sa.Connection, run_id: int) -> None:
-    """Make the products of the temporary table `listed` members of the run, in chunks by position.
+def enrol(listed: Listed, run_id: int) -> None:
+    """Make the listed products members of a run, and put them in chunks in their order.
 
     A product that has an outcome under the run's classifier becomes a member without a chunk,
-    unless the run does them again. The run is running afterwards, or finished if it has no chunk.
+    unless the run reclassifies. The run is then running, or finished if it has no chunk.
     """
+    connection = listed.connection
     connection.execute(ENROL, {"run_id": run_id})
     has_chunk = sa.exists().where(chunk.c.run_id == run_id)
     connection.execute(
@@ -66,16 +68,16 @@ def enrol(connection: sa.Connection, run_id: int) -> None:
     )
 
 
-def leave_what_others_did(connection: sa.Connection, run_id: int, number: int) -> None:
-    """Take those products out of a chunk that got an outcome since the run was listed.
+def drop_products_with_outcome(connection: sa.Connection, run_id: int, number: int) -> None:
+    """Remove the products from a chunk that got an outcome since the run was listed.
 
-    They stay members of the run, without a chunk. A run that does products again keeps them all.
+    They stay members of the run, without a chunk. A run that reclassifies keeps them all.
     """
-    connection.execute(LEAVE, {"run_id": run_id, "number": number})
+    connection.execute(DROP_PRODUCTS, {"run_id": run_id, "number": number})
 
 
-def never_sent(connection: sa.Connection, run_id: int) -> list[int]:
-    """The numbers of the run's ready chunks that no message is on its way for; none if paused."""
+def unsent_chunks(connection: sa.Connection, run_id: int) -> list[int]:
+    """Return the numbers of a run's ready chunks without a message on its way; none if paused."""
     return list(
         connection.execute(
             sa.select(chunk.c.number)

@@ -1,4 +1,4 @@
-"""The ledger at a glance, for monitoring: runs, chunks, outcomes, how long since what moved."""
+"""An overview of the ledger for monitoring: counts of runs, chunks and outcomes, and ages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SELECT CASE WHEN paused AND finished_at IS NULL THEN 'paused' ELSE state END AS 
 FROM run GROUP BY 1
 """)
 
-# Of what may move: neither ended nor paused.
+# Chunks of runs that have neither ended nor are paused.
 CHUNKS = sa.text("""
 SELECT
     count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL) AS unsent,
@@ -75,19 +75,23 @@ class Overview:
 
 
 def overview(engine: sa.Engine) -> Overview:
-    """The ledger now. Tried once, unlike all else here: who watches wants to know of a failure.
+    """Return an overview of the ledger as it is now.
 
-    Raises `sqlalchemy.exc.SQLAlchemyError`.
+    Tried once, unlike all else in the ledger, because monitoring has to report a failure.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: The database failed.
     """
     with engine.begin() as connection:
         runs = {state.value: 0 for state in RunState} | {"paused": 0}
         runs |= dict(connection.execute(RUNS).all())
         chunks = connection.execute(CHUNKS).one()._asdict()
         outcomes = {(row.state, row.reason): row.products for row in connection.execute(OUTCOMES)}
-        looks = {(row.source, row.products): row.seconds for row in connection.execute(LAST_CHECKS)}
+        rows = connection.execute(LAST_CHECKS)
+        checks = {(row.source, row.products): row.seconds for row in rows}
     return Overview(
         runs=runs,
         outcomes=outcomes,
-        last_checks=looks,
+        last_checks=checks,
         **{name: value or 0 for name, value in chunks.items()},
     )

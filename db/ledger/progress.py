@@ -1,13 +1,12 @@
-"""How far a run is, what of it failed, and which others are open."""
+"""The progress of a run: counts, rate, failures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from mernet.db import tables
 from mernet.db.engine import transaction
-from mernet.db.ledger.runs import RUN_COLUMNS, Run, read_run, to_run
+from mernet.db.ledger.runs import Run, read_run
 
 COUNTS = sa.text("""
 SELECT
@@ -50,7 +49,7 @@ WHERE run.run_id = :run_id AND outcome.state = 'failed'
 ORDER BY outcome.reason, run_product.product_id
 """)
 
-# Of an open run, what it did of late; of one that has ended, all it did.
+# Of an open run, the chunks closed recently; of one that has ended, all of its chunks.
 RATE = sa.text("""
 WITH span AS (
     SELECT run_id, coalesce(finished_at, now()) AS until,
@@ -71,12 +70,18 @@ JOIN run_product
 CHUNKS = sa.text("SELECT state, count(*) FROM chunk WHERE run_id = :run_id GROUP BY state")
 
 RECENT_SECONDS = 300
-"""An open run's rate is that of so many seconds, or of all since its start."""
+"""The rate of an open run is measured over so many seconds, or since its start if that is less."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedProduct:
-    """A product without a classification: the `reason` as counted, the `detail` in a sentence."""
+    """A product that failed.
+
+    Attributes:
+        product_id: The product's 27-character name.
+        reason: A few words by which failures are counted.
+        detail: The sentence for the reader.
+    """
 
     product_id: str
     reason: str
@@ -87,10 +92,19 @@ class FailedProduct:
 class RunProgress:
     """Counts of a run's products: listed = already + classified + failed + waiting.
 
-    `already` have an outcome that another run came to first, `already_failed` of them a failed
-    one; `failures` counts this run's by reason, most frequent first; `chunks` counts chunks by
-    state (ready, taken, done, split). `rate` is in products a second, of an open run over the last
-    five minutes; `seconds_left` at that rate, None where nothing moves or nothing is left.
+    Attributes:
+        run: The run.
+        listed: Products that are members of the run.
+        already: Products whose outcome is from another run.
+        already_failed: Those of `already` that failed.
+        classified: Products that this run classified.
+        failed: Products that failed in this run.
+        waiting: Products in open chunks.
+        failures: `failed` by reason, the most frequent first.
+        chunks: Number of chunks by state (ready, claimed, done, split).
+        rate: Products per second; of an open run, over the last `RECENT_SECONDS`.
+        seconds_left: Time until the run is finished at this rate; None if the rate is 0 or no
+            product is waiting.
     """
 
     run: Run
@@ -108,7 +122,11 @@ class RunProgress:
 
 @transaction
 def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgress:
-    """How far a run, or the latest one, is; raises `UnknownRun`."""
+    """Return the progress of a run, the latest if no number is given.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
     counts = connection.execute(COUNTS, key).one()._asdict()
@@ -125,13 +143,5 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgres
 
 @transaction
 def failed_products(connection: sa.Connection, run_id: int) -> list[FailedProduct]:
-    """The run's products that failed, in it or in another run that came first, by reason."""
+    """Return the members of a run that failed, in it or in an earlier run, sorted by reason."""
     return [FailedProduct(*row) for row in connection.execute(FAILED_PRODUCTS, {"run_id": run_id})]
-
-
-@transaction
-def open_runs(connection: sa.Connection) -> list[Run]:
-    """The runs that have not ended, oldest first."""
-    finished_at, run_id = tables.run.c.finished_at, tables.run.c.run_id
-    query = sa.select(*RUN_COLUMNS).where(finished_at.is_(None)).order_by(run_id)
-    return [to_run(row) for row in connection.execute(query)]

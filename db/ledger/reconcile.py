@@ -1,4 +1,4 @@
-"""Proof that a run is complete and that what is published is what the scores say."""
+"""Reconciliation: a run is complete, and its published rows follow from its scores."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from mernet.db.engine import transaction
 from mernet.db.ledger.runs import RunState, read_run
 
-# The keys of the tables already refuse a second outcome of one product. What they cannot refuse is
-# one image under two versions of its name.
+# The keys of the tables refuse a second outcome of one product. They cannot refuse one image under
+# two versions of its name.
 COUNTS = sa.text("""
 SELECT
     count(*) AS listed,
@@ -24,7 +24,7 @@ LEFT JOIN outcome
 WHERE run.run_id = :run_id
 """)
 
-# Derived another way than publishing does: by subscript, class by class.
+# Computed in another way than publishing does: by subscript, class by class.
 WRONG_ROWS = sa.text("""
 WITH member AS (
     SELECT run_product.product_id, run.classifier AS sha256
@@ -57,10 +57,18 @@ WHERE implied.score IS DISTINCT FROM published.probability
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What the listing, the outcomes and the published table say of one run's products.
+    """Counts of a run's products in the listing, the outcomes and the published table.
 
-    `missing` have no outcome; `twice` are listed under a second version of a name; `wrong_rows`
-    are classifications that the scores do not imply, lack, or have with another probability.
+    Attributes:
+        run_id: The run's number.
+        state: The run's state.
+        listed: Products that are members of the run.
+        classified: Products with scores under the run's classifier.
+        failed: Products that failed under it.
+        missing: Products without an outcome under it.
+        twice: Products of which another version is a member too.
+        wrong_rows: Classifications that do not follow from the scores, are absent although they do,
+            or have another probability.
     """
 
     run_id: int
@@ -74,7 +82,7 @@ class Reconciliation:
 
     @property
     def ok(self) -> bool:
-        """Whether the run is finished, complete, without doubles, and published as scored."""
+        """Whether the run is finished and complete, without duplicates, and published as scored."""
         complete = self.listed == self.classified + self.failed
         return (
             self.state is RunState.FINISHED
@@ -85,7 +93,11 @@ class Reconciliation:
 
 @transaction
 def reconcile(connection: sa.Connection, run_id: int | None = None) -> Reconciliation:
-    """Compare the listing, outcomes and published rows of a run, or the latest; `UnknownRun`."""
+    """Compare the listing, outcomes and published rows of a run, the latest if none is given.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
     return Reconciliation(

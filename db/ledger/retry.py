@@ -4,12 +4,13 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.errors import RunRefused
+from mernet.db.ledger.listed import list_selected
 from mernet.db.ledger.members import enrol
 from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
+from mernet.db.products import PRODUCT_COLUMNS
 
-FAILED_PRODUCTS = sa.text("""
-CREATE TEMPORARY TABLE listed ON COMMIT DROP AS
-SELECT product_id, row_number() OVER (ORDER BY product_id) AS position
+FAILED_PRODUCTS = f"""
+SELECT {", ".join(f"product.{name}" for name in PRODUCT_COLUMNS)}
 FROM outcome JOIN product USING (product_id)
 WHERE outcome.classifier = :classifier AND outcome.state = 'failed'
   AND (CAST(:reason AS text) IS NULL OR outcome.reason = :reason)
@@ -20,7 +21,8 @@ WHERE outcome.classifier = :classifier AND outcome.state = 'failed'
     WHERE newer.name_key = product.name_key AND newer.version > product.version
       AND newer.withdrawn_at IS NULL
   )
-""")
+ORDER BY product.product_id
+"""
 
 
 def create_retry(
@@ -29,22 +31,32 @@ def create_retry(
     reason: str | None = None,
     failed_in: int | None = None,
 ) -> Run | None:
-    """A run over the products that failed under the current classifier, None without any.
+    """Create a run over the products that failed under the current classifier.
 
-    Only those that failed for `reason`, and in the run `failed_in` and in none after it, if given.
-    What was withdrawn, or is superseded by a newer listed version, is left as it is. The chunks are
-    ready at once. Raises `UnknownClassifier` when no classifier is current, `UnknownRun`, and
-    `RunRefused` for a chunk size below 1 or a run under another classifier.
+    Its chunks are ready. Products that were withdrawn, or that a newer listed version supersedes,
+    are left out.
+
+    Args:
+        engine: The ledger.
+        chunk_size: How many products a chunk holds.
+        reason: Only products that failed for this reason.
+        failed_in: Only products that failed in this run and were not tried in a later one.
+
+    Returns:
+        The run, or None if there are no such products.
+
+    Raises:
+        UnknownClassifier: No classifier is current.
+        UnknownRun: There is no run `failed_in`.
+        RunRefused: The chunk size is below 1, or the run `failed_in` used another classifier.
     """
     with engine.begin() as connection:
         current = classifiers.current_in(connection)
         if failed_in is not None:
-            _refuse_other_classifier(connection, failed_in, current)
-        found = connection.execute(
-            FAILED_PRODUCTS,
-            {"classifier": current.sha256, "reason": reason, "failed_in": failed_in},
-        )
-        if not found.rowcount:
+            _require_classifier_of_run(connection, failed_in, current)
+        values = {"classifier": current.sha256, "reason": reason, "failed_in": failed_in}
+        listed = list_selected(connection, FAILED_PRODUCTS, values)
+        if not listed.count():
             return None
         made = insert_run(
             connection,
@@ -55,15 +67,15 @@ def create_retry(
             chunk_size=chunk_size,
             reclassify=True,
         )
-        enrol(connection, made.run_id)
+        enrol(listed, made.run_id)
         return read_run(connection, made.run_id)
 
 
-def _refuse_other_classifier(
+def _require_classifier_of_run(
     connection: sa.Connection, run_id: int, current: classifiers.RegisteredClassifier
 ) -> None:
     if read_run(connection, run_id).classifier != current.sha256:
         raise RunRefused(
-            f"Run {run_id} used another classifier than {current.name}, the current one; promote "
-            "that one again, or retry without naming a run."
+            f"Run {run_id} used another classifier than {current.name}, which is current; promote "
+            "that classifier, or retry without naming a run."
         )

@@ -1,4 +1,4 @@
-"""Runs: one pass over a list of products, from its request to its end."""
+"""Runs: a run is one pass over a list of products, from its request to its end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,17 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from mernet.db import classifiers
-from mernet.db.engine import first_line, transaction
-from mernet.db.errors import RunClosed, RunRefused, UnknownRun
+from mernet.db.engine import first_line, storable_text, transaction
+from mernet.db.errors import NoRuns, RunClosed, RunRefused, UnknownRun
 from mernet.db.tables import listing_state, run
-from mernet.db.text import storable
 
 EXAMPLES_KEPT = 20
-"""How many names a run keeps for each reason that products were left out."""
+"""How many names a run stores for each reason why products were left out."""
 
 
 class RunKind(StrEnum):
-    """Where a run's products come from: a listing, the failures so far, what a listing has new."""
+    """Which products a run is over: all of a listing, failed ones, new ones of a listing."""
 
     FULL = "full"
     RETRY = "retry"
@@ -27,7 +26,7 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
-    """Listing, then running, then one of three ends."""
+    """The state of a run: listing, then running, then one of three final states."""
 
     LISTING = "listing"
     RUNNING = "running"
@@ -37,13 +36,13 @@ class RunState(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether something is left to do."""
+        """Whether the run has not ended."""
         return self in (RunState.LISTING, RunState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOutCount:
-    """How many products were left out for one reason, and the names of some of them."""
+    """Number of products left out for one reason, and the names of some of them."""
 
     count: int
     examples: tuple[str, ...]
@@ -51,11 +50,15 @@ class LeftOutCount:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run over archives to be made: over all of their products, or over those that are new.
+    """Request for a run over archives.
 
-    `archives` are names, URLs or paths as `mernet.pds.archive.resolve` reads them; `products`
-    is 'edr', 'rdr' or 'any'; `reclassify` also classifies what the classifier has an outcome of;
-    `classifier` is a name, by default the current one's.
+    Attributes:
+        archives: Names, URLs or paths as `mernet.pds.archive.resolve` reads them.
+        mirror: A place from which to read the archives instead of their own.
+        products: 'edr', 'rdr' or 'any'.
+        chunk_size: How many products a chunk holds.
+        reclassify: Also classify products that have an outcome under the classifier.
+        classifier: The classifier's name; None for the current one.
     """
 
     archives: tuple[str, ...]
@@ -68,9 +71,25 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as the ledger has it; `classifier` is the sha256 of the one it uses throughout.
+    """A run as the ledger has it.
 
-    While an open run is `paused`, none of its chunks is begun.
+    Attributes:
+        run_id: The run's number.
+        kind: Which products it is over.
+        state: How far it is.
+        classifier: sha256 of the classifier that it uses from its start to its end.
+        archives: As in `NewRun`; empty for a retry.
+        mirror: As in `NewRun`.
+        products: As in `NewRun`.
+        chunk_size: As in `NewRun`.
+        reclassify: As in `NewRun`.
+        paused: Whether none of its chunks may be claimed while it is open.
+        left_out: Products left out of the listing, by reason.
+        rows_read: Number of index rows read so far.
+        attempts: How many times its listing was begun.
+        error: Why it failed; None unless it did.
+        created_at: When it was requested.
+        finished_at: When it ended; None while it is open.
     """
 
     run_id: int
@@ -92,7 +111,7 @@ class Run:
 
     @property
     def condition(self) -> str:
-        """The state as people see it: 'paused' in place of an open run's state."""
+        """The state for display: 'paused' if the run is open and paused."""
         return "paused" if self.paused and self.state.is_open else str(self.state)
 
 
@@ -100,10 +119,11 @@ RUN_COLUMNS = tuple(run.c[name] for name in Run.__dataclass_fields__)
 
 
 def create_run(engine: sa.Engine, new: NewRun) -> Run:
-    """A full run under the classifier asked for, waiting to be listed.
+    """Create a full run; it waits to be listed.
 
-    Raises `UnknownClassifier` when there is none of that name or none is current, `RunRefused` for
-    a value that no run can have.
+    Raises:
+        UnknownClassifier: No classifier has this name, or none is current.
+        RunRefused: No run can have these values.
     """
     with engine.begin() as connection:
         return insert_run(connection, kind=RunKind.FULL, state=RunState.LISTING, **asdict(new))
@@ -111,61 +131,89 @@ def create_run(engine: sa.Engine, new: NewRun) -> Run:
 
 @transaction
 def get_run(connection: sa.Connection, run_id: int | None = None) -> Run:
-    """The run of this number, or the latest; raises `UnknownRun`."""
+    """Return a run, the latest if no number is given.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
     return read_run(connection, run_id)
 
 
 @transaction
 def list_runs(connection: sa.Connection, limit: int = 100) -> list[Run]:
-    """The latest runs, newest first."""
+    """Return the latest runs, newest first."""
     rows = connection.execute(sa.select(*RUN_COLUMNS).order_by(run.c.run_id.desc()).limit(limit))
-    return [to_run(row) for row in rows]
+    return [_to_run(row) for row in rows]
+
+
+@transaction
+def open_runs(connection: sa.Connection) -> list[Run]:
+    """Return the runs that have not ended, oldest first."""
+    query = sa.select(*RUN_COLUMNS).where(run.c.finished_at.is_(None)).order_by(run.c.run_id)
+    return [_to_run(row) for row in connection.execute(query)]
 
 
 @transaction
 def cancel_run(connection: sa.Connection, run_id: int) -> Run:
-    """End an open run: nothing of it is taken or published from now on.
+    """End an open run: none of its chunks is claimed or published any more.
 
-    Raises `RunClosed` when the run has ended otherwise, `UnknownRun` when there is none.
+    Cancelling a cancelled run changes nothing.
+
+    Raises:
+        RunClosed: The run has finished or failed.
+        UnknownRun: There is no such run.
     """
     found = read_run(connection, run_id, lock=True)
     if found.state is RunState.CANCELLED:
         return found
     if not found.state.is_open:
-        raise RunClosed(f"Run {run_id} is {found.state} already; there is nothing to cancel.")
+        raise RunClosed(f"Run {run_id} is already {found.state}; there is nothing to cancel.")
     return end_run(connection, run_id, RunState.CANCELLED)
 
 
 @transaction
 def pause_run(connection: sa.Connection, run_id: int) -> Run:
-    """Let no more chunks of an open run be begun; those that are taken finish and are published.
+    """Stop an open run from being claimed; claimed chunks are still classified and published.
 
-    Pausing again changes nothing. A run that is being listed is listed to its end first. Raises
-    `RunClosed` when the run has ended, `UnknownRun` when there is none.
+    Pausing a paused run changes nothing. A listing that was begun is recorded.
+
+    Raises:
+        RunClosed: The run has ended.
+        UnknownRun: There is no such run.
     """
     return _set_paused(connection, run_id, True)
 
 
 @transaction
 def resume_run(connection: sa.Connection, run_id: int) -> Run:
-    """Let a paused run go on; the chunks to send are then those of `unsent`.
+    """Let chunks of a paused run be claimed; those whose messages are to be sent are in `unsent`.
 
-    A run that is not paused goes on as it does. Raises as `pause_run`.
+    Resuming a run that is not paused changes nothing.
+
+    Raises:
+        RunClosed: The run has ended.
+        UnknownRun: There is no such run.
     """
     return _set_paused(connection, run_id, False)
 
 
 @transaction
 def fail_run(connection: sa.Connection, run_id: int, error: str) -> Run:
-    """End an open run that cannot go on, saying why in a sentence; an ended one stays as is."""
+    """End an open run as failed, with a sentence that says why; an ended run stays as it is."""
     found = read_run(connection, run_id, lock=True)
     if not found.state.is_open:
         return found
-    return end_run(connection, run_id, RunState.FAILED, storable(error))
+    return end_run(connection, run_id, RunState.FAILED, storable_text(error))
 
 
 def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) -> Run:
-    """`get_run` inside an open transaction; with `lock`, nobody else changes the run meanwhile."""
+    """Return a run, the latest for None, inside an open transaction.
+
+    With `lock`, no other transaction changes the run until this one ends.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
     query = sa.select(*RUN_COLUMNS).order_by(run.c.run_id.desc()).limit(1)
     if run_id is not None:
         query = query.where(run.c.run_id == run_id)
@@ -173,21 +221,19 @@ def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) 
         query = query.with_for_update(key_share=True)
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise UnknownRun(
-            "There is no run yet; start one with `mernet run full`."
-            if run_id is None
-            else f"There is no run {run_id}; `mernet run list` shows those there are."
-        )
-    return to_run(row)
+        if run_id is None:
+            raise NoRuns("No run was created yet; start one.")
+        raise UnknownRun(f"Run {run_id} does not exist; choose one from the list of runs.")
+    return _to_run(row)
 
 
 def end_run(
     connection: sa.Connection, run_id: int, state: RunState, error: str | None = None
 ) -> Run:
-    """Write the end of a run that the open transaction has locked.
+    """End a run that the open transaction has locked.
 
-    Unless it has finished, the listings known under its classifier are forgotten, so that
-    `mernet run new` reads them again and takes up what the run leaves undone.
+    Unless it has finished, the known listings of its classifier are deleted, so that the next
+    ingest reads them again and finds the products that this run did not classify.
     """
     row = connection.execute(
         sa.update(run)
@@ -199,11 +245,22 @@ def end_run(
         connection.execute(
             sa.delete(listing_state).where(listing_state.c.classifier == row.classifier)
         )
-    return to_run(row)
+    return _to_run(row)
 
 
-def to_run(row: "sa.Row[Any]") -> Run:
-    """A row of `RUN_COLUMNS` as a `Run`."""
+def left_out_as_json(left_out: Mapping[str, LeftOutCount]) -> dict[str, dict[str, object]]:
+    """Return the counts as the column `run.left_out` stores them."""
+    return {
+        reason: {
+            "count": entry.count,
+            "examples": [storable_text(name) for name in entry.examples[:EXAMPLES_KEPT]],
+        }
+        for reason, entry in left_out.items()
+    }
+
+
+def _to_run(row: "sa.Row[Any]") -> Run:
+    """Return a row of `RUN_COLUMNS` as a `Run`."""
     values = row._asdict()
     left_out = {
         reason: LeftOutCount(entry["count"], tuple(entry["examples"]))
@@ -221,18 +278,20 @@ def to_run(row: "sa.Row[Any]") -> Run:
 
 
 def _set_paused(connection: sa.Connection, run_id: int, paused: bool) -> Run:
-    """With the run locked, as whoever takes a chunk has it: afterwards no chunk is being taken."""
+    """Lock the run as a claim does, so that no claim is under way when this returns."""
     found = read_run(connection, run_id, lock=True)
     if not found.state.is_open:
-        raise RunClosed(f"Run {run_id} is {found.state} already; start a new run.")
+        raise RunClosed(f"Run {run_id} is already {found.state}; start a new run.")
     connection.execute(sa.update(run).where(run.c.run_id == run_id).values(paused=paused))
     return read_run(connection, run_id)
 
 
 def insert_run(connection: sa.Connection, **values: Any) -> Run:
-    """A run of the given columns, `classifier` a name or None for the current one.
+    """Insert a run with these columns and return it; raises as `create_run` does.
 
-    Raises as `create_run` does.
+    Args:
+        connection: An open transaction.
+        **values: Columns of `run`, but `classifier` is a name, None for the current one.
     """
     chosen = classifiers.named_or_current(connection, values.pop("classifier", None))
     values |= {"classifier": chosen.sha256, "archives": list(values["archives"])}
@@ -240,7 +299,7 @@ def insert_run(connection: sa.Connection, **values: Any) -> Run:
         row = connection.execute(sa.insert(run).values(values).returning(*RUN_COLUMNS)).one()
     except sa.exc.IntegrityError as error:
         raise RunRefused(
-            f"The run was refused ({first_line(error)}); name at least one archive, products "
+            f"The run was refused ({first_line(error)}); give at least one archive, products "
             "'edr', 'rdr' or 'any', and a chunk size of at least 1."
         ) from error
-    return to_run(row)
+    return _to_run(row)

@@ -1,4 +1,4 @@
-"""The sweep: which messages to send again because nothing has moved."""
+"""The sweep: which messages to send again because their work has stalled."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.members import never_sent
+from mernet.db.ledger.members import unsent_chunks
 from mernet.db.tables import chunk, run
 
 # A message is due when none was sent, when the last was sent long ago, or when the claimant that it
@@ -38,7 +38,16 @@ ORDER BY run_id, number NULLS FIRST
 def stale(
     connection: sa.Connection, lease_seconds: float, resend_seconds: float
 ) -> list[tuple[int, int | None]]:
-    """The (run, chunk number) to send a message for; the number is None for a run's listing."""
+    """Return the stalled work for which a message is to be sent again.
+
+    Args:
+        connection: An open transaction.
+        lease_seconds: Seconds without a heartbeat after which a claim is void.
+        resend_seconds: Seconds after which an unclaimed message is sent again.
+
+    Returns:
+        Pairs of run and chunk number; the number is None for a run's listing.
+    """
     rows = connection.execute(
         STALE, {"lease_seconds": lease_seconds, "resend_seconds": resend_seconds}
     )
@@ -47,8 +56,8 @@ def stale(
 
 @transaction
 def unsent(connection: sa.Connection, run_id: int) -> list[int]:
-    """The numbers of the run's ready chunks that no message is on its way for; none if paused."""
-    return never_sent(connection, run_id)
+    """Return the numbers of a run's ready chunks without a message on its way; none if paused."""
+    return unsent_chunks(connection, run_id)
 
 
 @transaction
@@ -69,10 +78,10 @@ def mark_sent(connection: sa.Connection, run_id: int, numbers: Collection[int]) 
 
 @contextmanager
 def exclusive(engine: sa.Engine, name: str) -> Iterator[bool]:
-    """Whether this process alone does what `name` says, until the block ends; it never waits.
+    """Try to get the lock of this name until the block ends; yield whether this process has it.
 
-    The lock ends with its session: at once when the process dies, but a process that hangs keeps
-    it, so what runs in the block needs a time limit that kills the process.
+    It never waits. The lock ends with its session: at once when the process dies, but a process
+    that hangs keeps it, so the block needs a time limit that kills the process.
     """
     key = {"name": f"mernet {name}"}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

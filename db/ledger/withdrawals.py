@@ -1,16 +1,17 @@
-"""Withdrawals: what archives list no more is marked, unless that is too much to be believed."""
+"""Withdrawals: products that an archive does not list any more are marked as withdrawn."""
 
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from mernet.db.errors import ListingRefused
+from mernet.db.errors import TooManyWithdrawn
+from mernet.db.ledger.listed import Listed
 
 FEW = 100
-"""So many products of an archive may be withdrawn at once, however few it has."""
+"""This many products of an archive may always be withdrawn at once."""
 
 TENTH = 10
-"""And so may one of this many: a half-written index loses more."""
+"""And so may one of this many: an incomplete index loses more."""
 
 # The twelfth character of a name is E for raw products: a listing of those says nothing about
 # derived ones.
@@ -43,29 +44,46 @@ SELECT source, count(*) AS products FROM gone GROUP BY source
 def count_listed(
     connection: sa.Connection, sources: Sequence[str], products: str
 ) -> Mapping[str, int]:
-    """How many products of each source, of the kind 'edr', 'rdr' or 'any', count as listed."""
+    """Return how many products each source has that are not withdrawn.
+
+    Args:
+        connection: An open transaction.
+        sources: URLs of archives.
+        products: 'edr', 'rdr' or 'any'.
+    """
     rows = connection.execute(COUNT_LISTED, {"sources": list(sources), "products": products})
     return {row.source: row.products for row in rows}
 
 
 def withdraw(
-    connection: sa.Connection, sources: Sequence[str], products: str, doubtful: Sequence[str]
+    listed: Listed, sources: Sequence[str], products: str, doubtful: Sequence[str]
 ) -> Mapping[str, int]:
-    """Mark what is neither in the temporary table `listed` nor in `doubtful`; how many by source.
+    """Mark the products as withdrawn that their source does not list any more.
 
-    `doubtful` are product ids that the sources list, though nothing else is known of them.
+    Args:
+        listed: What the sources list now.
+        sources: URLs of archives.
+        products: 'edr', 'rdr' or 'any'.
+        doubtful: Ids of products that the sources list, but whose label could not be read.
+
+    Returns:
+        How many products were marked, by source.
     """
     values = {"sources": list(sources), "products": products, "doubtful": list(doubtful)}
-    return {row.source: row.products for row in connection.execute(WITHDRAW, values)}
+    return {row.source: row.products for row in listed.connection.execute(WITHDRAW, values)}
 
 
-def refuse_many(withdrawn: Mapping[str, int], listed_before: Mapping[str, int]) -> None:
-    """Raise `ListingRefused` if a source lost more than FEW products and more than a tenth."""
+def require_few_withdrawn(withdrawn: Mapping[str, int], listed_before: Mapping[str, int]) -> None:
+    """Check that no source lost more than FEW products and more than a tenth of what it had.
+
+    Raises:
+        TooManyWithdrawn: A source did; its index may be damaged.
+    """
     for source, gone in withdrawn.items():
         before = listed_before[source]
         if gone > max(FEW, before / TENTH):
-            raise ListingRefused(
-                f"{source} lists {gone} of the {before} products known from it no more, as if its "
-                "index were half written, so nothing was changed; look again later or, if they are "
-                "withdrawn indeed, use `mernet run new --withdraw-many`."
+            raise TooManyWithdrawn(
+                f"{source} no longer lists {gone} of its {before} known products, so its index is "
+                "probably incomplete and nothing was changed; try again later, or confirm that "
+                "they are withdrawn."
             )

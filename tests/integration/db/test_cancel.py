@@ -6,11 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from mernet.db import ledger
-from mernet.db import products as product_table
-from mernet.db.ledger import Found, ListedFile, NewRun, RunState
-from mernet.db.ledger.ingest import _record
+from mernet.db.ledger import Found, ListedFile, NewRun, RunState, publish_chunk
+from mernet.db.ledger.ingest import _ingest_file
+from mernet.db.ledger.listed import spool
+from mernet.db.ledger.open_chunks import lock_open_chunk, settle_chunk
 from mernet.db.ledger.runs import end_run, read_run
-from mernet.db.publish import Classified, open_chunk, publish_chunk, settle_chunk
+from mernet.db.publish import Classified
 
 BOTH_SEEN = [0.95, 0.95, *[0.1] * 23]
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
@@ -45,7 +46,7 @@ def published(story):
 def test_a_publication_that_came_first_is_whole_before_the_run_is_cancelled(story, chunk, thread):
     run_id, number, outcomes = chunk
     with story.engine.begin() as connection:
-        settle_chunk(connection, open_chunk(connection, run_id, number), outcomes)
+        settle_chunk(connection, lock_open_chunk(connection, run_id, number), outcomes)
         cancelling = thread.submit(ledger.cancel_run, story.engine, run_id)
         wait_until_it_waits(story, cancelling)
         assert published(story) == (0, 0)
@@ -70,8 +71,8 @@ def test_a_listing_recorded_while_a_run_of_it_is_cancelled_is_not_known(story, p
     wanted = NewRun(archives=("https://example.org/",))
     products = [product(1, source="https://example.org/")]
     first = ledger.record_new(story.engine, wanted, products, found)
-    with product_table.spooled(products) as listing, story.engine.begin() as connection:
-        _record.__wrapped__(connection, wanted, listing, found, False)
+    with spool(products) as listing, story.engine.begin() as connection:
+        _ingest_file.__wrapped__(connection, wanted, listing, found, False)
         cancelling = thread.submit(ledger.cancel_run, story.engine, first.run.run_id)
         wait_until_it_waits(story, cancelling)
     assert cancelling.result().state is RunState.CANCELLED

@@ -4,7 +4,12 @@ import pytest
 
 from mernet.db import classifiers
 from mernet.db.classifiers import NewClassifier
-from mernet.db.errors import ClassifierRefused, NothingToRollBack, UnknownClassifier
+from mernet.db.errors import (
+    ClassifierRefused,
+    NoCurrentClassifier,
+    NothingToRollBack,
+    UnknownClassifier,
+)
 
 SECOND = NewClassifier("b" * 64, "second", "/models/second", 0.9, {"size": 224})
 
@@ -54,12 +59,12 @@ def test_promoting_an_unknown_name_lists_the_known_ones_and_changes_nothing(stor
 
 
 def test_without_a_current_classifier_the_error_says_how_to_get_one(engine):
-    with pytest.raises(UnknownClassifier, match="mernet classifier add"):
+    with pytest.raises(NoCurrentClassifier, match="register a checkpoint"):
         classifiers.current(engine)
 
 
 def test_an_unknown_hash_is_an_error(story):
-    with pytest.raises(UnknownClassifier, match="mernet classifier add"):
+    with pytest.raises(UnknownClassifier, match="register its checkpoint"):
         classifiers.get(story.engine, "c" * 64)
 
 
@@ -80,7 +85,7 @@ def test_rolling_back_goes_to_the_classifier_before_and_once_more_to_the_one_bef
 
 
 def test_with_nothing_before_rolling_back_is_refused_and_changes_nothing(story):
-    with pytest.raises(NothingToRollBack, match="before first; choose one"):
+    with pytest.raises(NothingToRollBack, match="before first; promote another"):
         classifiers.rollback(story.engine)
     assert classifiers.current(story.engine).name == "first"
 
@@ -105,5 +110,5 @@ def test_every_promotion_is_kept_also_an_undone_one(three):
 
 
 def test_without_a_current_classifier_there_is_nothing_to_roll_back(engine):
-    with pytest.raises(UnknownClassifier, match="mernet classifier add"):
+    with pytest.raises(NoCurrentClassifier, match="register a checkpoint"):
         classifiers.rollback(engine)

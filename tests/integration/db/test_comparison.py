@@ -6,7 +6,8 @@ from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
 from mernet.db.comparison import ImageChange, compare
 from mernet.db.errors import QueryRefused, UnknownClassifier
-from mernet.db.publish import Failed, publish_chunk
+from mernet.db.ledger import publish_chunk
+from mernet.db.publish import Failed
 from mernet.db.thresholds import set_threshold
 
 ORDER = ("rod", "pct", "arh")
@@ -105,7 +106,7 @@ def test_a_threshold_of_a_class_counts_in_the_comparison(two):
 
 
 def test_the_same_classifier_twice_or_an_unknown_one_is_refused(two):
-    with pytest.raises(QueryRefused, match="give two to compare"):
+    with pytest.raises(QueryRefused, match="give two classifiers"):
         compare(two.engine, "first", "first")
     with pytest.raises(UnknownClassifier, match="registered: first, second"):
         compare(two.engine, "first", "third")

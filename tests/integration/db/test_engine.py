@@ -68,7 +68,7 @@ def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch
         mernet.db.engine, "_RETRYING", mernet.db.engine._RETRYING.copy(wait=wait_none())
     )
     work = transaction(raise_sqlstate)
-    with pytest.raises(ConnectionFailed, match="The database gave up"):
+    with pytest.raises(ConnectionFailed, match="The database does not answer"):
         work(empty_engine, "40001")
 
 

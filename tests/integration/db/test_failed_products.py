@@ -3,8 +3,8 @@
 import pytest
 
 from mernet.db import ledger
-from mernet.db.ledger import FailedProduct
-from mernet.db.publish import Classified, Failed, publish_chunk
+from mernet.db.ledger import FailedProduct, publish_chunk
+from mernet.db.publish import Classified, Failed
 
 SCORES = (0.5,) * 25
 

@@ -5,7 +5,8 @@ from alembic import command
 
 from fixtures.ledger import move
 from mernet.db import ledger, migrate
-from mernet.db.publish import Classified, publish_chunk
+from mernet.db.ledger import publish_chunk
+from mernet.db.publish import Classified
 
 BEFORE = "0005"
 NAMES = tuple(f"1P{clock:09d}EFF0000P2600L2M1" for clock in (1, 2, 3))

@@ -3,8 +3,8 @@
 import pytest
 
 from mernet.db import classifiers, ledger
-from mernet.db.ledger import Chunk, RunState
-from mernet.db.publish import Classified, publish_chunk
+from mernet.db.ledger import Chunk, RunState, publish_chunk
+from mernet.db.publish import Classified
 
 SCORES = [0.5] * 25
 

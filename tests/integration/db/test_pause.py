@@ -4,8 +4,8 @@ import pytest
 
 from mernet.db import ledger
 from mernet.db.errors import RunClosed, UnknownRun
-from mernet.db.ledger import Chunk, NewRun, RunState
-from mernet.db.publish import Classified, publish_chunk
+from mernet.db.ledger import Chunk, NewRun, RunState, publish_chunk
+from mernet.db.publish import Classified
 
 SCORES = [0.5] * 25
 
@@ -67,7 +67,7 @@ def test_a_paused_run_can_be_cancelled(story):
 def test_only_an_open_run_can_be_paused_or_resumed(story):
     run_id = story.listed_products([])
     for change in (ledger.pause_run, ledger.resume_run):
-        with pytest.raises(RunClosed, match="is finished already"):
+        with pytest.raises(RunClosed, match="is already finished"):
             change(story.engine, run_id)
         with pytest.raises(UnknownRun):
             change(story.engine, 99)

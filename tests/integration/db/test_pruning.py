@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
 from mernet.db.comparison import compare
-from mernet.db.errors import ClassifierInUse, QueryRefused, UnknownClassifier
+from mernet.db.errors import ClassesPruned, ClassifierInOpenRun, ClassifierInUse, UnknownClassifier
 from mernet.db.pruning import prunable, prune
 from mernet.db.tables import listing_state
 from mernet.db.thresholds import set_threshold
@@ -92,7 +92,7 @@ def test_runs_of_a_classifier_whose_scores_are_kept_still_reconcile(replaced):
 
 def test_interrupted_with_scores_kept_nothing_counts_as_published(replaced):
     next(prune(replaced.engine, "first", keep_scores=True, batch=2))
-    with pytest.raises(QueryRefused, match="only its scores are kept"):
+    with pytest.raises(ClassesPruned, match="promote it to publish them again"):
         compare(replaced.engine, "first", "second")
     classifiers.promote(replaced.engine, "first")
     assert counts(replaced, "a" * 64) == (5, 5)
@@ -117,7 +117,7 @@ def test_a_classifier_that_is_promoted_meanwhile_keeps_the_rest(replaced):
 def test_a_classifier_that_an_open_run_uses_is_not_pruned(replaced):
     new = ledger.NewRun(("sample",), classifier="first")
     run_id = ledger.create_run(replaced.engine, new).run_id
-    with pytest.raises(ClassifierInUse, match=f"mernet run cancel {run_id}"):
+    with pytest.raises(ClassifierInOpenRun, match=f"Run {run_id} still uses first; wait"):
         prunable(replaced.engine, "first")
     ledger.cancel_run(replaced.engine, run_id)
     assert prunable(replaced.engine, "first").outcomes == 5

@@ -7,8 +7,8 @@ import pytest
 
 from mernet.db import ledger
 from mernet.db.errors import OutcomeRefused
-from mernet.db.ledger import RunState
-from mernet.db.publish import Classified, Failed, publish_chunk
+from mernet.db.ledger import RunState, publish_chunk
+from mernet.db.publish import Classified, Failed
 
 NONE_PUBLISHED = [0.1] * 25
 ABOVE = np.nextafter(np.float32(0.9), np.float32(1))

@@ -85,7 +85,7 @@ def test_a_login_with_other_rights_is_left_alone(story, rights):
 
 @pytest.mark.parametrize("name", ["", "Reader", "a b", 'x"; DROP TABLE run; --', "1st", "a" * 64])
 def test_a_name_that_no_login_can_have_is_refused(story, name):
-    with pytest.raises(ReaderRefused, match="small letters"):
+    with pytest.raises(ReaderRefused, match="lower-case letters"):
         make_reader(story.engine, name, "secret")
 
 

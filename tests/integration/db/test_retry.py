@@ -5,7 +5,8 @@ import pytest
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
 from mernet.db.errors import RunRefused, UnknownRun
-from mernet.db.publish import Failed, publish_chunk
+from mernet.db.ledger import publish_chunk
+from mernet.db.publish import Failed
 
 
 def fail(story, products, reason):
@@ -66,5 +67,5 @@ def test_what_was_withdrawn_is_not_retried(story, two_runs):
 
 
 def test_a_run_that_does_not_exist_is_refused(story):
-    with pytest.raises(UnknownRun, match="no run 99"):
+    with pytest.raises(UnknownRun, match="Run 99 does not exist"):
         ledger.create_retry(story.engine, failed_in=99)

@@ -3,9 +3,16 @@
 import pytest
 
 from mernet.db import classifiers, ledger
-from mernet.db.errors import ListingRefused, RunClosed, RunRefused, UnknownClassifier, UnknownRun
-from mernet.db.ledger import LeftOutCount, NewRun, RunKind, RunState
-from mernet.db.publish import Classified, Failed, publish_chunk
+from mernet.db.errors import (
+    ListingRefused,
+    NoRuns,
+    RunClosed,
+    RunRefused,
+    UnknownClassifier,
+    UnknownRun,
+)
+from mernet.db.ledger import LeftOutCount, NewRun, RunKind, RunState, publish_chunk
+from mernet.db.publish import Classified, Failed
 
 NEW = NewRun(archives=("opportunity", "/data"), mirror="http://mirror", products="any")
 SCORES = [0.5] * 25
@@ -42,18 +49,18 @@ def test_a_run_without_a_current_classifier_is_not_made(engine):
     "wrong", [{"archives": ()}, {"products": "all"}, {"chunk_size": 0}], ids=str
 )
 def test_a_run_that_makes_no_sense_is_not_made(story, wrong):
-    with pytest.raises(RunRefused, match="name at least one archive"):
+    with pytest.raises(RunRefused, match="give at least one archive"):
         ledger.create_run(story.engine, NewRun(**{"archives": ("sample",)} | wrong))
     assert ledger.list_runs(story.engine) == []
 
 
 def test_the_latest_run_is_meant_when_none_is_named(story):
-    with pytest.raises(UnknownRun, match="mernet run full"):
+    with pytest.raises(NoRuns, match="No run was created yet"):
         ledger.get_run(story.engine)
     first, second = (ledger.create_run(story.engine, NEW) for _ in range(2))
     assert ledger.get_run(story.engine) == second
     assert ledger.list_runs(story.engine) == [second, first]
-    with pytest.raises(UnknownRun, match="no run 99"):
+    with pytest.raises(UnknownRun, match="Run 99 does not exist"):
         ledger.get_run(story.engine, 99)
 
 
@@ -300,7 +307,7 @@ def test_a_run_cancelled_while_it_was_listed_records_nothing(story, product):
 
 def test_a_finished_run_cannot_be_cancelled(story):
     run_id = story.listed_products([])
-    with pytest.raises(RunClosed, match="is finished already"):
+    with pytest.raises(RunClosed, match="is already finished"):
         ledger.cancel_run(story.engine, run_id)
 
 

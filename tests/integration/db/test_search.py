@@ -4,8 +4,15 @@ import pytest
 import sqlalchemy as sa
 
 from mernet.db import classifiers, search
-from mernet.db.errors import QueryRefused, UnknownClassifier, UnknownProduct
-from mernet.db.publish import Failed, publish_chunk
+from mernet.db.errors import (
+    NotClassified,
+    ProductFailed,
+    QueryRefused,
+    UnknownClassifier,
+    UnknownProduct,
+)
+from mernet.db.ledger import publish_chunk
+from mernet.db.publish import Failed
 from mernet.db.search import Place, Query
 
 CODES = (
@@ -115,7 +122,7 @@ def test_classes_may_be_given_by_name_in_any_case_and_twice(mars):
         (Query(("sky",), min_probability=1.5), "between 0 and 1"),
         (Query(("sky",), min_probability=float("nan")), "between 0 and 1"),
         (Query(("sky",), after=Place(1e300, "")), "between 0 and 1"),
-        (Query(("sky",), sols=(5, 4)), "earlier first"),
+        (Query(("sky",), sols=(5, 4)), "earlier sol first"),
         (Query(("sky",), sols=(1, 99999999999)), "from 0 to 2147483647; 99999999999 is not"),
         (Query(("sky",), sols=(-1, None)), "from 0 to 2147483647; -1 is not"),
     ],
@@ -174,11 +181,11 @@ def test_all_scores_of_a_product_are_told_and_which_are_published(mars, product)
 def test_a_product_without_scores_says_why(story, product):
     run_id = story.listed_products([product(1), product(2)], chunk_size=1)
     name = product(1).product_id
-    with pytest.raises(UnknownProduct, match="not classified yet"):
+    with pytest.raises(NotClassified, match="not classified yet"):
         search.scores_of(story.engine, name)
     story.claim(run_id, 1)
     publish_chunk(story.engine, run_id, 1, [Failed(name, "not found", "It is gone.")])
-    with pytest.raises(UnknownProduct, match=r"failed \(not found: It is gone.\)"):
+    with pytest.raises(ProductFailed, match=r"failed \(not found: It is gone.\)"):
         search.scores_of(story.engine, name)
     with pytest.raises(UnknownProduct, match="was ever listed"):
         search.scores_of(story.engine, product(3).product_id)

@@ -8,7 +8,8 @@ import pytest
 from mernet.db import classifiers, ledger, thresholds
 from mernet.db.classifiers import NewClassifier
 from mernet.db.errors import QueryRefused, ThresholdRefused, UnknownClassifier
-from mernet.db.publish import Classified, open_chunk, settle_chunk
+from mernet.db.ledger.open_chunks import lock_open_chunk, settle_chunk
+from mernet.db.publish import Classified
 from mernet.db.thresholds import set_threshold
 
 HALF = np.float32(0.5)
@@ -145,7 +146,7 @@ def test_a_change_waits_for_a_chunk_that_is_being_published(story, product):
     with ThreadPoolExecutor(1) as pool:
         with story.engine.begin() as publisher:
             outcome = Classified(product(1).product_id, rod(0.6))
-            settle_chunk(publisher, open_chunk(publisher, run_id, 1), [outcome])
+            settle_chunk(publisher, lock_open_chunk(publisher, run_id, 1), [outcome])
             change = pool.submit(set_threshold, story.engine, "rod", 0.5)
             until_it_waits(story, change)
         change.result()

@@ -17,7 +17,8 @@ from prometheus_client.samples import Sample
 
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
-from mernet.db.publish import Classified, Failed, publish_chunk
+from mernet.db.ledger import publish_chunk
+from mernet.db.publish import Classified, Failed
 from mernet.worker import broker, sending
 from mernet.worker.app import make_app
 from mernet.worker.embedded import EmbeddedRedis

@@ -82,4 +82,4 @@ def test_a_listing_that_is_refused_is_an_error(task, complaints, volume, url):
     assert task(url).state == "FAILURE"
     [(level, text)] = complaints()
     assert level == "ERROR"
-    assert "lists 299 of the 300 products known from it no more" in text
+    assert "no longer lists 299 of its 300 known products" in text

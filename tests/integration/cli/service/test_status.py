@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from mernet.cli.service.status import status
 from mernet.db import ledger
-from mernet.db.publish import Failed, publish_chunk
+from mernet.db.ledger import publish_chunk
+from mernet.db.publish import Failed
 from mernet.worker.broker import BrokerState
 
 QUEUES = ("listing", "classify", "sweep")

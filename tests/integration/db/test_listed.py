@@ -5,8 +5,8 @@ import io
 import pytest
 import sqlalchemy as sa
 
-from mernet.db import products
 from mernet.db.engine import transaction
+from mernet.db.ledger.listed import list_file, merge_into_products, spool
 
 
 class CutOff(io.StringIO):
@@ -29,7 +29,7 @@ class CutOff(io.StringIO):
 @pytest.fixture
 def cut_off(story, product):
     """A listing of two products."""
-    with products.spooled([product(1), product(2)]) as listing:
+    with spool([product(1), product(2)]) as listing:
         listing.seek(0)
         return CutOff(listing.read(), story.engine)
 
@@ -38,7 +38,7 @@ def test_a_connection_lost_while_a_listing_is_copied_is_made_anew(story, cut_off
     @transaction
     def work(connection: sa.Connection) -> None:
         cut_off.backends.append(connection.scalar(sa.text("SELECT pg_backend_pid()")))
-        products.merge(connection, cut_off)
+        merge_into_products(list_file(connection, cut_off))
 
     work(story.engine)
     assert len(cut_off.backends) == 2

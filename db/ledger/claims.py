@@ -1,0 +1,39 @@
+"""Claims: a listing or a chunk belongs to one worker as long as its heartbeats come."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+
+def claimed_by_another(
+    table: sa.Table, claimant: str, lease_seconds: float
+) -> sa.ColumnElement[bool]:
+    """Return the condition that another claimant sent a heartbeat within the lease.
+
+    Args:
+        table: `run` (for its listing) or `chunk`.
+        claimant: The name that may claim the row again at any time.
+        lease_seconds: Seconds without a heartbeat after which anybody may claim the row.
+    """
+    oldest = sa.func.now() - timedelta(seconds=lease_seconds)
+    return sa.and_(table.c.claimed_by != claimant, table.c.last_heartbeat_at > oldest)
+
+
+def claim(
+    connection: sa.Connection,
+    table: sa.Table,
+    row: sa.ColumnElement[bool],
+    claimant: str,
+    **changes: object,
+) -> None:
+    """Give a row of `table` to `claimant`, count the attempt, and make the other changes."""
+    connection.execute(
+        sa.update(table)
+        .where(row)
+        .values(
+            attempts=table.c.attempts + 1,
+            claimed_by=claimant,
+            last_heartbeat_at=sa.func.now(),
+            **changes,
+        )
+    )

@@ -1,0 +1,111 @@
+"""Open chunks: locked with their run, settled with the outcomes of their products, and closed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from mernet.db.errors import OutcomeRefused
+from mernet.db.publish import Outcome, publish_outcomes
+from mernet.db.tables import chunk, run, run_product
+
+OPEN_STATES = ("ready", "claimed")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChunk:
+    """An open chunk of a running run; the transaction that read it has locked both.
+
+    Attributes:
+        run_id: The chunk's run.
+        number: The chunk's number in its run.
+        classifier: sha256 of the run's classifier.
+        attempts: How many times the chunk was begun.
+        last_error: The error of the last attempt that counted, None if it reported none.
+    """
+
+    run_id: int
+    number: int
+    classifier: str
+    attempts: int
+    last_error: str | None
+
+
+def is_chunk(run_id: int, number: int) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of the table `chunk` is this chunk."""
+    return sa.and_(chunk.c.run_id == run_id, chunk.c.number == number)
+
+
+def lock_open_chunk(connection: sa.Connection, run_id: int, number: int) -> OpenChunk | None:
+    """Lock a run and then its chunk until the transaction ends.
+
+    Always in this order, so that there is no deadlock.
+
+    Returns:
+        The chunk, or None unless its run is running and the chunk is ready or claimed.
+    """
+    classifier = connection.execute(
+        sa.select(run.c.classifier)
+        .where(run.c.run_id == run_id, run.c.state == "running")
+        .with_for_update(key_share=True)
+    ).scalar_one_or_none()
+    if classifier is None:
+        return None
+    row = connection.execute(
+        sa.select(chunk.c.attempts, chunk.c.last_error)
+        .where(is_chunk(run_id, number), chunk.c.state.in_(OPEN_STATES))
+        .with_for_update(of=chunk, key_share=True)
+    ).one_or_none()
+    if row is None:
+        return None
+    return OpenChunk(run_id, number, classifier, row.attempts, row.last_error)
+
+
+def settle_chunk(
+    connection: sa.Connection, open_chunk: OpenChunk, outcomes: Sequence[Outcome]
+) -> None:
+    """Publish the outcomes of a chunk and close it.
+
+    Raises:
+        OutcomeRefused: There is not exactly one outcome for each product of the chunk.
+    """
+    _require_its_products(connection, open_chunk, outcomes)
+    publish_outcomes(
+        connection,
+        open_chunk.classifier,
+        open_chunk.run_id,
+        max(open_chunk.attempts, 1),
+        outcomes,
+    )
+    close_chunk(connection, open_chunk)
+
+
+def close_chunk(connection: sa.Connection, open_chunk: OpenChunk) -> None:
+    """Close a chunk as done, and finish its run if this was the last open one."""
+    connection.execute(
+        sa.update(chunk)
+        .where(is_chunk(open_chunk.run_id, open_chunk.number))
+        .values(state="done", closed_at=sa.func.now())
+    )
+    others = sa.exists().where(chunk.c.run_id == open_chunk.run_id, chunk.c.state.in_(OPEN_STATES))
+    connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == open_chunk.run_id, ~others)
+        .values(state="finished", finished_at=sa.func.now())
+    )
+
+
+def _require_its_products(
+    connection: sa.Connection, open_chunk: OpenChunk, outcomes: Sequence[Outcome]
+) -> None:
+    members = connection.scalars(
+        sa.select(run_product.c.product_id).where(
+            run_product.c.run_id == open_chunk.run_id,
+            run_product.c.chunk_number == open_chunk.number,
+        )
+    )
+    if sorted(outcome.product_id for outcome in outcomes) != sorted(members):
+        raise OutcomeRefused(
+            f"Chunk {open_chunk.number} of run {open_chunk.run_id} needs exactly one outcome for "
+            "each of its products; claim the chunk again and publish the products it holds."
+        )
