@@ -6,8 +6,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mernet.cli.shared.output import err
 from mernet.db.errors import (
+    ClassesPruned,
+    ClassifierInOpenRun,
+    NoCurrentClassifier,
+    NoRuns,
+    NotClassified,
     NothingToRollBack,
+    ProductFailed,
     SchemaOutdated,
+    TooManyWithdrawn,
     UnknownClassifier,
     UnknownRun,
 )
@@ -15,12 +22,20 @@ from mernet.errors import MernetError
 from mernet.model.errors import WeightsDownloadError
 
 ADVICE: Mapping[type[MernetError], str] = {
+    ClassesPruned: "`mernet classifier promote NAME` does so.",
+    ClassifierInOpenRun: "`mernet run cancel N` cancels it.",
+    NoCurrentClassifier: "`mernet classifier add FILE --promote` does both; `mernet demo` does so "
+    "with a demo checkpoint.",
+    NoRuns: "`mernet run full` starts one.",
+    NotClassified: "`mernet status` shows how far runs are.",
     NothingToRollBack: "`mernet classifier promote NAME` makes another one current.",
+    ProductFailed: "`mernet run retry` does so.",
     SchemaOutdated: "`mernet db upgrade` creates or upgrades the tables.",
+    TooManyWithdrawn: "`mernet run new --withdraw-many` confirms it.",
     UnknownClassifier: "`mernet classifier list` shows the registered ones; `mernet classifier add "
     "FILE --promote` registers one and makes it current.",
     WeightsDownloadError: "`--weights FILE` uses a downloaded file from any folder.",
-    UnknownRun: "`mernet run list` shows the runs; `mernet run full` starts one.",
+    UnknownRun: "`mernet run list` shows the runs.",
 }
 """What to do about an error of this type or a type derived from it, in a sentence.
 

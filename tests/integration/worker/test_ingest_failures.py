@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.listed import Volume, name, taken_up, withdrawn
 from mernet.db import ledger
-from mernet.db.errors import ListingRefused
+from mernet.db.errors import TooManyWithdrawn
 from mernet.demo import pds4
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.ingest import UNCHANGED
@@ -144,7 +144,9 @@ def test_a_half_written_index_is_refused_at_each_look_and_nothing_is_changed(sto
     look()
     volume.lists(*map(name, range(MANY - 200)), name(MANY))
     for _ in range(2):
-        with pytest.raises(ListingRefused, match=rf"200 of the {MANY} .* --withdraw-many"):
+        with pytest.raises(
+            TooManyWithdrawn, match=f"no longer lists 200 of its {MANY} known products"
+        ):
             look()
     assert withdrawn(story) == []
     assert story.rows("SELECT count(*) FROM product") == [(MANY,)]
