@@ -1,4 +1,4 @@
-"""A tiny backbone registered under a test name, and checkpoints made with it."""
+"""A tiny backbone registered under a test name, and checkpoints created with it."""
 
 from collections.abc import Callable
 from pathlib import Path

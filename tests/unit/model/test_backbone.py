@@ -41,7 +41,7 @@ def test_vgg16_ends_before_the_last_layer_of_torchvisions(vgg16: Backbone):
 
 
 @pytest.mark.parametrize("name", ["swin_v2_b", "convnext_base"])
-def test_a_backbone_of_any_size_gives_the_same_features_after_its_weights_were_kept(
+def test_a_backbone_of_any_size_gives_the_same_features_after_its_weights_were_stored(
     name: str, tmp_path: Path
 ):
     built = build_backbone(name, seed=2)
@@ -72,7 +72,7 @@ def test_torchvisions_own_weights_fit_but_for_the_last_layer(name: str):
     assert [key for key in whole if key.startswith(architecture.last_layer)] != []
 
 
-def test_only_the_vision_transformer_insists_on_a_size():
+def test_only_the_vision_transformer_needs_a_fixed_size():
     check_input_size("vit_l_16", 224)
     check_input_size("vgg16", 96)
     with pytest.raises(
@@ -91,7 +91,7 @@ def test_imagenet_weights_come_from_torchs_own_cache(
     assert list(imagenet_weights("vgg16")) == ["features.0.bias"]
 
 
-def test_without_a_network_one_is_told_where_to_get_imagenet_weights(
+def test_without_a_network_the_error_names_the_url_of_imagenet_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def unreachable(*_: object, **__: object) -> None:
@@ -175,14 +175,14 @@ def test_a_missing_or_damaged_weight_file_is_refused(tiny: Backbone, tmp_path: P
             build_backbone("tiny", weights_path=path)
 
 
-def test_a_file_of_something_else_than_a_state_dict_is_refused(tiny: Backbone, tmp_path: Path):
+def test_a_file_that_is_not_a_state_dict_is_refused(tiny: Backbone, tmp_path: Path):
     for content in (torch.zeros(3), {"epoch": 5}):
         torch.save(content, tmp_path / "weights.pth")
         with pytest.raises(BackboneError, match="is not a state dict"):
             build_backbone("tiny", weights_path=tmp_path / "weights.pth")
 
 
-def test_whole_numbers_among_the_weights_stay_whole(monkeypatch: pytest.MonkeyPatch):
+def test_integer_weights_stay_integers(monkeypatch: pytest.MonkeyPatch):
     class Indexed(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Marginals along the chain: unbiased where they are sampled, and repeatable to the bit."""
+"""Marginals along the chain: unbiased if sampled, and reproducible to the bit."""
 
 import itertools
 
@@ -44,7 +44,7 @@ def two_classes() -> ChainHead:
 
 
 @pytest.mark.parametrize(("mode", "second"), [(ChainMode.GREEDY, 0.30), (ChainMode.SAMPLED, 0.56)])
-def test_greedy_passing_says_30_percent_where_the_marginal_is_56(
+def test_greedy_passing_gives_30_percent_although_the_marginal_is_56(
     two_classes: ChainHead, mode: ChainMode, second: float
 ):
     marginals = two_classes.marginals(np.zeros((1, 1)), ChainSettings(mode=mode))
@@ -113,7 +113,7 @@ def test_the_table_of_a_seed_never_changes():
 
 
 @pytest.mark.parametrize("mode", list(ChainMode))
-def test_a_row_is_the_same_bit_for_bit_in_any_company_and_order(mode: ChainMode):
+def test_a_row_is_the_same_bit_for_bit_whatever_the_other_images_and_their_order(mode: ChainMode):
     chain = random_chain(25, features=300, seed=4)
     features = np.random.default_rng(4).normal(size=(17, 300)).astype(np.float32)
     settings = ChainSettings(mode=mode)

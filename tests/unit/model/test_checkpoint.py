@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was saved, and whatever is not one is refused in one sentence."""
+"""A checkpoint is loaded as it was saved; anything else is refused in one sentence."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def change_tensor(key: str, **change: Any) -> Callable[[dict[str, Any], dict[str
     return apply
 
 
-def test_header_weights_and_chain_come_back_as_saved(
+def test_header_weights_and_chain_are_loaded_as_saved(
     saved: Path, tiny: Backbone, chain: ChainHead, make_header: Callable[..., checkpoint.Header]
 ):
     loaded = checkpoint.load(saved)
@@ -218,14 +218,14 @@ def test_safetensors_without_our_header_are_refused(tmp_path: Path):
         checkpoint.load(path)
 
 
-def test_a_header_that_names_a_class_twice_cannot_be_made(
+def test_a_header_that_names_a_class_twice_cannot_be_created(
     make_header: Callable[..., checkpoint.Header],
 ):
     with pytest.raises(ValidationError, match="not contain a class twice"):
         make_header(classes=("rod",) * 25)
 
 
-def test_control_and_softmax_heads_come_back_as_saved(
+def test_control_and_softmax_heads_are_loaded_as_saved(
     tmp_path: Path, tiny: Backbone, chain: ChainHead, make_header: Callable[..., checkpoint.Header]
 ):
     softmax = SoftmaxHead(chain.weight, chain.bias)

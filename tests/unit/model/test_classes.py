@@ -1,4 +1,4 @@
-"""The class list against the published table, and by itself."""
+"""The class list: consistent, and equal to the published table."""
 
 import csv
 from pathlib import Path

@@ -77,7 +77,7 @@ def test_what_is_not_a_grey_8_bit_picture_is_refused_naming_its_index(
         classifier.probabilities([np.zeros((16, 16), np.uint8), rendering])
 
 
-def test_a_device_that_is_not_there_is_refused(saved: Path):
+def test_a_device_that_is_not_available_is_refused(saved: Path):
     with pytest.raises(ModelError, match="CUDA device cuda:99 is not available"):
         Classifier.load(saved, device="cuda:99")
     with pytest.raises(ModelError, match="unknown device 'abacus'"):
@@ -120,7 +120,7 @@ def on_small_device(saved: Path, tiny: Backbone, largest: int) -> tuple[Classifi
     return Classifier(loaded.header, backbone, loaded.head, None, "sha", batch_size=8), network
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(
+def test_out_of_memory_halves_the_batch_and_continues(
     saved: Path, tiny: Backbone, renderings: list[np.ndarray]
 ):
     classifier, network = on_small_device(saved, tiny, largest=3)
@@ -160,7 +160,7 @@ def vgg16_file(vgg16: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def test_vgg16_gives_the_same_bits_at_every_place_in_a_batch_and_in_any_company(
+def test_vgg16_gives_the_same_bits_at_every_position_in_a_batch_and_with_any_other_images(
     vgg16_file: Path, renderings: list[np.ndarray]
 ):
     classifier = Classifier.load(vgg16_file, device="cpu", batch_size=4)

@@ -1,4 +1,4 @@
-"""Importing torchvision's models next to any build of torch; each try in a process of its own."""
+"""Importing torchvision's models next to any build of torch; each test in a process of its own."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
-def test_the_guarded_import_gives_vgg16_and_may_be_repeated():
+def test_the_import_gives_vgg16_and_may_be_repeated():
     done = run(
         "from mernet.model.torchvision_compat import import_torchvision_models as models\n"
         "print(models().vgg16.__name__, models() is models())"
@@ -19,7 +19,7 @@ def test_the_guarded_import_gives_vgg16_and_may_be_repeated():
     assert done.stdout.split() == ["vgg16", "True"]
 
 
-def test_the_plain_import_fails_here_for_the_reason_that_the_guard_removes():
+def test_the_plain_import_fails_here_for_the_reason_that_our_import_removes():
     done = run("import torchvision")
     if done.returncode == 0:
         pytest.skip("this torchvision's operators load next to this torch")

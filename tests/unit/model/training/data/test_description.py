@@ -34,7 +34,7 @@ def test_images_are_counted_by_the_parts_given(data: DataSet):
     assert found.by_part == {Part.TRAIN: 0, Part.VALIDATION: 1, Part.TEST: 0}
 
 
-def test_labels_an_image_are_mean_least_and_most(data: DataSet):
+def test_labels_per_image_are_mean_minimum_and_maximum(data: DataSet):
     assert describe_data_set(data, data.parts).labels_an_image == (1.25, 0, 2)
 
 
@@ -46,7 +46,7 @@ def test_co_occurrence_counts_images_that_show_both(data: DataSet):
     ]
 
 
-def test_equal_files_are_counted_and_those_that_straddle_parts(data: DataSet):
+def test_equal_files_are_counted_and_those_in_two_parts(data: DataSet):
     found = describe_data_set(data, data.parts)
     assert (found.duplicates, found.straddling) == (1, 2)
     assert describe_data_set(data, [Part.TRAIN] * 4).straddling == 0
@@ -62,7 +62,7 @@ def test_equal_files_are_counted_and_those_that_straddle_parts(data: DataSet):
         (0.0, Group.EXTREME_MINORITY),
     ],
 )
-def test_groups_follow_the_abstracts_bounds(share: float, group: Group):
+def test_groups_follow_the_abstracts_limits(share: float, group: Group):
     assert group_of_share(share) is group
 
 

@@ -47,7 +47,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def draw(*paths: Path) -> None:
+def draw_pictures(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4), len(path.name)).save(path)
@@ -67,7 +67,7 @@ def problems_of(path: Path) -> str:
     return str(caught.value)
 
 
-def test_mars_bench_ids_become_merent_codes_in_chain_order(tmp_path: Path):
+def test_mars_bench_ids_become_mernet_codes_in_chain_order(tmp_path: Path):
     mapping = {str(number): [code, f"The {code}"] for number, code in enumerate(MARS_BENCH_IDS)}
     write(tmp_path / "mapping.json", json.dumps(mapping))
     write(
@@ -77,7 +77,9 @@ def test_mars_bench_ids_become_merent_codes_in_chain_order(tmp_path: Path):
         'b.jpg,"[8]",Rover deck,val\n'
         "c.jpg,[],,test\n",
     )
-    draw(*(tmp_path / "data" / name for name in ("train/a.jpg", "val/b.jpg", "test/c.jpg")))
+    draw_pictures(
+        *(tmp_path / "data" / name for name in ("train/a.jpg", "val/b.jpg", "test/c.jpg"))
+    )
     data = load_data_set(tmp_path)
     assert data.classes == CODES
     assert shown(data) == {"a.jpg": {"rah", "sky"}, "b.jpg": {"rod"}, "c.jpg": set()}
@@ -107,18 +109,18 @@ def test_mars_bench_ids_become_merent_codes_in_chain_order(tmp_path: Path):
 )
 def test_the_same_labels_are_read_from_each_layout(tmp_path: Path, name: str, text: str):
     write(tmp_path / name, text)
-    draw(tmp_path / "a.jpg")
+    draw_pictures(tmp_path / "a.jpg")
     data = load_data_set(tmp_path)
     assert data.classes == CODES
     assert shown(data) == {"a.jpg": {"rod", "sky"}}
     assert data.parts == (None,)
 
 
-def test_files_called_after_parts_hold_them_and_a_table_names_their_classes(tmp_path: Path):
+def test_files_named_after_parts_contain_them_and_a_table_names_their_classes(tmp_path: Path):
     write(tmp_path / "classes.tsv", "0\twheel\n7\tapxs cal target\n")
     write(tmp_path / "train.txt", "a.jpg 7\nb.jpg 0\n")
     write(tmp_path / "val.txt", "c.jpg 7\n")
-    draw(*(tmp_path / "images" / f"{name}.jpg" for name in "abc"))
+    draw_pictures(*(tmp_path / "images" / f"{name}.jpg" for name in "abc"))
     data = load_data_set(tmp_path)
     assert data.classes == ("wheel", "apxs_cal_target")
     assert data.class_names == ("wheel", "apxs cal target")
@@ -134,13 +136,13 @@ def test_files_called_after_parts_hold_them_and_a_table_names_their_classes(tmp_
 def test_files_of_parts_may_have_longer_names(tmp_path: Path):
     write(tmp_path / "train-calibrated-shuffled.txt", "a.jpg sky\n")
     write(tmp_path / "test-set-v2.1.txt", "b.jpg rod sky\n")
-    draw(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    draw_pictures(tmp_path / "a.jpg", tmp_path / "b.jpg")
     assert set(load_data_set(tmp_path).parts) == {Part.TRAIN, Part.TEST}
 
 
-def test_one_number_an_image_without_a_list_of_classes_makes_classes_of_their_own(tmp_path: Path):
+def test_one_number_an_image_without_a_list_of_classes_gives_classes_of_their_own(tmp_path: Path):
     write(tmp_path / "anything.txt", "a.jpg 30\nb.jpg 4\nc.jpg 30.0\n")
-    draw(*(tmp_path / f"{name}.jpg" for name in "abc"))
+    draw_pictures(*(tmp_path / f"{name}.jpg" for name in "abc"))
     data = load_data_set(tmp_path)
     assert data.classes == ("4", "30")
     assert shown(data) == {"a.jpg": {"30"}, "b.jpg": {"4"}, "c.jpg": {"30"}}
@@ -150,7 +152,7 @@ def test_columns_of_zeros_and_ones_that_are_not_mernets_are_the_sets_own_classes
     write(
         tmp_path / "labels.csv", "file,sol,wheel,sun,split\na.jpg,7,1,1,train\nb.jpg,9,1,0,test\n"
     )
-    draw(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    draw_pictures(tmp_path / "a.jpg", tmp_path / "b.jpg")
     data = load_data_set(tmp_path)
     assert data.classes == ("wheel", "sun")
     assert data.labels.tolist() == [[True, True], [True, False]]
@@ -168,24 +170,24 @@ def test_columns_of_zeros_and_ones_that_are_not_mernets_are_the_sets_own_classes
 )
 def test_pictures_are_found_in_any_case_with_any_extension(tmp_path: Path, written, place):
     write(tmp_path / "labels.csv", f"file,label\n{written},sky\n")
-    draw(tmp_path / place)
+    draw_pictures(tmp_path / place)
     assert load_data_set(tmp_path).paths == (tmp_path / place,)
 
 
-def test_a_picture_in_a_usual_folder_is_taken_before_one_elsewhere(tmp_path: Path):
+def test_a_picture_in_a_usual_folder_is_preferred(tmp_path: Path):
     write(tmp_path / "labels.csv", "file,label\na.jpg,sky\n")
-    draw(tmp_path / "thumbnails" / "a.jpg", tmp_path / "images" / "a.jpg")
+    draw_pictures(tmp_path / "thumbnails" / "a.jpg", tmp_path / "images" / "a.jpg")
     assert load_data_set(tmp_path).paths == (tmp_path / "images" / "a.jpg",)
 
 
 def test_two_pictures_in_unusual_folders_leave_the_choice_open(tmp_path: Path):
     write(tmp_path / "labels.csv", "file,label\na.jpg,sky\n")
-    draw(tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg")
+    draw_pictures(tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg")
     assert "keep one of them" in problems_of(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("file,label\na.jpg,sky\nlost.jpg,sky\n", ":3: no picture called 'lost.jpg'"),
         ("file,label\na.jpg,skye\n", ":2: 'skye' is not a class"),
@@ -209,12 +211,12 @@ def test_two_pictures_in_unusual_folders_leave_the_choice_open(tmp_path: Path):
         (",,\n", "is empty"),
     ],
 )
-def test_a_mistake_is_named_by_file_and_line(tmp_path: Path, text: str, said: str):
+def test_a_mistake_is_named_by_file_and_line(tmp_path: Path, text: str, expected: str):
     write(tmp_path / "labels.csv", text)
-    draw(tmp_path / "a.jpg")
+    draw_pictures(tmp_path / "a.jpg")
     message = problems_of(tmp_path)
     assert str(tmp_path / "labels.csv") in message
-    assert said in message
+    assert expected in message
 
 
 def test_the_first_five_problems_are_named_and_all_are_counted(tmp_path: Path):
@@ -226,23 +228,23 @@ def test_the_first_five_problems_are_named_and_all_are_counted(tmp_path: Path):
 
 def test_the_same_row_twice_is_one_image(tmp_path: Path):
     write(tmp_path / "labels.csv", "file,label\na.jpg,sky\na.jpg,sky\n")
-    draw(tmp_path / "a.jpg")
+    draw_pictures(tmp_path / "a.jpg")
     assert len(load_data_set(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": ["rah"]}', '{"0": 3}', '{"0": []}'])
-def test_a_mapping_that_is_none_is_refused(tmp_path: Path, text: str):
+def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str):
     write(tmp_path / "mapping.json", text)
     write(tmp_path / "annotation.csv", "file_id,label\na.jpg,[0]\n")
     assert "mapping.json" in problems_of(tmp_path)
 
 
-def test_a_folder_without_one_label_file_to_take_says_so(tmp_path: Path):
+def test_a_folder_without_a_clear_label_file_is_refused(tmp_path: Path):
     assert "contains no possible label files (.csv, .tsv, .txt)" in problems_of(tmp_path)
     write(tmp_path / "one.csv", "a.jpg,sky\n")
     write(tmp_path / "two.csv", "a.jpg,rod\n")
     assert "give the label file itself" in problems_of(tmp_path)
-    draw(tmp_path / "a.jpg")
+    draw_pictures(tmp_path / "a.jpg")
     assert shown(load_data_set(tmp_path / "two.csv")) == {"a.jpg": {"rod"}}
 
 

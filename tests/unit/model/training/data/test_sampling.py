@@ -19,7 +19,7 @@ def test_a_share_that_is_whole_is_not_rounded_up_by_floating_point():
     assert len(draw_sample(dict.fromkeys(map(str, range(100)), "one"), 0.07)) == 7
 
 
-def test_the_order_of_names_plays_no_part():
+def test_the_order_of_names_has_no_effect():
     assert draw_sample(STRATA, 0.3, seed=5) == draw_sample(
         dict(reversed(STRATA.items())), 0.3, seed=5
     )
@@ -50,6 +50,6 @@ def test_all_can_be_drawn():
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.1, float("nan")])
-def test_a_fraction_that_is_none_is_refused(fraction: float):
+def test_a_fraction_out_of_range_is_refused(fraction: float):
     with pytest.raises(DataSetError, match="fraction"):
         draw_sample(STRATA, fraction)

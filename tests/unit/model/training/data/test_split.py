@@ -1,4 +1,4 @@
-"""The split: groups stay together, classes keep their shares, files come back as written."""
+"""The split: groups stay together, classes keep their shares, files are read as written."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def case(request) -> tuple[np.ndarray, list[str], tuple[Part, ...]]:
     return labels, groups, split(labels, groups, seed=request.param)
 
 
-def test_no_group_straddles_the_split(case):
+def test_no_group_is_in_two_parts(case):
     _, groups, parts = case
     part_of_group = dict(zip(groups, parts, strict=True))
     assert [part_of_group[group] for group in groups] == list(parts)
@@ -74,7 +74,7 @@ def test_a_class_of_three_groups_or_more_is_in_every_part(case):
         assert len(its_parts) == 3 or len(its_groups) < 3
 
 
-def test_a_class_of_three_images_is_once_in_each_part():
+def test_a_class_of_three_images_is_in_each_part_once():
     labels = np.zeros((100, 2), dtype=bool)
     labels[:3, 0] = True
     parts = split(labels, [str(place) for place in range(100)])
@@ -100,7 +100,7 @@ def test_another_seed_gives_another_split():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.6, 0.2, 0.3), (1, 0, 0), (1.2, -0.1, -0.1)])
-def test_shares_that_make_no_three_parts_are_refused(shares: tuple[float, ...]):
+def test_shares_that_do_not_give_three_parts_are_refused(shares: tuple[float, ...]):
     labels, groups = realistic(0)
     with pytest.raises(DataSetError, match="shares"):
         split(labels, groups, shares)
@@ -149,32 +149,32 @@ def test_a_set_that_is_not_divided_is_split(part: Part | None):
     assert [parts.count(each) for each in Part] == [24, 6, 10]
 
 
-def test_half_of_validation_becomes_the_test_part_where_that_is_missing():
+def test_half_of_validation_becomes_the_test_part_if_that_is_missing():
     parts = made([Part.TRAIN] * 30 + [Part.VALIDATION] * 20)
     assert set(parts[:30]) == {Part.TRAIN}
     assert parts[30:].count(Part.VALIDATION) == parts[30:].count(Part.TEST) == 10
 
 
-def test_validation_is_taken_from_train_where_it_is_missing():
+def test_validation_is_taken_from_train_if_it_is_missing():
     parts = made([Part.TRAIN] * 50 + [Part.TEST] * 10)
     assert parts[:50].count(Part.VALIDATION) == 10
     assert set(parts[50:]) == {Part.TEST}
 
 
 @pytest.mark.parametrize("own", [[Part.TRAIN, None], [Part.VALIDATION, Part.TEST]])
-def test_parts_that_leave_open_what_is_trained_on_are_refused(own: list[Part | None]):
+def test_incomplete_parts_or_parts_without_train_are_refused(own: list[Part | None]):
     with pytest.raises(DataSetError, match="create a new split"):
         made(own)
 
 
-def test_a_split_file_gives_back_the_parts_in_any_order(tmp_path: Path):
+def test_a_split_file_is_read_as_written_in_any_order(tmp_path: Path):
     write_split(tmp_path / "split.csv", ["a.jpg", "b,c.jpg"], [Part.TEST, Part.TRAIN])
     assert read_split(tmp_path / "split.csv", ["b,c.jpg", "a.jpg"]) == (Part.TRAIN, Part.TEST)
     assert [file.name for file in tmp_path.iterdir()] == ["split.csv"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("file,part\na.jpg,train\n", "b.jpg is the first"),
         ("file,part\na.jpg,holdout\n", ":2: "),
@@ -183,7 +183,7 @@ def test_a_split_file_gives_back_the_parts_in_any_order(tmp_path: Path):
         ("a.jpg,train\n", ":1: must be the header"),
     ],
 )
-def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, said: str):
+def test_a_split_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str):
     (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(DataSetError, match=said):
+    with pytest.raises(DataSetError, match=message):
         read_split(tmp_path / "split.csv", ["a.jpg", "b.jpg"])

@@ -1,4 +1,4 @@
-"""DEMUD picks what the seen items do not explain, and says how much of it they leave."""
+"""DEMUD picks what the seen items do not explain, and returns how much of them is left."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from mernet.model.training.discovery.demud import rank_by_novelty
 
 
 def naive(data: np.ndarray, seen: np.ndarray, components: int, count: int) -> tuple[list, list]:
-    """The description, word for word, with an SVD of all seen items for every pick."""
+    """The description, step by step, with an SVD of all seen items for every pick."""
     order: list[int] = []
     scores: list[float] = []
     for _ in range(count):
@@ -47,7 +47,7 @@ def test_with_nothing_seen_the_item_farthest_from_the_mean_comes_first():
 
 @pytest.mark.parametrize("dense", [500, 3])
 @pytest.mark.parametrize("components", [1, 4, 100])
-def test_picks_are_those_of_the_description_word_for_word(
+def test_picks_are_those_of_the_description_step_by_step(
     components: int, dense: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(demud, "MAX_DENSE", dense)
@@ -106,7 +106,7 @@ def test_identical_items_have_no_novelty():
     assert ranking.scores.tolist() == [0, 0, 0, 0]
 
 
-def test_more_picks_than_items_are_cut_and_progress_tells_each():
+def test_more_picks_than_items_are_cut_and_progress_reports_each():
     counts: list[tuple[int, int]] = []
     ranking = rank_by_novelty(np.eye(3), count=10, progress=lambda *count: counts.append(count))
     assert len(ranking.order) == 3

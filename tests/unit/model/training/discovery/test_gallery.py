@@ -1,4 +1,4 @@
-"""The gallery shows pictures in their order, needs nothing else, and links to their files."""
+"""The gallery shows pictures in their order, is self-contained, and links to their files."""
 
 import base64
 import io
@@ -59,14 +59,14 @@ def test_pictures_are_in_the_page_itself_and_small(tmp_path: Path):
     assert np.asarray(image).mean() == pytest.approx(200, abs=2)
 
 
-def test_the_page_asks_for_nothing_from_elsewhere(tmp_path: Path):
+def test_the_page_loads_nothing(tmp_path: Path):
     shown(tmp_path, ranked("a.jpg", 1))
     text = (tmp_path / "page.html").read_text()
     assert "http" not in text
     assert "<script" not in text
 
 
-def test_what_is_novel_stands_beside_its_picture_in_the_same_shape(tmp_path: Path):
+def test_what_is_novel_is_beside_its_picture_in_the_same_shape(tmp_path: Path):
     residual = np.full((32, 32), 30, np.uint8)
     page = shown(tmp_path, ranked("a.jpg", 1, residual=residual))
     picture, novelty = page.images
@@ -82,12 +82,12 @@ def test_a_link_leads_from_the_page_to_the_file_whatever_its_name(tmp_path: Path
     assert file.name in page.text
 
 
-def test_scores_of_zero_make_no_bars(tmp_path: Path):
+def test_scores_of_zero_have_no_bars(tmp_path: Path):
     shown(tmp_path, ranked("a.jpg", 0))
     assert "width: 0.0%" in (tmp_path / "page.html").read_text()
 
 
-def test_an_older_page_is_replaced_whole(tmp_path: Path):
+def test_an_older_page_is_replaced(tmp_path: Path):
     (tmp_path / "page.html").write_text("last week's")
     page = shown(tmp_path, ranked("a.jpg", 1))
     assert "last week's" not in page.text

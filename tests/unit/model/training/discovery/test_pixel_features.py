@@ -1,4 +1,4 @@
-"""Pixels as features keep what is where, and their residuals can be looked at."""
+"""Pixel features keep positions, and their residuals can be viewed as pictures."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ def test_pictures_of_any_shape_become_squares_of_grey_levels_from_0_to_1():
     assert (features[1] == 0).all()
 
 
-def test_a_picture_of_the_wanted_size_is_taken_as_it_is():
+def test_a_picture_of_the_requested_size_stays_unchanged():
     picture = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
     features = pixel_features([picture], size=16)
     assert features[0].reshape(16, 16) * 255 == pytest.approx(picture, abs=1e-3)
 
 
-def test_a_residual_is_light_where_more_and_dark_where_less_than_expected():
+def test_a_residual_is_light_above_and_dark_below_the_expected():
     residual = np.zeros(9, np.float32)
     residual[[1, 5]] = 0.2, -0.1
     picture = residual_picture(residual)

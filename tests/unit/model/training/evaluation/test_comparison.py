@@ -33,12 +33,12 @@ def test_weighted_average_precision_is_that_of_scikit_learn_with_ties(truth: np.
     assert ours == pytest.approx(theirs, abs=1e-12)
 
 
-def test_average_precision_is_undefined_where_no_positive_has_weight(truth: np.ndarray):
+def test_average_precision_is_undefined_if_no_positive_has_weight(truth: np.ndarray):
     weights = (~truth[:, 0]).astype(float)
     assert np.isnan(ProbabilityRanking.of(truth, noisy(truth, 1)).average_precision(weights)[0])
 
 
-def test_log_loss_is_that_of_scikit_learn_even_where_a_sure_answer_is_wrong(truth: np.ndarray):
+def test_log_loss_is_that_of_scikit_learn_even_if_a_certain_answer_is_wrong(truth: np.ndarray):
     probabilities = noisy(truth, 1)
     probabilities[0] = ~truth[0]
     assert image_losses(truth, probabilities).mean() == pytest.approx(
@@ -57,7 +57,7 @@ def test_the_better_head_is_named_whichever_it_is(truth: np.ndarray):
     )
 
 
-def test_heads_that_differ_by_chance_alone_are_not_told_apart(truth: np.ndarray):
+def test_heads_that_differ_by_chance_alone_are_not_distinguished(truth: np.ndarray):
     comparison = compare(truth, noisy(truth, 1, seed=1), noisy(truth, 1, seed=2), resamples=200)
     nothing = "no difference visible in these 300 images"
     assert comparison.log_loss.verdict == nothing
@@ -80,7 +80,7 @@ def test_images_that_are_alike_widen_the_interval(truth: np.ndarray):
     assert (grouped.high - grouped.low) > 2 * (alone.high - alone.low)
 
 
-def test_an_interval_holds_the_true_difference_about_as_often_as_it_says():
+def test_an_interval_contains_the_true_difference_about_as_often_as_it_claims():
     random = np.random.default_rng(6)
     held = 0
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""An evaluation agrees with scikit-learn and torchmetrics, and leaves undefined what is."""
+"""An evaluation agrees with scikit-learn and torchmetrics; undefined values stay undefined."""
 
 import json
 from dataclasses import asdict, replace
@@ -122,7 +122,7 @@ def test_an_evaluation_is_json_without_nan(evaluation: Evaluation):
     assert json.loads(text)["main"]["after"]["classes"][3]["average_precision"] is None
 
 
-def test_accuracy_is_given_only_where_every_image_shows_one_class(
+def test_accuracy_is_given_only_if_every_image_shows_one_class(
     evaluation: Evaluation, main: Predictions
 ):
     assert evaluation.main.after.overall.accuracy is None
@@ -163,7 +163,7 @@ def test_wrong_probabilities_are_refused(
         evaluate_predictions(truth, spoilt, None, CODES, CODES)
 
 
-def test_what_does_not_belong_together_is_refused(truth: np.ndarray, main: Predictions):
+def test_inputs_that_do_not_match_are_refused(truth: np.ndarray, main: Predictions):
     with pytest.raises(FitError, match="nothing to evaluate"):
         evaluate_predictions(
             truth[:0], Predictions(main.before[:0], main.after[:0]), None, CODES, CODES

@@ -1,4 +1,4 @@
-"""Measures of one class agree with scikit-learn's and torchmetrics', at the edges too."""
+"""Metrics of one class agree with scikit-learn's and torchmetrics', at the edges too."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_bins_are_those_of_scikit_learn(strategy: str):
     assert ece(truth, probabilities, edges) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_sure_and_right_answer_has_no_error_and_a_sure_and_wrong_one_is_all_error():
+def test_a_certain_answer_has_no_error_if_right_and_the_largest_if_wrong():
     truth = np.array([True, False, True])
     assert ece(truth, truth.astype(float), equal_width(15)) == 0
     assert ece(truth, (~truth).astype(float), equal_width(15)) == 1
@@ -68,7 +68,7 @@ def test_answering_zero_always_has_the_prevalence_as_its_error():
     assert (error.bins_10, error.bins_15, error.equal_mass_15) == pytest.approx((0.07,) * 3)
 
 
-def test_bins_of_equal_mass_hold_as_many_images_each():
+def test_bins_of_equal_mass_contain_equal_numbers_of_images():
     probabilities = np.random.default_rng(1).random(150) ** 4
     edges = equal_mass(probabilities, 15)
     counts = np.bincount(np.searchsorted(edges[1:-1], probabilities))
@@ -95,7 +95,7 @@ def test_labels_drawn_from_the_probabilities_have_an_error_near_the_floor():
     assert floor == pytest.approx(np.mean(drawn), rel=0.1)
 
 
-def test_sure_answers_have_no_floor():
+def test_certain_answers_have_no_floor():
     assert expected_ece(np.array([0.0, 1.0, 1.0]), equal_width(15)) == 0
 
 
@@ -130,7 +130,7 @@ def test_a_share_of_nothing_is_undefined_and_one_of_few_is_marked():
     assert share(9, 9).insufficient
 
 
-def test_published_is_strictly_above_the_threshold_as_float32():
+def test_a_published_probability_is_strictly_above_the_threshold_as_float32():
     boundary = float(np.float32(0.9))  # 0.89999998 as a double
     above = float(np.nextafter(np.float32(0.9), np.float32(1)))
     assert above_threshold(np.array([boundary, 0.9, above]), 0.9).tolist() == [False, False, True]

@@ -1,4 +1,4 @@
-"""The report: JSON, CSV and a page that says what was found and needs nothing else."""
+"""The report: JSON, CSV and a self-contained page with the findings."""
 
 import csv
 import json
@@ -47,7 +47,7 @@ class Addresses(HTMLParser):
         self.found += [value or "" for name, value in attrs if name in ("src", "href", "data")]
 
 
-def test_a_report_is_three_whole_files_in_a_new_folder(report: Path):
+def test_a_report_is_three_complete_files_in_a_new_folder(report: Path):
     assert sorted(path.name for path in report.iterdir()) == [
         "evaluation.csv",
         "evaluation.html",
@@ -55,7 +55,7 @@ def test_a_report_is_three_whole_files_in_a_new_folder(report: Path):
     ]
 
 
-def test_the_json_holds_provenance_and_all_numbers(report: Path):
+def test_the_json_contains_provenance_and_all_numbers(report: Path):
     content = json.loads((report / "evaluation.json").read_text())
     assert content["provenance"] == PROVENANCE
     assert content["images"] == 80
@@ -81,14 +81,14 @@ def test_the_page_loads_nothing(report: Path):
     assert not re.search(r"url\((?!#)", text)
 
 
-def test_the_page_says_the_headlines_and_where_it_comes_from(report: Path):
+def test_the_page_shows_the_headlines_and_the_provenance(report: Path):
     text = (report / "evaluation.html").read_text()
     assert all(sentence in text for sentence in headlines(evaluated()))
     assert "<h1>Evaluation of tiny &lt;1&gt;</h1>" in text
     assert "tiny <1>" not in text
 
 
-def test_what_a_plot_refers_to_is_on_the_page_exactly_once(report: Path):
+def test_each_id_that_a_plot_refers_to_is_on_the_page_exactly_once(report: Path):
     text = (report / "evaluation.html").read_text()
     referred = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
     assert referred
@@ -125,7 +125,7 @@ def test_headlines_say_so_when_nothing_is_published():
     assert "The most probable class is correct for 0.500 (15/30" in found[2]
 
 
-def test_rows_for_the_terminal_are_one_a_class_and_one_over_all():
+def test_rows_for_the_terminal_are_one_per_class_and_one_over_all():
     headers, rows = summary_rows(evaluated())
     assert [row[0] for row in rows] == [*CODES[:CLASSES], "all"]
     assert {len(row) for row in rows} == {len(headers)}

@@ -34,7 +34,7 @@ def test_seven_classes_of_table_1_have_an_error_above_their_prevalence():
     assert sum(row.after.ece > row.percent / 100 for row in table_1()) == 7
 
 
-def test_an_evaluation_of_our_classes_stands_beside_table_1_in_its_order():
+def test_an_evaluation_of_our_classes_is_compared_with_table_1_in_its_order():
     comparisons = compare_with_table_1(evaluated(CODES[::-1]))
     assert [each.published.code for each in comparisons] == list(CODES)
     assert comparisons[0].after.precision == 1.0
@@ -46,13 +46,13 @@ def test_a_class_of_which_nothing_is_published_counts_as_zero_as_in_table_1():
     assert means([each.after for each in comparisons]).precision == pytest.approx(2 / 3)
 
 
-def test_other_classes_do_not_stand_beside_table_1():
+def test_other_classes_are_not_compared_with_table_1():
     other = evaluated(("rod", "wheel"))
     assert compare_with_table_1(other) == ()
     assert table_1_rows(other)[1] == []
 
 
-def test_another_threshold_does_not_stand_beside_table_1():
+def test_another_threshold_is_not_compared_with_table_1():
     assert compare_with_table_1(evaluated(CODES, threshold=0.8)) == ()
 
 
