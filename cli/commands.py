@@ -196,34 +196,37 @@ COMMANDS = (
     ),
     Group(
         "data",
-        "Labelled data sets: describe, split; draw images to label; labels from volunteers.",
+        "Labelled data sets: describe and split them, or create them.",
         (
             Command(
                 "describe",
                 "learning.data:describe",
-                "Print counts of classes and parts, labels an image, duplicates and the set's "
+                "Count images by class and part, labels per image and duplicates; print the "
                 "digest.",
             ),
             Command(
                 "split",
                 "learning.data:split_data",
-                "Split a data set in train, validation and test, each with its share of every "
+                "Split a data set into train, validation and test, each with its share of every "
                 "class.",
             ),
             Command(
                 "sample",
-                "learning.sample:sample",
-                "Draw images to label: of the eligible ones, a share at each site of each rover.",
+                "learning.data_sample:sample",
+                "Draw a random sample of eligible images to label, with a share from each site of "
+                "each rover.",
             ),
             Command(
                 "draw",
-                "learning.draw:draw",
-                "Draw scenes of known classes as pictures, named like products, with their labels.",
+                "learning.data_draw:draw",
+                "Draw artificial scenes of known classes, with their labels and with names like "
+                "products.",
             ),
             Command(
                 "consensus",
                 "learning.data:consensus",
-                "Make labels from what volunteers chose: one vote each for an image, their last.",
+                "Create labels from volunteers' choices; only a volunteer's last vote on an image "
+                "counts.",
             ),
         ),
         panel=LEARNING,
@@ -231,20 +234,19 @@ COMMANDS = (
     Command(
         "train",
         "learning.train:train",
-        "Learn from labelled images, calibrate on others, and write a checkpoint.",
+        "Train on labelled images, calibrate on others, and write a checkpoint.",
         panel=LEARNING,
     ),
     Command(
         "evaluate",
         "learning.evaluate:evaluate",
-        "Judge a checkpoint: calibration, precision and recall, chain against control, by class.",
+        "Evaluate a checkpoint: calibration, precision, recall, and the chain against its control.",
         panel=LEARNING,
     ),
     Command(
         "reproduce",
         "learning.reproduce:reproduce",
-        "Run the abstract's experiment: split, train, calibrate, describe, judge, print its "
-        "Table 1.",
+        "Run the abstract's experiment: split, train, calibrate, evaluate, and print its Table 1.",
         panel=LEARNING,
     ),
     Command(

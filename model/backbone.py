@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +80,21 @@ def _vit_l_16() -> nn.Module:
     return vit
 
 
-# Keyed by torchvision's names. All but the vision transformer accept any input size.
+class ArchitectureName(StrEnum):
+    """Names of the architectures, as torchvision has them."""
+
+    VGG16 = "vgg16"
+    SWIN_V2_B = "swin_v2_b"
+    CONVNEXT_BASE = "convnext_base"
+    VIT_L_16 = "vit_l_16"
+
+
+# All but the vision transformer accept any input size.
 ARCHITECTURES: dict[str, Architecture] = {
-    "vgg16": Architecture(_vgg16, 4096, last_layer="classifier.6."),
-    "swin_v2_b": Architecture(_swin_v2_b, 1024, last_layer="head."),
-    "convnext_base": Architecture(_convnext_base, 1024, last_layer="classifier.2."),
-    "vit_l_16": Architecture(_vit_l_16, 1024, last_layer="heads.", input_size=224),
+    ArchitectureName.VGG16: Architecture(_vgg16, 4096, last_layer="classifier.6."),
+    ArchitectureName.SWIN_V2_B: Architecture(_swin_v2_b, 1024, last_layer="head."),
+    ArchitectureName.CONVNEXT_BASE: Architecture(_convnext_base, 1024, last_layer="classifier.2."),
+    ArchitectureName.VIT_L_16: Architecture(_vit_l_16, 1024, last_layer="heads.", input_size=224),
 }
 
 

@@ -1,44 +1,39 @@
-"""Backbones as options name them: an architecture, and where its weights come from."""
+"""Backbones: the options that choose one, and the code that loads it."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from mernet.model.backbone import Backbone
+from mernet.model.backbone import ArchitectureName, Backbone, build_backbone
 
 IMAGENET, RANDOM = "imagenet", "random"
 
-
-class Architecture(StrEnum):
-    """Names that `--backbone` takes."""
-
-    VGG16 = "vgg16"
-    SWIN_V2_B = "swin_v2_b"
-    CONVNEXT_BASE = "convnext_base"
-    VIT_L_16 = "vit_l_16"
-
-
-BackboneName = Annotated[Architecture, typer.Option(help="Architecture of the network.")]
+BackboneName = Annotated[
+    ArchitectureName, typer.Option("--backbone", help="Architecture of the network.")
+]
 Weights = Annotated[
     str,
     typer.Option(
-        help=f"Its first weights: {IMAGENET} (torchvision's, downloaded once), {RANDOM}, or a file "
-        "of a state dict (.pth, .safetensors).",
+        "--weights",
         metavar="TEXT|FILE",
+        help=f"Initial weights: {IMAGENET} (torchvision's, downloaded once), {RANDOM}, or a file "
+        "with a state dict (.pth, .safetensors).",
     ),
 ]
 
 
-def chosen_backbone(name: str, weights: str, seed: int) -> "Backbone":
-    """The backbone of that name; random weights are drawn from the seed.
+def load_backbone(name: ArchitectureName, weights: str, seed: int) -> Backbone:
+    """Load the backbone that `--backbone` and `--weights` choose.
 
-    Raises BackboneError where the weights cannot be had or do not fit.
+    Args:
+        name: Its architecture.
+        weights: `IMAGENET`, `RANDOM` or the path of a file.
+        seed: Seed of random weights.
+
+    Raises:
+        BackboneError: The weights cannot be downloaded or read, or do not fit.
     """
-    from mernet.model.backbone import build_backbone
-
     if weights == IMAGENET:
         return build_backbone(name, imagenet=True)
     if weights == RANDOM:
@@ -46,6 +41,6 @@ def chosen_backbone(name: str, weights: str, seed: int) -> "Backbone":
     path = Path(weights)
     if not path.is_file():
         raise typer.BadParameter(
-            f"--weights {weights}: there is no such file; give one, {IMAGENET} or {RANDOM}."
+            f"--weights {weights}: the file does not exist; give a file, {IMAGENET} or {RANDOM}."
         )
     return build_backbone(name, weights_path=path)

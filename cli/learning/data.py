@@ -1,53 +1,62 @@
-"""`mernet data`: labelled data sets described and split, images drawn, volunteers' labels."""
+"""`mernet data describe`, `split` and `consensus`: labelled data sets and volunteers' labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mernet.cli.learning.groups import GroupPattern, groups_to_keep
+from mernet.cli.learning.image_groups import find_groups
+from mernet.cli.learning.options import GroupPattern, Seed
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
-
-if TYPE_CHECKING:
-    from mernet.model.training.data.consensus import Consensus
-    from mernet.model.training.data.data_set import Part
-    from mernet.model.training.data.description import ClassCount, Description
+from mernet.model.training.data.consensus import Consensus, compute_consensus, write_label_file
+from mernet.model.training.data.data_set import Part
+from mernet.model.training.data.description import (
+    ClassCount,
+    Description,
+    class_counts,
+    describe_data_set,
+)
+from mernet.model.training.data.loading import load_data_set
+from mernet.model.training.data.split import complete_split, read_split, split, write_split
+from mernet.model.training.data.zooniverse import read_export
 
 DISPUTED_SHOWN = 5
 
-Folder = Annotated[Path, typer.Argument(help="Folder of a labelled data set, or a label file.")]
-Seed = Annotated[int, typer.Option(help="Seed of all that is random.", min=0)]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of a labelled data set, or label file.", metavar="DATA")
+]
 
 
 def describe(
     data: Folder,
     split: Annotated[
-        Path | None, typer.Option(help="Split file; by default the parts the set itself has.")
+        Path | None, typer.Option(help="Split file; by default the data set's own parts are used.")
     ] = None,
     co_occurrence: Annotated[
-        bool, typer.Option("--co-occurrence", help="Also show how many images show two classes.")
+        bool,
+        typer.Option("--co-occurrence", help="Also show how many images have both of two classes."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print counts of classes and parts, labels an image, duplicates and the set's digest."""
-    from mernet.model.training.data.description import describe_data_set
-    from mernet.model.training.data.loading import load_data_set
-    from mernet.model.training.data.split import read_split
+    """Count images by class and part, labels per image and duplicates; print the digest.
 
+    The digest identifies the data set: it depends on all pictures and labels, and every checkpoint
+    stores the digest of the data set that it was trained on.
+    """
     loaded = load_data_set(data)
     parts = read_split(split, loaded.names) if split else loaded.parts
-    found = describe_data_set(loaded, parts)
+    description = describe_data_set(loaded, parts)
     if as_json:
-        print_json(_description_as_dict(found))
+        print_json(_description_as_dict(description))
         return
-    _print_description(found)
+    _print_description(description)
     if co_occurrence:
-        codes = [each.code for each in found.classes]
-        rows = zip(codes, found.co_occurrence.tolist(), strict=True)
+        codes = [each.code for each in description.classes]
+        rows = zip(codes, description.co_occurrence.tolist(), strict=True)
         print_table(("", *codes), [(code, *counts) for code, counts in rows])
 
 
@@ -59,89 +68,102 @@ def split_data(
         str, typer.Option(help="Shares of train, validation and test.")
     ] = "0.6,0.15,0.25",
     group_pattern: GroupPattern = None,
-    keep: Annotated[
+    keep_parts: Annotated[
         bool,
-        typer.Option("--keep", help="Keep the set's own parts and make only a missing one."),
+        typer.Option(
+            "--keep-parts", help="Keep the data set's own parts and create only a missing one."
+        ),
     ] = False,
 ) -> None:
-    """Split a data set in train, validation and test, each with its share of every class.
+    """Split a data set into train, validation and test, each with its share of every class.
 
-    Images of one rover, site and sequence stay together where file names are product names.
+    Images of one rover, site and sequence stay in one part if their file names are product names.
     """
-    from mernet.model.training.data.data_set import Part
-    from mernet.model.training.data.description import class_counts
-    from mernet.model.training.data.loading import load_data_set
-    from mernet.model.training.data.split import complete_split, split, write_split
-
     loaded = load_data_set(data)
-    groups = groups_to_keep(loaded.names, group_pattern)
-    wanted = _shares(shares)
-    if keep:
+    groups = find_groups(loaded.names, group_pattern)
+    wanted = _parse_shares(shares)
+    if keep_parts:
         parts = complete_split(loaded, groups, seed, wanted)
     else:
         parts = split(loaded.labels, groups, wanted, seed)
     write_split(file, loaded.names, parts)
     _print_classes(class_counts(loaded, parts))
     counts = Counter(parts)
-    note(f"{_in_words({part: counts[part] for part in Part})}. The split is in {file}.")
+    note(f"{_format_parts({part: counts[part] for part in Part})}. The split is in {file}.")
 
 
 def consensus(
     export: Annotated[Path, typer.Argument(help="Zooniverse's CSV export of classifications.")],
     file: Annotated[Path, typer.Option("--out", help="Label file (CSV) to write.")],
     task: Annotated[
-        str | None, typer.Option(help="Only answers to this task, such as T0; else to all.")
+        str | None,
+        typer.Option(help="Use only answers to this task, such as T0; by default to all tasks."),
     ] = None,
     workflow: Annotated[
-        str | None, typer.Option(help="Only classifications of the workflow with this number.")
+        str | None, typer.Option(help="Use only classifications of this workflow (its number).")
     ] = None,
     retirement: Annotated[
-        int, typer.Option(help="Volunteers that must have seen an image, else it waits.", min=1)
+        int,
+        typer.Option(help="Images seen by fewer volunteers than this get no labels yet.", min=1),
     ] = 5,
     threshold: Annotated[
-        float, typer.Option(help="Share of them that makes a class a label.", min=0, max=1)
+        float,
+        typer.Option(
+            help="A class becomes a label if at least this share of the volunteers chose it.",
+            min=0,
+            max=1,
+        ),
     ] = 0.5,
     as_json: AsJson = False,
 ) -> None:
-    """Make labels from what volunteers chose: one vote each for an image, their last.
+    """Create labels from volunteers' choices; only a volunteer's last vote on an image counts.
 
-    The file has a 0 or 1 for each class, the share that chose it, and the number of volunteers.
-    Fleiss' kappa tells how far they agree on a class: 1 wholly, 0 as by chance.
+    The label file has 0 or 1 for each class, the share of volunteers who chose it, and the number
+    of volunteers. Fleiss' kappa measures their agreement on a class: 1 is perfect, 0 is chance.
     """
-    from mernet.model.training.data.consensus import compute_consensus, write_label_file
-    from mernet.model.training.data.zooniverse import read_export
-
-    found = compute_consensus(
+    result = compute_consensus(
         read_export(export, task, workflow), retirement=retirement, threshold=threshold
     )
-    write_label_file(file, found)
+    write_label_file(file, result)
     if as_json:
-        print_json(_consensus_as_dict(found))
+        print_json(_consensus_as_dict(result))
     else:
-        _print_consensus(found)
-    note(f"{len(found.images)} labelled images are in {file}; {len(found.waiting)} images wait.")
-    if found.unknown:
-        choices = ", ".join(f"{choice!r} ({count})" for choice, count in found.unknown.items())
-        note(f"Choices that are no class of MERNet's were passed over: {choices}.")
+        _print_consensus(result)
+    note(
+        f"{file} has labels for {len(result.images)} images; {len(result.waiting)} images have too "
+        "few volunteers yet."
+    )
+    if result.unknown:
+        choices = ", ".join(f"{choice!r} ({count})" for choice, count in result.unknown.items())
+        note(f"Choices that are not MERNet classes were ignored: {choices}.")
 
 
-def _shares(text: str) -> tuple[float, ...]:
+def _parse_shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(share) for share in text.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no list of shares as in 0.6,0.15,0.25") from error
+        raise typer.BadParameter(
+            f"{text!r} is not a list of shares such as 0.6,0.15,0.25"
+        ) from error
 
 
-def _print_description(found: "Description") -> None:
-    _print_classes(found.classes)
-    mean, least, most = found.labels_an_image
-    parts = _in_words(found.by_part) if any(found.by_part.values()) else "in no part"
-    out.print(f"{found.images} images ({parts}), labels an image {mean:.2f} ({least} to {most})")
-    out.print(f"{found.duplicates} duplicates, {found.straddling} images with one in another part")
-    out.print(f"digest {found.digest}", soft_wrap=True)
+def _print_description(description: Description) -> None:
+    _print_classes(description.classes)
+    mean, least, most = description.labels_an_image
+    has_parts = any(description.by_part.values())
+    parts = _format_parts(description.by_part) if has_parts else "no parts"
+    out.print(
+        f"{description.images} images ({parts}), {mean:.2f} labels per image ({least} to {most})"
+    )
+    out.print(
+        f"{description.duplicates} duplicates, {description.straddling} images with a duplicate in "
+        "another part",
+        soft_wrap=True,
+    )
+    out.print(f"digest {description.digest}", soft_wrap=True)
 
 
-def _print_classes(classes: Sequence["ClassCount"]) -> None:
+def _print_classes(classes: Sequence[ClassCount]) -> None:
     rows = [
         (each.code, each.name, each.count, f"{each.share:.2%}", each.group, *each.by_part.values())
         for each in classes
@@ -149,43 +171,43 @@ def _print_classes(classes: Sequence["ClassCount"]) -> None:
     print_table(("class", "name", "images", "share", "group", *classes[0].by_part), rows)
     for each in classes:
         if sum(each.by_part.values()) > 0 and not all(each.by_part.values()):
-            none = " or ".join(part for part, count in each.by_part.items() if not count)
-            note(f"{each.code}: no image in {none}.")
+            missing = " or ".join(part for part, count in each.by_part.items() if not count)
+            note(f"{each.code}: no image in {missing}.")
 
 
-def _in_words(by_part: Mapping["Part", int]) -> str:
+def _format_parts(by_part: Mapping[Part, int]) -> str:
     return ", ".join(f"{count} {part}" for part, count in by_part.items())
 
 
-def _description_as_dict(found: "Description") -> dict[str, Any]:
-    mean, least, most = found.labels_an_image
+def _description_as_dict(description: Description) -> dict[str, Any]:
+    mean, least, most = description.labels_an_image
     return {
-        **asdict(found),
+        **asdict(description),
         "labels_an_image": {"mean": mean, "least": least, "most": most},
-        "co_occurrence": found.co_occurrence.tolist(),
+        "co_occurrence": description.co_occurrence.tolist(),
     }
 
 
-def _consensus_as_dict(found: "Consensus") -> dict[str, Any]:
+def _consensus_as_dict(result: Consensus) -> dict[str, Any]:
     return {
-        "images": len(found.images),
-        "threshold": found.threshold,
+        "images": len(result.images),
+        "threshold": result.threshold,
         "classes": [
             {"code": code, "images": images, "kappa": kappa}
-            for code, images, kappa in _agreement(found)
+            for code, images, kappa in _agreement_by_class(result)
         ],
-        "disputed": dict(found.disputed()),
-        "waiting": dict(found.waiting),
-        "unknown": dict(found.unknown),
+        "disputed": dict(result.disputed()),
+        "waiting": dict(result.waiting),
+        "unknown": dict(result.unknown),
     }
 
 
-def _print_consensus(found: "Consensus") -> None:
-    print_table(("class", "images", "kappa"), _agreement(found))
-    print_table(("most disputed image", "labels in dispute"), found.disputed()[:DISPUTED_SHOWN])
+def _print_consensus(result: Consensus) -> None:
+    print_table(("class", "images", "kappa"), _agreement_by_class(result))
+    print_table(("most disputed image", "labels in dispute"), result.disputed()[:DISPUTED_SHOWN])
 
 
-def _agreement(found: "Consensus") -> list[tuple[str, int, float | None]]:
-    """For each class its images, and Fleiss' kappa where there is one."""
-    kappa = [value if isfinite(value) else None for value in found.kappa().tolist()]
-    return list(zip(found.classes, found.labels.sum(axis=0).tolist(), kappa, strict=True))
+def _agreement_by_class(result: Consensus) -> list[tuple[str, int, float | None]]:
+    """Return code, number of images and Fleiss' kappa (None if undefined) of each class."""
+    kappa = [value if isfinite(value) else None for value in result.kappa().tolist()]
+    return list(zip(result.classes, result.labels.sum(axis=0).tolist(), kappa, strict=True))

@@ -1,69 +1,80 @@
-"""`mernet evaluate`: a checkpoint judged on labelled images it has not learned from."""
+"""`mernet evaluate`: evaluates a checkpoint on labelled images that it was not trained on."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import torch
 import typer
 
-from mernet.cli.learning.groups import GroupPattern, groups_of
-from mernet.cli.learning.stage_progress import Stages
-from mernet.cli.learning.train import SPLIT_FILE, Data, Device, SplitFile, training_folder
+from mernet.cli.learning.image_groups import groups_of
+from mernet.cli.learning.options import Device, GroupPattern, LabelledData, Seed, SplitFile
+from mernet.cli.learning.stage_progress import StageProgress
+from mernet.cli.learning.train import SPLIT_FILE, training_folder
 from mernet.cli.shared.output import AsJson, note, out, print_table
-
-if TYPE_CHECKING:
-    from mernet.model.checkpoint import Header
-    from mernet.model.classifier import Classifier
-    from mernet.model.training.data.data_set import DataSet, Part
-    from mernet.model.training.evaluation.evaluate import Evaluation
+from mernet.model.checkpoint import Header
+from mernet.model.classifier import Classifier
+from mernet.model.training.data.data_set import DataSet, Part
+from mernet.model.training.data.loading import load_data_set
+from mernet.model.training.data.picture_files import read_picture
+from mernet.model.training.data.split import read_parts, read_split, split_digest
+from mernet.model.training.evaluation.evaluate import Evaluation, evaluate_predictions
+from mernet.model.training.evaluation.predictions import predict
+from mernet.model.training.evaluation.report import write_report
+from mernet.model.training.evaluation.summary import headlines, summary_rows
 
 
 class EvaluationSplit(StrEnum):
-    """Names that `--part` takes."""
+    """The images to evaluate on: one part of the split, or all."""
 
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
+    TRAIN = Part.TRAIN.value
+    VALIDATION = Part.VALIDATION.value
+    TEST = Part.TEST.value
     ALL = "all"
 
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.safetensors).")],
-    data: Data,
+    data: LabelledData,
     report: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the report; by default beside the checkpoint."),
+        typer.Option(
+            "--out", help="Folder of the report; by default beside the checkpoint (.report)."
+        ),
     ] = None,
     split: SplitFile = None,
     part: Annotated[
         EvaluationSplit | None,
-        typer.Option(help="Part to judge by: test; of a set the checkpoint did not see, all."),
+        typer.Option(
+            help="Images to evaluate on: by default test; with a data set that the checkpoint was "
+            "not trained on, all."
+        ),
     ] = None,
     group_pattern: GroupPattern = None,
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.", min=0)] = 0,
+    seed: Seed = 0,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a checkpoint: calibration, precision and recall, chain against control, by class.
+    """Evaluate a checkpoint: calibration, precision, recall, and the chain against its control.
 
-    Writes evaluation.html to look at, evaluation.json and evaluation.csv. Without --split, the
-    split that `mernet train` left beside the checkpoint says which images it has not seen.
+    Writes evaluation.html for a browser, evaluation.json and evaluation.csv. Without --split, the
+    split that `mernet train` stored beside the checkpoint tells which images are for testing.
     """
-    from mernet.model.training.evaluation.summary import headlines, summary_rows
-
     folder = report or checkpoint.with_suffix(".report")
-    found = judge(checkpoint, data, folder, split, part, group_pattern, seed, device)
+    evaluation = evaluate_checkpoint(
+        checkpoint, data, folder, split, part, group_pattern, seed, device
+    )
     if as_json:
         typer.echo((folder / "evaluation.json").read_text())
         return
-    print_table(*summary_rows(found))
-    for sentence in headlines(found):
+    print_table(*summary_rows(evaluation))
+    for sentence in headlines(evaluation):
         out.print(f"- {sentence}", markup=False, soft_wrap=True)
 
 
-def judge(
+def evaluate_checkpoint(
     checkpoint: Path,
     data: Path,
     folder: Path,
@@ -72,111 +83,102 @@ def judge(
     group_pattern: str | None,
     seed: int,
     device: str | None,
-) -> "Evaluation":
-    """Judge a checkpoint and write the report into `folder`."""
-    from mernet.model.classifier import Classifier
-    from mernet.model.training.data.loading import load_data_set
-    from mernet.model.training.evaluation.report import write_report
-
+) -> Evaluation:
+    """Evaluate a checkpoint and write the report into `folder`."""
     classifier = Classifier.load(checkpoint, device=device)
     loaded = load_data_set(data)
     digest = loaded.digest()
-    judged, named = _judged(loaded, digest, classifier, checkpoint, split, part)
-    groups = groups_of(judged.names, group_pattern)
-    found = _evaluation(classifier, judged, groups, seed)
-    page = write_report(folder, found, _provenance(classifier, judged, digest, named))
+    images, description = _select_images(loaded, digest, classifier, checkpoint, split, part)
+    groups = groups_of(images.names, group_pattern)
+    evaluation = _evaluate_images(classifier, images, groups, seed)
+    page = write_report(folder, evaluation, _provenance(classifier, images, digest, description))
     note(f"The report is {page}; open it in a browser.")
-    return found
+    return evaluation
 
 
-def _judged(
-    data: "DataSet",
+def _select_images(
+    data: DataSet,
     digest: str,
-    classifier: "Classifier",
+    classifier: Classifier,
     checkpoint: Path,
     split: Path | None,
     part: EvaluationSplit | None,
-) -> "tuple[DataSet, str]":
-    """The images to judge by, and what they are called."""
+) -> tuple[DataSet, str]:
+    """Return the images to evaluate on, and a description of them for the report."""
     header = classifier.header
     if data.classes != header.classes:
         pairs = zip_longest(header.classes, data.classes)
-        theirs, ours = next(pair for pair in pairs if pair[0] != pair[1])
+        expected, actual = next(pair for pair in pairs if pair[0] != pair[1])
         raise typer.BadParameter(
-            f"The checkpoint's classes are not the data set's: {theirs or 'none'} there, "
-            f"{ours or 'none'} here; give the data set it was made for."
+            f"The checkpoint and the data set have different classes: {expected or 'none'} in the "
+            f"checkpoint, {actual or 'none'} in the data set; give a data set with the "
+            "checkpoint's classes."
         )
-    seen = digest == header.data_set_hash
+    trained_on = digest == header.data_set_hash
     if part is EvaluationSplit.ALL:
-        return data, "all images" + (", those it learned from too" if seen else "")
-    kept = training_folder(checkpoint) / SPLIT_FILE
-    if split or seen:
-        parts = _parts_it_learned_by(data, header, split or kept, seen)
-        return _in_part(data, parts, part or EvaluationSplit.TEST)
+        return data, "all images" + (", including those it was trained on" if trained_on else "")
+    stored_split = training_folder(checkpoint) / SPLIT_FILE
+    if split or trained_on:
+        parts = _read_training_split(data, header, split or stored_split, trained_on)
+        return _select_part(data, parts, part or EvaluationSplit.TEST)
     if part is not None:
-        return _in_part(data, data.parts, part)
-    return _not_learned_from(data, kept)
+        return _select_part(data, data.parts, part)
+    return _without_training_images(data, stored_split)
 
 
-def _parts_it_learned_by(
-    data: "DataSet", header: "Header", file: Path, seen: bool
-) -> "tuple[Part, ...]":
-    from mernet.model.training.data.split import read_split, split_digest
-
+def _read_training_split(
+    data: DataSet, header: Header, file: Path, trained_on: bool
+) -> tuple[Part, ...]:
+    """Read a split; of the training data, it must be the one that was used for training."""
     if not file.is_file():
         raise typer.BadParameter(
-            f"The checkpoint learned from part of these images and {file} is missing: give "
+            f"The checkpoint was trained on some of these images, and {file} is missing: give "
             "--split FILE, or --part all."
         )
     parts = read_split(file, data.names)
-    if seen and split_digest(data.names, parts) != header.training.get("split"):
+    if trained_on and split_digest(data.names, parts) != header.training.get("split"):
         raise typer.BadParameter(
-            f"{file} is not the split that the checkpoint learned by: by this one it would be "
-            "judged on images it has seen; give the right --split FILE, or --part all."
+            f"{file} is not the split that the checkpoint was trained with: test images may be "
+            "training images; give the right --split FILE, or --part all."
         )
     return parts
 
 
-def _in_part(
-    data: "DataSet", parts: "Sequence[Part | None]", part: EvaluationSplit
-) -> "tuple[DataSet, str]":
-    members = [place for place, its in enumerate(parts) if its and its.value == part.value]
+def _select_part(
+    data: DataSet, parts: Sequence[Part | None], wanted: EvaluationSplit
+) -> tuple[DataSet, str]:
+    members = [index for index, part in enumerate(parts) if part and part.value == wanted.value]
     if not members:
-        raise typer.BadParameter(f"No image is in the part {part}; give another --part.")
-    return data.subset(members), f"part {part}"
+        raise typer.BadParameter(f"No image is in the part {wanted}; give another --part.")
+    return data.subset(members), f"part {wanted}"
 
 
-def _not_learned_from(data: "DataSet", kept: Path) -> "tuple[DataSet, str]":
-    """All images of another data set but those that the checkpoint knows by their names."""
-    from mernet.model.training.data.data_set import Part
-    from mernet.model.training.data.split import read_parts
-
-    known = read_parts(kept) if kept.is_file() else {}
+def _without_training_images(data: DataSet, stored_split: Path) -> tuple[DataSet, str]:
+    """Leave out images with the name of a train or validation image of the checkpoint."""
+    known = read_parts(stored_split) if stored_split.is_file() else {}
     members = [
-        place for place, name in enumerate(data.names) if known.get(name, Part.TEST) is Part.TEST
+        index for index, name in enumerate(data.names) if known.get(name, Part.TEST) is Part.TEST
     ]
     left_out = len(data) - len(members)
     if left_out:
-        note(f"{left_out} images that the checkpoint learned from are left out.")
+        note(f"{left_out} images that the checkpoint was trained or calibrated on are left out.")
     if not members:
-        raise typer.BadParameter("The checkpoint learned from all of these images; give others.")
-    return data.subset(members), "all images it did not learn from"
+        raise typer.BadParameter(
+            "The checkpoint was trained or calibrated on all of these images; give others."
+        )
+    return data.subset(members), "all images that it was not trained on"
 
 
-def _evaluation(
-    classifier: "Classifier", data: "DataSet", groups: list[str], seed: int
-) -> "Evaluation":
-    from mernet.model.training.data.picture_files import read_picture
-    from mernet.model.training.evaluation.evaluate import evaluate_predictions
-    from mernet.model.training.evaluation.predictions import predict
-
-    with Stages() as stages:
+def _evaluate_images(
+    classifier: Classifier, data: DataSet, groups: list[str], seed: int
+) -> Evaluation:
+    with StageProgress() as stages:
         main, control = predict(
             classifier,
             map(read_picture, data.paths),
             lambda done: stages.report("Classifying", done, len(data), ""),
         )
-        stages.report("Judging", 0, 1, "")
+        stages.report("Evaluating", 0, 1, "")
         return evaluate_predictions(
             data.labels,
             main,
@@ -191,18 +193,16 @@ def _evaluation(
 
 
 def _provenance(
-    classifier: "Classifier", data: "DataSet", digest: str, named: str
+    classifier: Classifier, data: DataSet, digest: str, description: str
 ) -> dict[str, str]:
-    import torch
-
     header = classifier.header
-    learned = "the same" if digest == header.data_set_hash else header.data_set_hash
+    same_data = digest == header.data_set_hash
     return {
         "checkpoint": header.name,
         "sha256": classifier.sha256,
         "backbone": f"{header.backbone}, {header.input_size}x{header.input_size} pixels",
-        "judged by": f"{len(data)} images, {named}",
+        "evaluated on": f"{len(data)} images, {description}",
         "data set": digest,
-        "learned from": learned,
+        "trained on": "the same data set" if same_data else header.data_set_hash,
         "torch": torch.__version__,
     }

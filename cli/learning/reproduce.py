@@ -1,36 +1,33 @@
 """`mernet reproduce`: the abstract's experiment, from the data set to its Table 1."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mernet.cli.learning.backbones import IMAGENET, Weights
 from mernet.cli.learning.data import describe
-from mernet.cli.learning.evaluate import judge
-from mernet.cli.learning.groups import GroupPattern
-from mernet.cli.learning.train import (
-    SPLIT_FILE,
-    Data,
+from mernet.cli.learning.evaluate import evaluate_checkpoint
+from mernet.cli.learning.options import (
     Device,
     Frozen,
+    GroupPattern,
     InputSize,
     Iterations,
+    LabelledData,
     Seed,
     SplitFile,
-    train,
-    training_folder,
 )
+from mernet.cli.learning.train import SPLIT_FILE, train, training_folder
 from mernet.cli.shared.output import note, out, print_table
-
-if TYPE_CHECKING:
-    from mernet.model.training.evaluation.evaluate import Evaluation
+from mernet.model.training.evaluation.evaluate import Evaluation
+from mernet.model.training.evaluation.summary import headlines, table_1_rows
 
 CHECKPOINT = "mernet.safetensors"
 
 
 def reproduce(
-    data: Data,
+    data: LabelledData,
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for checkpoint, split, curves and report.")
     ] = Path("reproduction"),
@@ -43,10 +40,11 @@ def reproduce(
     seed: Seed = 0,
     device: Device = None,
 ) -> None:
-    """Run the abstract's experiment: split, train, calibrate, describe, judge, print its Table 1.
+    """Run the abstract's experiment: split, train, calibrate, evaluate, and print its Table 1.
 
-    VGG-16, a chain, the recipe `paper`. The options make it smaller where there is no GPU. The
-    published figures stand beside ours for orientation: data or split are others.
+    Uses VGG-16, a classifier chain and the recipe `paper`. --frozen, --input-size and --iterations
+    make it faster without a GPU. Table 1 shows the published figures beside ours for orientation;
+    data or split may differ from the abstract's.
     """
     checkpoint = folder / CHECKPOINT
     note("1. Training and calibration")
@@ -64,20 +62,20 @@ def reproduce(
     )
     note("2. The data set and its parts")
     describe(data, split=training_folder(checkpoint) / SPLIT_FILE)
-    note("3. Judgement")
+    note("3. Evaluation")
     report = checkpoint.with_suffix(".report")
-    _print(judge(checkpoint, data, report, None, None, group_pattern, seed, device))
+    _print_results(
+        evaluate_checkpoint(checkpoint, data, report, None, None, group_pattern, seed, device)
+    )
 
 
-def _print(found: "Evaluation") -> None:
-    from mernet.model.training.evaluation.summary import headlines, table_1_rows
-
+def _print_results(evaluation: Evaluation) -> None:
     for calibrated, title in ((False, "before"), (True, "after")):
-        headers, rows = table_1_rows(found, calibrated)
+        headers, rows = table_1_rows(evaluation, calibrated)
         if rows:
-            out.print(f"\nTable 1 {title} calibration, theirs and ours", style="bold")
+            out.print(f"\nTable 1 {title} calibration, published and ours", style="bold")
             print_table(headers, rows)
     if not rows:
-        note("No Table 1: it is of MERNet's classes above 0.9.")
-    for sentence in headlines(found):
+        note("Table 1 is not shown: it needs MERNet's classes and the threshold 0.9.")
+    for sentence in headlines(evaluation):
         out.print(f"- {sentence}", markup=False, soft_wrap=True)

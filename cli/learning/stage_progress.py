@@ -1,4 +1,4 @@
-"""Progress of work in stages: a bar a stage in a terminal, a line a stage elsewhere."""
+"""Progress of work in stages: one bar per stage on a terminal, one line per stage elsewhere."""
 
 from types import TracebackType
 from typing import Self
@@ -16,10 +16,11 @@ from rich.progress import (
 from mernet.cli.shared.output import err, note
 
 
-class Stages:
-    """Shows each stage as it comes, on standard error; finished ones stay to be read."""
+class StageProgress:
+    """Shows the progress of each stage on standard error; finished stages stay visible."""
 
     def __init__(self) -> None:
+        """Create a display; it is shown from the beginning to the end of the `with` block."""
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -33,7 +34,7 @@ class Stages:
         self._current: tuple[str, TaskID] | None = None
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Show the display."""
         self._bars.start()
         return self
 
@@ -43,21 +44,21 @@ class Stages:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave what was shown, the last stage as complete where all went well."""
+        """Stop the display; the last stage is shown as complete unless an error ended it."""
         if kind is None:
-            self._finish()
+            self._complete_current()
         self._bars.stop()
 
-    def report(self, title: str, done: int, total: int, remark: str) -> None:
-        """Show how far a stage is; another title than the last begins a stage."""
-        if self._current is None or self._current[0] != title:
-            self._finish()
+    def report(self, stage: str, done: int, total: int, remark: str) -> None:
+        """Show the progress of a stage; a new name begins a new stage. A `ProgressCallback`."""
+        if self._current is None or self._current[0] != stage:
+            self._complete_current()
             if not err.is_terminal:
-                note(f"{title} ...")
-            self._current = title, self._bars.add_task(title, total=total, remark=remark)
+                note(f"{stage} ...")
+            self._current = stage, self._bars.add_task(stage, total=total, remark=remark)
         self._bars.update(self._current[1], completed=done, total=total, remark=remark)
 
-    def _finish(self) -> None:
+    def _complete_current(self) -> None:
         if self._current is not None:
             task = self._bars.tasks[self._current[1]]
             self._bars.update(task.id, completed=task.total)

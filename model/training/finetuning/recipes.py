@@ -95,11 +95,18 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
             raise TrainingError(f"recipe field {field}: {first['msg']}") from error
 
 
+class RecipeName(StrEnum):
+    """Names of the recipes."""
+
+    PAPER = "paper"
+    BEST = "best"
+
+
 RECIPES: dict[str, Recipe] = {
     # Iterations, batch size, learning rates and augmentation are the abstract's. It does not name
     # the optimiser: momentum 0.9, weight decay 5e-4 and a last layer with ten times the learning
     # rate are those that VGG-16 itself was trained with (Simonyan and Zisserman 2015).
-    "paper": Recipe(
+    RecipeName.PAPER: Recipe(
         iterations=34_995,
         batch_size=8,
         optimiser=Optimiser.SGD,
@@ -111,7 +118,7 @@ RECIPES: dict[str, Recipe] = {
         validation_variants=31,
         validate_every=6_999,  # once in each of the abstract's five epochs
     ),
-    "best": Recipe(
+    RecipeName.BEST: Recipe(
         iterations=12_000,  # 384,000 pictures, a third more than the abstract's
         batch_size=32,  # less noisy gradients for rare classes
         optimiser=Optimiser.ADAMW,  # transformers and ConvNeXt train poorly with plain SGD

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mernet.cli.commands import app
-from mernet.cli.learning.groups import group_of, groups_of
+from mernet.cli.learning.image_groups import group_of, groups_of
 from mernet.demo import index
 from mernet.demo.plan import Take, plan_archive
 from mernet.model.errors import DataSetError
@@ -64,7 +64,7 @@ def test_a_split_is_written_and_describe_counts_by_it(folder: Path, tmp_path: Pa
 def test_own_parts_are_kept_where_that_is_asked(folder: Path, tmp_path: Path):
     lines = [f"{name},sky,{'train' if place < 80 else 'val'}" for place, name in enumerate(NAMES)]
     (folder / "labels.csv").write_text("\n".join(["file,label,split", *lines]))
-    run("split", folder, "--out", tmp_path / "split.csv", "--keep")
+    run("split", folder, "--out", tmp_path / "split.csv", "--keep-parts")
     found = json.loads(run("describe", folder, "--split", tmp_path / "split.csv", "--json"))
     assert found["by_part"]["train"] == 80
     assert min(found["by_part"]["validation"], found["by_part"]["test"]) >= 8
@@ -100,7 +100,7 @@ def test_other_names_are_groups_of_their_own_unless_a_pattern_says_more():
 
 
 def test_a_pattern_that_is_in_no_name_is_refused():
-    with pytest.raises(typer.BadParameter, match="found in no file name"):
+    with pytest.raises(typer.BadParameter, match="matches no file name"):
         groups_of(["none.jpg"], r"^(\d{4})")
 
 

@@ -76,7 +76,7 @@ def test_by_features_of_a_network(folder: Path, tmp_path: Path, monkeypatch: pyt
     tiny = backbone.Architecture(lambda: nn.Sequential(*layers), feature_count=64)
     monkeypatch.setitem(backbone.ARCHITECTURES, "vgg16", tiny)
     table = tmp_path / "ranks.csv"
-    ran = run(folder, "--weights", "random", "--size", "64", "--csv", table)
+    ran = run(folder, "--weights", "random", "--input-size", "64", "--csv", table)
     assert ran.exit_code == 0, ran.output
     assert names_in(table)[0] == "chess.png"
     assert "features of vgg16, random weights, 64x64" in (tmp_path / "page.html").read_text()
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(folder: Path, 
     (folder / "notes.txt").write_text("not asked for")
     ran = run(folder, "--by", "pixels")
     assert ran.exit_code == 0, ran.output
-    assert "broken.jpg: no JPEG, PNG or TIFF picture" in ran.stderr
+    assert "broken.jpg: is not a JPEG, PNG or TIFF picture" in ran.stderr
     assert "1 of 22 files" in ran.stderr
     assert "notes.txt" not in ran.output
 
@@ -112,5 +112,5 @@ def test_a_folder_without_pictures_is_refused_with_one_sentence(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     ran = run(tmp_path / "empty", "--by", "pixels")
     assert isinstance(ran.exception, DataSetError)
-    assert "holds no picture" in str(ran.exception)
+    assert "contains no readable picture" in str(ran.exception)
     assert not (tmp_path / "page.html").exists()

@@ -1,0 +1,15 @@
+"""The choices that learning commands offer are those that the model has."""
+
+from mernet.cli.learning.evaluate import EvaluationSplit
+from mernet.model.backbone import ARCHITECTURES, ArchitectureName
+from mernet.model.training.data.data_set import Part
+from mernet.model.training.finetuning.recipes import RECIPES, RecipeName
+
+
+def test_every_part_of_a_split_can_be_evaluated_and_all_together():
+    assert [*EvaluationSplit] == [*Part, "all"]
+
+
+def test_every_architecture_and_every_recipe_has_a_name():
+    assert [*ArchitectureName] == [*ARCHITECTURES]
+    assert [*RecipeName] == [*RECIPES]
