@@ -29,7 +29,7 @@ FLOWER, EXPORTER, CLASSIFY_METRICS = 5555, 9808, 9809
 
 
 def filled_in(archive: str) -> dict[str, str]:
-    """What an operator makes of .env.example, who wants to have the archive looked at daily."""
+    """Return .env.example filled in by an operator who wants a daily ingest of the archive."""
     passwords = {name: secrets.token_hex(24) for name in PASSWORDS}
     daily = {"MERNET_INGEST_SECONDS": "86400", "MERNET_INGEST_ARCHIVES": archive}
     flower = {"FLOWER_BASIC_AUTH": ":".join(OPERATOR)}
@@ -123,17 +123,17 @@ def test_a_full_run_finishes(history):
     assert history.full["classified"] > 0
 
 
-def test_run_new_takes_up_exactly_what_is_new(stack, history):
+def test_run_new_contains_exactly_what_is_new(stack, history):
     run_id = history.new["run"]["run_id"]
-    taken = stack.rows(f"SELECT product_id FROM run_product WHERE run_id = {run_id}")
-    assert {name for (name,) in taken} == history.published
+    found = stack.rows(f"SELECT product_id FROM run_product WHERE run_id = {run_id}")
+    assert {name for (name,) in found} == history.published
     assert history.new["classified"] == NEW + VERSIONS
     assert history.published <= shown(stack)  # each has the pixels of one that was shown
     assert shown(stack).isdisjoint(history.gone)
 
 
 @pytest.mark.parametrize("path", ["/", "/workers", "/tasks", "/api/workers", "/api/tasks"])
-def test_flower_refuses_who_has_no_password_or_a_wrong_one(stack, path):
+def test_flower_refuses_a_missing_or_wrong_password(stack, path):
     assert flower(stack, path, auth=None).status_code == 401
     assert flower(stack, path, auth=(OPERATOR[0], "wrong")).status_code == 401
 
@@ -178,11 +178,11 @@ def metric_names(address: str) -> set[str]:
     return {sample.name for family in families for sample in family.samples}
 
 
-def test_metrics_have_the_names_that_the_alerts_ask_for(stack, history):
-    asked = set(re.findall(r"\bmernet_\w+", (ROOT / "ops" / "alerts.yml").read_text()))
-    told = metric_names(stack.url(EXPORTER) + "/metrics")
-    told |= metric_names(stack.url(CLASSIFY_METRICS) + "/metrics")
-    assert asked <= told
+def test_the_metrics_of_the_alerts_exist(stack, history):
+    in_alerts = set(re.findall(r"\bmernet_\w+", (ROOT / "ops" / "alerts.yml").read_text()))
+    served = metric_names(stack.url(EXPORTER) + "/metrics")
+    served |= metric_names(stack.url(CLASSIFY_METRICS) + "/metrics")
+    assert in_alerts <= served
 
 
 def test_the_atlas_reads_the_view_with_its_password_and_nothing_else(stack, history):
@@ -218,7 +218,7 @@ def test_no_list_of_processes_shows_a_password(stack):
     assert not [command for command in commands if any(word in command for word in secret)]
 
 
-def test_told_to_end_all_services_do_and_lose_nothing(stack, history, gated_archive):
+def test_all_services_end_when_told_to_and_lose_nothing(stack, history, gated_archive):
     """Comes last: afterwards nothing runs."""
     volume = f"{gated_archive.url}mer1po_0xxx/"
     sent = mernet(stack, "run", "full", "--archive", volume, "--again", "--json")

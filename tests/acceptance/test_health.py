@@ -35,9 +35,7 @@ def check(service, *words: str) -> tuple[int, str]:
     return ran.returncode, " ".join(ran.stderr.split())
 
 
-def test_a_timetable_of_its_own_drives_a_worker_whose_health_is_told_at_every_point(
-    make_service, gated_archive
-):
+def test_health_checks_of_a_scheduler_and_a_worker_from_start_to_end(make_service, gated_archive):
     service = make_service(MERNET_SWEEP_SECONDS="1", MERNET_LEASE_SECONDS="3")
     control = make_app(Settings(broker_url=embedded_broker_url(service.folder))).control
     service.succeed("run", "full", "--archive", f"{gated_archive.url}mer1po_0xxx/")
@@ -57,9 +55,9 @@ def test_a_timetable_of_its_own_drives_a_worker_whose_health_is_told_at_every_po
             )
             assert check(service, "worker", "--name", "mernet") == (0, "")
 
-        # With the timetable at an end no sweep makes it look busy.
+        # Without the scheduler, no sweep makes the worker look busy.
         control.cancel_consumer(worker_direct(NODE).name, destination=[NODE], reply=True)
-        # What it asked Redis for just before may still be brought, for a second.
+        # For a second, Redis may still answer the worker's last request for a message.
         service.wait_for(
             "the finding that it takes no message",
             lambda: "received no message" in check(service, "worker", "--name", "mernet")[1],
@@ -77,4 +75,4 @@ def test_a_timetable_of_its_own_drives_a_worker_whose_health_is_told_at_every_po
     assert tasks == {"mernet.list_run", "mernet.classify_chunk"}, "probes and sweeps say nothing"
 
     with shelve.open(service.folder / "scheduler" / "schedule") as kept:
-        assert kept["entries"]["sweep"].total_run_count > 0, "a restart begins the timetable anew"
+        assert kept["entries"]["sweep"].total_run_count > 0, "a restart would send everything again"

@@ -1,4 +1,4 @@
-"""What an archive publishes later is taken up exactly, by hand and by the clock."""
+"""What an archive publishes later becomes a run, by command and automatically."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def shown(service):
     return {name for (name,) in service.rows("SELECT product_id FROM atlas_search")}
 
 
-def test_new_products_new_versions_and_withdrawals_are_told_apart(make_service, volume, url):
+def test_new_products_new_versions_and_withdrawals_are_distinguished(make_service, volume, url):
     service = make_service()
     service.json("run", "full", "--archive", url, "--follow")
     before = classified(service)
@@ -50,13 +50,13 @@ def test_new_products_new_versions_and_withdrawals_are_told_apart(make_service, 
     run = service.json("run", "new", "--archive", url, "--follow")
 
     assert run["run"]["kind"] == "new"
-    taken_up = {
+    in_run = {
         name
         for (name,) in service.rows(
             f"SELECT product_id FROM run_product WHERE run_id = {run['run']['run_id']}"
         )
     }
-    assert taken_up == {*new, *(as_version(name, "9") for name in superseded)}
+    assert in_run == {*new, *(as_version(name, "9") for name in superseded)}
     assert run["classified"] == NEW + VERSIONS
     assert shown(service).isdisjoint({*superseded, *gone})
     marked = service.rows("SELECT product_id FROM product WHERE withdrawn_at IS NOT NULL")
@@ -74,7 +74,7 @@ def test_with_nothing_new_there_is_no_run_and_one_sentence(make_service, url):
     assert service.rows("SELECT count(*) FROM run") == [(1,)]
 
 
-def test_a_worker_told_to_looks_by_itself(make_service, volume, url):
+def test_a_worker_with_an_ingest_interval_ingests_automatically(make_service, volume, url):
     service = make_service(MERNET_INGEST_SECONDS="1", MERNET_INGEST_ARCHIVES=url)
 
     def finished_runs() -> int:

@@ -27,7 +27,7 @@ def metric(port: int, name: str) -> dict[tuple[str, ...], float]:
     return {tuple(each.labels.values()): each.value for each in samples}
 
 
-def test_a_run_leaves_its_exit_code_its_metrics_and_a_log_that_names_run_and_chunk(
+def test_a_run_has_an_exit_code_metrics_and_a_log_that_names_run_and_chunk(
     make_service, archive_url, port
 ):
     service = make_service(MERNET_METRICS_PORT=str(port), MERNET_LOG_FORMAT="json")
@@ -65,7 +65,7 @@ def test_a_run_leaves_its_exit_code_its_metrics_and_a_log_that_names_run_and_chu
     assert f"'{run['classified']} classified, {run['failed']} failed (" in ended[0]["message"]
 
 
-def test_a_paused_run_stands_still_and_goes_on_where_it_stopped(make_service, gated_archive):
+def test_a_paused_run_stops_and_continues_from_there(make_service, gated_archive):
     service = make_service(MERNET_CHUNK_SIZE="2")
     with service.worker("--processes", "1"):
         service.succeed("run", "full", *volumes(gated_archive.url))

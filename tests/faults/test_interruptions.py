@@ -48,7 +48,7 @@ def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbe
         assert gated_archive.caller_waits.wait(120), service.log()
         done_before = service.rows("SELECT count(*) FROM outcome")
         family = psutil.Process(killed.pid).children(recursive=True)
-        assert len(family) == 2, "one process that classifies, one with the timetable"
+        assert len(family) == 2, "one process that classifies, one scheduler"
         killed.send_signal(signal.SIGKILL)
         killed.wait()
     _, left_over = psutil.wait_procs(family, timeout=30)
@@ -76,9 +76,7 @@ def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_servi
     assert service.json("reconcile")["ok"]
 
 
-def test_when_the_worker_that_following_started_dies_following_ends_and_says_so(
-    make_service, gated_archive
-):
+def test_if_the_temporary_worker_dies_following_ends_with_an_error(make_service, gated_archive):
     service = make_service(**QUICK)
     words = ("run", "full", *volumes(gated_archive.url), "--follow")
     follower = service.start(*words, stderr=subprocess.PIPE)
@@ -90,7 +88,7 @@ def test_when_the_worker_that_following_started_dies_following_ends_and_says_so(
     assert "The worker ended with code -9" in " ".join(said.split())
 
 
-def test_of_two_followed_runs_the_second_goes_on_when_the_first_takes_its_worker_away(
+def test_of_two_followed_runs_the_second_continues_when_the_first_stops_its_worker(
     make_service, gated_archive
 ):
     service = make_service(**QUICK)
@@ -106,7 +104,7 @@ def test_of_two_followed_runs_the_second_goes_on_when_the_first_takes_its_worker
     assert service.rows("SELECT DISTINCT state FROM run") == [("finished",)]
 
 
-def test_servers_that_vanish_in_mid_run_and_come_back_cost_nothing(make_service, gated_archive):
+def test_servers_that_restart_during_a_run_lose_nothing(make_service, gated_archive):
     service = make_service(**QUICK)
     queue_run(service, gated_archive.url)
     with service.worker("--processes", "1") as worker:
@@ -162,7 +160,7 @@ def test_a_cancelled_run_publishes_nothing_more(make_service, gated_archive):
     assert service.run("reconcile").returncode == 1
 
 
-def test_ctrl_c_ends_a_worker_for_good_and_a_second_of_its_name_never_begins(make_service):
+def test_ctrl_c_ends_a_worker_and_a_second_of_its_name_is_refused(make_service):
     service = make_service()
     with service.worker("--processes", "1") as worker:
         service.wait_for("a worker", lambda: " ready." in service.log())

@@ -1,4 +1,4 @@
-"""Two worker hosts share a ledger and a broker; the network of one fails in silence."""
+"""Two worker hosts share a ledger and a broker; the network of one fails without notice."""
 
 OUTCOMES = "SELECT product_id, state, reason, scores FROM outcome WHERE run_id = {} ORDER BY 1"
 ROWS = """
@@ -27,8 +27,8 @@ def wait_for_the_end(service, run_id: int) -> None:
 
 
 def wait_until_each_host_holds_a_chunk(service) -> None:
-    taken = "SELECT count(*) FROM chunk WHERE state = 'claimed'"
-    service.wait_for("a chunk for each host", lambda: service.rows(taken) == [(2,)])
+    claimed = "SELECT count(*) FROM chunk WHERE state = 'claimed'"
+    service.wait_for("a chunk for each host", lambda: service.rows(claimed) == [(2,)])
 
 
 def wait_until_both_ends_have_given_up(service, host) -> None:
@@ -38,7 +38,7 @@ def wait_until_both_ends_have_given_up(service, host) -> None:
     service.wait_for("the end of the connections", lambda: not host.connections_to(5432))
 
 
-def test_a_host_cut_off_in_mid_run_costs_nothing_and_works_again_when_it_is_back(
+def test_a_host_without_network_loses_nothing_and_continues_when_it_is_reconnected(
     make_network_service, make_host, gated_network_archive
 ):
     opportunity = f"{gated_network_archive.url}mer1po_0xxx/"

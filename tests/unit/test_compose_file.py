@@ -1,4 +1,4 @@
-"""docker-compose.yml, Dockerfile and .env.example keep what a production start relies on."""
+"""docker-compose.yml, Dockerfile and .env.example have what a production start relies on."""
 
 import os
 import re
@@ -67,14 +67,14 @@ def test_variables_are_those_of_the_example():
     assert used | {"COMPOSE_PROFILES"} == example_variables().keys()
 
 
-def test_the_example_says_of_each_variable_what_it_is_for():
+def test_the_example_explains_each_variable():
     lines = (ROOT / ".env.example").read_text().splitlines()
     bare = [line for above, line in pairwise(lines) if "=" in line and not above.startswith("#")]
     assert bare == []
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_service_has_settings_that_can_be_used(name, monkeypatch):
+def test_each_service_has_valid_settings(name, monkeypatch):
     for variable in [each for each in os.environ if each.startswith("MERNET_")]:
         monkeypatch.delenv(variable)
     for variable, value in OURS[name]["environment"].items():
@@ -88,19 +88,19 @@ def test_ports_are_published_on_loopback_only():
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_what_lasts_has_a_health_check_and_is_started_again():
+def test_long_running_services_have_a_health_check_and_restart():
     for name, service in LASTING.items():
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
 
 
-def test_no_word_of_a_check_has_blanks_at_which_podman_would_take_it_apart():
+def test_no_argument_of_a_check_has_spaces_at_which_podman_would_split_it():
     for name, service in LASTING.items():
         kind, *words = service["healthcheck"]["test"]
         assert kind == "CMD-SHELL" or not any(" " in word for word in words), name
 
 
-def test_what_is_done_once_is_not_started_again():
+def test_one_shot_services_are_not_restarted():
     assert {SERVICES[name]["restart"] for name in ONE_SHOTS} == {"no"}
 
 
@@ -123,7 +123,7 @@ def test_in_each_profile_every_queue_has_one_service(profile):
     assert sorted(queue for each in consumed for queue in each) == ["classify", "listing", "sweep"]
 
 
-def test_only_the_profile_gpu_wants_a_gpu():
+def test_only_the_profile_gpu_needs_a_gpu():
     def wants(service: dict[str, Any]) -> bool:
         return "nvidia" in str(service.get("deploy"))
 
@@ -133,7 +133,7 @@ def test_only_the_profile_gpu_wants_a_gpu():
     assert SERVICES["worker-classify-cpu"]["environment"]["MERNET_DEVICE"] == "cpu"
 
 
-def test_ours_wait_for_the_servers_and_the_tables():
+def test_our_services_wait_for_the_servers_and_the_tables():
     ready = {
         "postgres": {"condition": "service_healthy"},
         "redis": {"condition": "service_healthy"},
@@ -153,13 +153,13 @@ def test_no_service_of_ours_has_rights_that_it_does_not_need():
     assert not [name for name, service in OURS.items() if "user" in service]
 
 
-def test_every_log_is_cut_off_at_some_size():
+def test_the_size_of_every_log_is_limited():
     assert all(
         each["logging"]["options"].keys() == {"max-size", "max-file"} for each in LASTING.values()
     )
 
 
-def test_what_has_to_be_kept_lies_on_a_named_volume():
+def test_persistent_data_is_on_a_named_volume():
     named = yaml.safe_load(COMPOSE_FILE.read_text())["volumes"].keys()
     kept = {name: set(each.get("volumes", ())) for name, each in SERVICES.items()}
     assert named == {"postgres", "redis", "data"}
@@ -176,7 +176,7 @@ def test_workers_see_checkpoints_and_archives_of_the_host_but_cannot_change_them
         assert folders == {"/var/lib/mernet", "/checkpoints:ro", "/archives:ro"}, name
 
 
-def test_redis_forgets_nothing_and_hides_its_password():
+def test_redis_persists_its_data_and_hides_its_password():
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command

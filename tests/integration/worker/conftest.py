@@ -1,4 +1,4 @@
-"""A volume over HTTP, and looks at what it has new."""
+"""A volume over HTTP, and an ingest of what it has new."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,12 +26,12 @@ def url(tmp_path: Path, volume: Volume) -> Iterator[str]:
 
 
 @pytest.fixture
-def look(story, url):
+def run_ingest(story, url):
     """One ingest; gives its report."""
 
-    def look(*archives, products="edr", withdraw_many=False):
+    def run_ingest(*archives, products="edr", withdraw_many=False):
         with Fetcher(attempts=1) as fetcher:
             wanted = NewRun(archives=archives or (url,), products=products)
             return ingest(story.engine, wanted, fetcher, withdraw_many)
 
-    return look
+    return run_ingest

@@ -1,4 +1,4 @@
-"""The embedded servers: started once, found again, stopped, their data kept."""
+"""The embedded servers: started once, found again, stopped without loss of data."""
 
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
     server.stop()
 
 
-def test_postgres_keeps_its_data_over_a_stop(postgres: EmbeddedPostgres) -> None:
+def test_postgres_has_its_data_after_a_restart(postgres: EmbeddedPostgres) -> None:
     assert not postgres.status().running
     engine = connect(postgres.start())
     with engine.begin() as connection:
@@ -51,7 +51,7 @@ def test_starting_twice_finds_the_running_server(broker: EmbeddedRedis) -> None:
     assert client.info("server")["process_id"] == before
 
 
-def test_redis_keeps_its_queue_over_a_stop(broker: EmbeddedRedis) -> None:
+def test_redis_has_its_queue_after_a_restart(broker: EmbeddedRedis) -> None:
     broker.start()
     redis.Redis(unix_socket_path=str(broker.socket)).rpush("classify", "message")
     broker.stop()
@@ -67,12 +67,12 @@ def test_a_folder_too_deep_for_a_unix_socket_is_refused_with_advice(tmp_path: Pa
             server.start()
 
 
-def test_stopping_what_does_not_run_does_nothing(tmp_path: Path) -> None:
+def test_stopping_a_stopped_server_does_nothing(tmp_path: Path) -> None:
     for server in embedded_servers(Settings(data_dir=tmp_path)):
         server.stop()
         assert not server.status().running
 
 
-def test_a_server_that_settings_name_is_not_embedded(tmp_path: Path) -> None:
+def test_a_server_with_a_url_in_the_settings_is_not_embedded(tmp_path: Path) -> None:
     config = Settings(data_dir=tmp_path, database_url="postgresql://db/mernet")
     assert [service.status().name for service in embedded_servers(config)] == ["redis"]

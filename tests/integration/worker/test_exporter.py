@@ -1,4 +1,4 @@
-"""The service's metrics: scraped over HTTP, parsed, and true; alerts ask for no others."""
+"""The service's metrics, scraped over HTTP; alerts and dashboard use no others."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def values(samples: list[Sample]) -> dict[tuple[str, ...], float]:
 
 
 def a_run_under_way(story) -> int:
-    """Four chunks: one published, one taken, one sent, one not sent; another run paused."""
+    """Four chunks: one published, one claimed, one sent, one not sent; another run paused."""
     run_id = story.listed(count=8, chunk_size=2)
     sending.send_chunks(story.engine, run_id, [1, 2, 3])
     first, second = story.claim(run_id, 1).products
@@ -79,7 +79,7 @@ def a_run_under_way(story) -> int:
     return run_id
 
 
-def test_a_scrape_tells_what_the_ledger_and_the_broker_say(story, redis):
+def test_a_scrape_returns_the_state_of_ledger_and_broker(story, redis):
     run_id = a_run_under_way(story)
     story.execute(
         "UPDATE chunk SET"
@@ -110,7 +110,7 @@ def test_a_scrape_tells_what_the_ledger_and_the_broker_say(story, redis):
     assert 0 <= found["idle_seconds",] < 30
 
 
-def test_where_nothing_is_to_be_done_nothing_is_old(story, redis):
+def test_without_open_work_all_ages_are_zero(story, redis):
     found = values(scraped(story.engine))
     ages = ("oldest_heartbeat_seconds", "oldest_message_seconds", "idle_seconds")
     assert [found[age,] for age in ages] == [0, 0, 0]
@@ -124,7 +124,9 @@ def test_workers_are_counted_by_each_queue_that_they_consume(story, redis, monke
     assert broker.broker_state().workers == ("a@host", "b@host", "c@host")
 
 
-def look(story, source: str, products: str, seconds_ago: int, classifier: str = "a" * 64) -> None:
+def record_check(
+    story, source: str, products: str, seconds_ago: int, classifier: str = "a" * 64
+) -> None:
     story.execute(
         "INSERT INTO listing_state (classifier, source, products, url, sha256, checked_at) VALUES"
         " (:classifier, :source, :products, :source || :ago, repeat('c', 64),"
@@ -136,34 +138,34 @@ def look(story, source: str, products: str, seconds_ago: int, classifier: str = 
     )
 
 
-def test_the_last_look_at_each_archive_of_the_ingest_is_told(story, redis):
+def test_the_last_check_of_each_archive_of_the_ingest_is_exported(story, redis):
     classifiers.add(story.engine, NewClassifier("b" * 64, "next", "/models/next", 0.9, {}))
-    look(story, "https://example.org/a/", "edr", seconds_ago=500)
-    look(story, "https://example.org/a/", "edr", seconds_ago=300)
-    look(story, "https://example.org/a/", "rdr", seconds_ago=200)
-    look(story, "https://example.org/a/", "edr", seconds_ago=100, classifier="b" * 64)
-    look(story, "https://example.org/not-asked-for/", "edr", seconds_ago=400)
+    record_check(story, "https://example.org/a/", "edr", seconds_ago=500)
+    record_check(story, "https://example.org/a/", "edr", seconds_ago=300)
+    record_check(story, "https://example.org/a/", "rdr", seconds_ago=200)
+    record_check(story, "https://example.org/a/", "edr", seconds_ago=100, classifier="b" * 64)
+    record_check(story, "https://example.org/not-asked-for/", "edr", seconds_ago=400)
     archives = "https://example.org/a https://example.org/never/ /no/such/disk"
     found = scraped(story.engine, ingest_seconds=3600, ingest_archives=archives)
-    looks = {each.labels["archive"]: each.value for each in found if "last_check" in each.name}
-    assert looks == {"https://example.org/a": pytest.approx(300, abs=30)}
+    checks = {each.labels["archive"]: each.value for each in found if "last_check" in each.name}
+    assert checks == {"https://example.org/a": pytest.approx(300, abs=30)}
     assert values(found)["ingest_interval_seconds",] == 3600
 
 
-def test_without_an_ingest_no_look_is_told_or_missed(story, redis):
-    look(story, "https://example.org/a/", "edr", seconds_ago=300)
+def test_without_an_ingest_no_check_is_exported(story, redis):
+    record_check(story, "https://example.org/a/", "edr", seconds_ago=300)
     names = {each.name for each in scraped(story.engine, ingest_archives="https://example.org/a/")}
     assert not {"mernet_ingest_last_check_age_seconds", "mernet_ingest_interval_seconds"} & names
 
 
-def test_a_broker_that_is_gone_is_told_and_the_ledger_all_the_same(story, redis):
+def test_without_a_broker_the_metrics_of_the_ledger_are_exported(story, redis):
     redis.stop()
     found = values(scraped(story.engine))
     assert (found["broker_up",], found["ledger_up",]) == (0, 1)
     assert ("workers",) not in found
 
 
-def test_a_ledger_that_is_gone_is_told_and_the_broker_all_the_same(redis):
+def test_without_a_ledger_the_metrics_of_the_broker_are_exported(redis):
     found = values(scraped(sa.create_engine("postgresql+psycopg2://nobody@/gone?host=/nowhere")))
     assert (found["broker_up",], found["ledger_up",]) == (1, 0)
     assert ("runs", "failed") not in found
@@ -197,7 +199,7 @@ def existing(story, redis) -> list[Sample]:
     count_outcome(Failed("1P1", "not found", "It is gone."))
     STAGE_SECONDS.labels("fetch").observe(1)
     own = [sample for family in REGISTRY.collect() for sample in family.samples]
-    look(story, "https://example.org/a/", "edr", seconds_ago=300)
+    record_check(story, "https://example.org/a/", "edr", seconds_ago=300)
     served = scraped(story.engine, ingest_seconds=60, ingest_archives="https://example.org/a/")
     up = [Sample("up", {"job": job}, 1.0) for job in ("mernet", "mernet-worker")]
     return [*served, *own, *up]
@@ -218,7 +220,7 @@ def test_every_panel_of_the_dashboard_asks_for_metrics_that_exist(existing):
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_alerts_fire_when_they_should_says_promtool():
+def test_alerts_fire_when_they_should_according_to_promtool():
     subprocess.run(["promtool", "check", "rules", ALERTS], check=True)
     subprocess.run(
         ["promtool", "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True

@@ -1,4 +1,4 @@
-"""A worker's health: what it says is played by the test, the broker is real."""
+"""A worker's health: the worker's answers are simulated, the broker is real."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ OWN_QUEUE = worker_direct(NODE).name
 
 
 class Worker:
-    """What a worker with two processes answers, when it is asked."""
+    """Answers as a worker with two processes does."""
 
     def __init__(self):
         self.queues = ["listing", "classify", OWN_QUEUE]
@@ -56,7 +56,7 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedR
 
 @pytest.fixture
 def worker(redis, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """A worker that takes no message off the broker."""
+    """A worker that receives no message."""
     worker = Worker()
     monkeypatch.setattr(health.app.control, "inspect", lambda *_, **__: worker)
     return worker
@@ -66,7 +66,7 @@ def client():
     return health.app.connection_for_read().channel().client
 
 
-def test_a_worker_that_answers_but_takes_no_message_is_unhealthy(worker):
+def test_a_worker_that_answers_but_receives_no_message_is_unhealthy(worker):
     worker.is_at_work(seconds=1)
     assert "received no message" in health.why_workers_are_unhealthy("here")
     assert client().llen(OWN_QUEUE) == 0, "the probe was left lying"
@@ -85,17 +85,17 @@ def test_a_worker_that_is_long_past_a_time_limit_is_unhealthy(worker):
     assert "hangs in run-1-chunk-2-abc" in health.why_workers_are_unhealthy("here")
 
 
-def test_a_worker_that_takes_its_message_late_is_healthy(worker):
+def test_a_worker_that_receives_its_message_late_is_healthy(worker):
     worker.before_it_tells_its_tasks = lambda: client().delete(OWN_QUEUE)
     assert health.why_workers_are_unhealthy("here") is None
 
 
-def test_a_worker_that_falls_silent_is_unhealthy(worker):
+def test_a_worker_that_stops_answering_is_unhealthy(worker):
     worker.active = dict
     assert "no longer answers" in health.why_workers_are_unhealthy("here")
 
 
-def test_a_worker_that_consumes_no_queue_of_ours_is_unhealthy(worker):
+def test_a_worker_that_consumes_none_of_the_queues_is_unhealthy(worker):
     worker.queues = [OWN_QUEUE]
     assert "consumes none of" in health.why_workers_are_unhealthy("here")
 
@@ -107,13 +107,13 @@ def test_a_check_withdraws_its_own_probe_only(worker):
     assert 0 < client().ttl(OWN_QUEUE) <= health.PROBE_EXPIRY_SECONDS
 
 
-def test_where_no_worker_answers_nothing_is_healthy(redis, monkeypatch):
+def test_without_any_worker_the_host_is_unhealthy(redis, monkeypatch):
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
     assert "No worker" in health.why_workers_are_unhealthy("here")
     assert "left@here" in health.why_workers_are_unhealthy("here", "left")
 
 
-def test_a_broker_that_does_not_answer_is_told(redis):
+def test_a_broker_that_does_not_answer_raises_an_error(redis):
     redis.stop()
     with pytest.raises(BrokerError):
         health.why_workers_are_unhealthy("here")

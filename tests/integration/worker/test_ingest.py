@@ -1,90 +1,92 @@
 """Ingest over HTTP: listed only when it has changed, one at a time, nothing lost on the way."""
 
-from fixtures.listed import LABEL, Volume, name, taken_up, withdrawn
+from fixtures.listed import LABEL, Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.pds.fetch import Fetcher
 from mernet.worker.ingest import BUSY, UNCHANGED
 
 
-def test_the_first_look_takes_up_everything_and_says_so(story, look, url):
-    report = look()
-    assert taken_up(story, report) == {name(1), name(2), name(3)}
+def test_the_first_ingest_creates_a_run_over_everything(story, run_ingest, url):
+    report = run_ingest()
+    assert products_of_run(story, report) == {name(1), name(2), name(3)}
     assert report.sentence == "Run 1 contains 3 new products."
     assert report.run.archives == (url,)
     assert (report.run.rows_read, report.run.left_out) == (3, {})
 
 
-def test_an_index_that_has_not_changed_is_not_listed(story, look, monkeypatch):
-    look()
+def test_an_index_that_has_not_changed_is_not_listed(story, run_ingest, monkeypatch):
+    run_ingest()
     monkeypatch.setattr("mernet.worker.ingest.list_products", None)
-    report = look()
+    report = run_ingest()
     assert (report.run, report.sentence) == (None, UNCHANGED)
 
 
-def test_only_what_is_new_is_taken_up(story, look, volume):
-    look()
+def test_a_later_run_contains_only_what_is_new(story, run_ingest, volume):
+    run_ingest()
     volume.lists(name(1), name(2, version=2), name(4))
-    report = look()
-    assert taken_up(story, report) == {name(2, version=2), name(4)}
+    report = run_ingest()
+    assert products_of_run(story, report) == {name(2, version=2), name(4)}
     assert report.withdrawn == 1
     assert withdrawn(story) == [name(3)]
 
 
-def test_a_changed_index_with_nothing_new_makes_no_run_and_is_then_known(story, look, volume):
-    look()
+def test_a_changed_index_with_nothing_new_creates_no_run_and_is_then_known(
+    story, run_ingest, volume
+):
+    run_ingest()
     volume.lists(name(3), name(2), name(1))
-    report = look()
+    report = run_ingest()
     assert report.run is None
     assert "No listed product is new" in report.sentence
-    assert look().sentence == UNCHANGED
+    assert run_ingest().sentence == UNCHANGED
 
 
-def test_a_changed_label_is_a_changed_listing(look, volume):
-    look()
+def test_a_changed_label_is_a_changed_listing(run_ingest, volume):
+    run_ingest()
     volume.write("edrindex.lbl", f"{LABEL}\r\n")
-    assert "No listed product is new" in look().sentence
+    assert "No listed product is new" in run_ingest().sentence
 
 
-def test_of_two_at_once_the_second_does_nothing(story, look):
+def test_of_two_ingests_at_once_the_second_does_nothing(story, run_ingest):
     with ledger.exclusive(story.engine, "ingest") as alone:
         assert alone
-        report = look()
+        report = run_ingest()
     assert (report.run, report.sentence) == (None, BUSY)
-    assert look().run is not None
+    assert run_ingest().run is not None
 
 
-def test_of_two_archives_only_the_changed_one_is_listed(story, look, volume, url, tmp_path):
+def test_of_two_archives_only_the_changed_one_is_listed(story, run_ingest, volume, url, tmp_path):
     other = Volume(tmp_path / "other")
     other.lists(name(11), name(12))
     both = (url, url.replace("volume", "other"))
-    assert len(taken_up(story, look(*both))) == 5
+    assert len(products_of_run(story, run_ingest(*both))) == 5
     other.lists(name(11), name(13))
-    report = look(*both)
-    assert taken_up(story, report) == {name(13)}
+    report = run_ingest(*both)
+    assert products_of_run(story, report) == {name(13)}
     assert report.run.rows_read == 2
     assert withdrawn(story) == [name(12)]
 
 
-def test_an_archive_named_twice_is_looked_at_once(story, look, url):
-    assert look(url, url).run.rows_read == 3
+def test_an_archive_named_twice_is_listed_once(story, run_ingest, url):
+    assert run_ingest(url, url).run.rows_read == 3
 
 
-def test_products_that_a_full_run_listed_are_not_new(story, look, volume, url, monkeypatch):
+def test_products_that_a_full_run_listed_are_not_new(story, run_ingest, volume, url, monkeypatch):
     from mernet.worker.listing import record_products
 
     full = ledger.create_run(story.engine, NewRun(archives=(url,)))
     with Fetcher(attempts=1) as fetcher:
         record_products(story.engine, full.run_id, "lister", fetcher, lease_seconds=600)
     volume.lists(name(1), name(2), name(4))
-    report = look()
-    assert taken_up(story, report) == {name(4)}
+    report = run_ingest()
+    assert products_of_run(story, report) == {name(4)}
     assert report.withdrawn == 1
 
 
-def test_a_folder_on_disk_is_listed_at_every_look(story, look, tmp_path):
+def test_a_folder_on_disk_is_listed_at_every_ingest(story, run_ingest, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "notes.txt").write_text("nothing to see")
-    assert "No listed product is new" in look(str(folder)).sentence
-    assert "No listed product is new" in look(str(folder)).sentence
+    assert "No listed product is new" in run_ingest(str(folder)).sentence
+    assert "No listed product is new" in run_ingest(str(folder)).sentence

@@ -1,10 +1,10 @@
-"""Ingest where something is wrong: told in a sentence, nothing lost, nothing withdrawn for it."""
+"""Failed ingests: the error is reported, nothing is lost, nothing wrongly withdrawn."""
 
 import shutil
 
 import pytest
 
-from fixtures.listed import Volume, name, taken_up, withdrawn
+from fixtures.listed import Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
 from mernet.db.errors import TooManyWithdrawn
 from mernet.demo import pds4
@@ -23,7 +23,7 @@ def other(tmp_path, url, volume):
 
 @pytest.fixture
 def bundle(tmp_path):
-    """A PDS4 bundle of 12 products whose inventory is read anew, since it has changed."""
+    """A PDS4 bundle of 12 products whose inventory has changed, so it is read again."""
     folder = tmp_path / "pds4"
     pds4.write_bundle(folder, 11)
 
@@ -44,49 +44,53 @@ def product_id(label):
     return label.stem.upper().replace("__", "##")
 
 
-def test_an_archive_that_cannot_be_listed_is_told_and_loses_nothing(story, look, volume):
-    look()
+def test_an_archive_that_cannot_be_listed_is_an_error_and_loses_nothing(story, run_ingest, volume):
+    run_ingest()
     volume.write("edrindex.tab", "<html>Down for maintenance</html>\r\n")
     with pytest.raises(ArchivesNotListed, match="check that label and table belong together"):
-        look()
+        run_ingest()
     assert withdrawn(story) == []
     volume.lists(name(1), name(2), name(3), name(4))
-    assert taken_up(story, look()) == {name(4)}
+    assert products_of_run(story, run_ingest()) == {name(4)}
 
 
-def test_an_index_that_is_gone_withdraws_nothing(story, look, volume):
-    look()
+def test_a_missing_index_withdraws_nothing(story, run_ingest, volume):
+    run_ingest()
     (volume.index / "edrindex.tab").unlink()
     with pytest.raises(ArchivesNotListed, match="edrindex"):
-        look()
+        run_ingest()
     assert withdrawn(story) == []
 
 
 @pytest.mark.parametrize("broken", [0, 1])
-def test_an_archive_that_cannot_be_listed_does_not_keep_the_others_from_being_taken_up(
-    story, look, volume, url, other, broken
+def test_if_one_archive_cannot_be_listed_the_others_are_ingested(
+    story, run_ingest, volume, url, other, broken
 ):
     both = [url, other]
     both[broken] += "nowhere/"
-    report = look(*both)
-    assert taken_up(story, report) == [{name(11)}, {name(1), name(2), name(3)}][broken]
+    report = run_ingest(*both)
+    assert products_of_run(story, report) == [{name(11)}, {name(1), name(2), name(3)}][broken]
     assert report.failure.startswith("1 of 2 archives could not be listed: ")
     assert both[broken] in report.failure
 
 
-def test_an_archive_that_cannot_be_listed_to_its_end_counts_in_no_way(look, bundle, tmp_path):
+def test_nothing_is_stored_of_an_archive_that_cannot_be_listed_to_its_end(
+    run_ingest, bundle, tmp_path
+):
     whole = shutil.copytree(bundle.path, tmp_path / "whole")
     for label in bundle.labels:
         label.unlink()
-    report = look(bundle.path, str(whole), products="rdr")
+    report = run_ingest(bundle.path, str(whole), products="rdr")
     assert report.run.rows_read == len(bundle.inventory.read_text().splitlines())
     assert "label not found" not in report.run.left_out
     assert "does not exist" in report.failure
 
 
-def test_where_all_else_is_unchanged_the_failure_is_told_and_no_run_is_made(look, url, other):
-    look(other)
-    report = look(f"{url}nowhere/", other)
+def test_if_all_others_are_unchanged_the_failure_is_reported_and_no_run_created(
+    run_ingest, url, other
+):
+    run_ingest(other)
+    report = run_ingest(f"{url}nowhere/", other)
     assert (report.run, report.sentence) == (
         None,
         "No listing that could be read has changed since the last check.",
@@ -94,70 +98,76 @@ def test_where_all_else_is_unchanged_the_failure_is_told_and_no_run_is_made(look
     assert report.failure.startswith("1 of 2 archives")
 
 
-def test_a_folder_that_is_not_there_is_an_archive_that_could_not_be_listed(look, url, tmp_path):
-    report = look(str(tmp_path / "unmounted"), url)
+def test_a_missing_folder_is_an_archive_that_could_not_be_listed(run_ingest, url, tmp_path):
+    report = run_ingest(str(tmp_path / "unmounted"), url)
     assert report.run is not None
     assert "unmounted" in report.failure
 
 
 @pytest.mark.parametrize("end", [ledger.cancel_run, lambda *run: ledger.fail_run(*run, "broken")])
-def test_what_a_run_left_undone_is_taken_up_by_the_next_look_at_the_same_listing(story, look, end):
-    first = look()
-    assert look().sentence == UNCHANGED
+def test_the_next_ingest_of_the_same_listing_contains_what_a_run_did_not_finish(
+    story, run_ingest, end
+):
+    first = run_ingest()
+    assert run_ingest().sentence == UNCHANGED
     end(story.engine, first.run.run_id)
-    assert taken_up(story, look()) == {name(1), name(2), name(3)}
+    assert products_of_run(story, run_ingest()) == {name(1), name(2), name(3)}
 
 
-def test_a_collection_with_a_label_missing_is_listed_again(story, look, bundle):
+def test_a_collection_with_a_missing_label_is_listed_again(story, run_ingest, bundle):
     label = bundle.labels[0]
     whole = label.read_bytes()
     label.unlink()
-    assert len(taken_up(story, look(bundle.path, products="rdr"))) == 11
+    assert len(products_of_run(story, run_ingest(bundle.path, products="rdr"))) == 11
     label.write_bytes(whole)
-    assert taken_up(story, look(bundle.path, products="rdr")) == {product_id(label)}
-    assert look(bundle.path, products="rdr").sentence == UNCHANGED
+    assert products_of_run(story, run_ingest(bundle.path, products="rdr")) == {product_id(label)}
+    assert run_ingest(bundle.path, products="rdr").sentence == UNCHANGED
 
 
 @pytest.mark.parametrize("harm", ["missing", "unreadable"])
-def test_a_listed_product_whose_label_cannot_be_had_is_not_withdrawn(story, look, bundle, harm):
-    look(bundle.path, products="rdr")
+def test_a_listed_product_with_an_unreadable_label_is_not_withdrawn(
+    story, run_ingest, bundle, harm
+):
+    run_ingest(bundle.path, products="rdr")
     doubtful, gone, *_ = bundle.labels
     if harm == "missing":
         doubtful.unlink()
     else:
         doubtful.write_text("<html>Busy</html>")
     bundle.drops(gone.stem)
-    report = look(bundle.path, products="rdr")
+    report = run_ingest(bundle.path, products="rdr")
     assert report.sentence == ("No listed product is new; 1 marked as withdrawn.")
     assert withdrawn(story) == [product_id(gone)]
 
 
-def test_a_label_alone_in_a_folder_is_no_obstacle(look, tmp_path):
+def test_a_label_without_an_image_does_not_stop_an_ingest(run_ingest, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "notes.xml").write_text("<notes/>")
-    assert "No listed product is new" in look(str(folder)).sentence
+    assert "No listed product is new" in run_ingest(str(folder)).sentence
 
 
-def test_a_half_written_index_is_refused_at_each_look_and_nothing_is_changed(story, look, volume):
+def test_a_half_written_index_is_refused_at_each_ingest_and_nothing_is_changed(
+    story, run_ingest, volume
+):
     volume.lists(*map(name, range(MANY)))
-    look()
+    run_ingest()
     volume.lists(*map(name, range(MANY - 200)), name(MANY))
     for _ in range(2):
         with pytest.raises(
             TooManyWithdrawn, match=f"no longer lists 200 of its {MANY} known products"
         ):
-            look()
+            run_ingest()
     assert withdrawn(story) == []
     assert story.rows("SELECT count(*) FROM product") == [(MANY,)]
-    report = look(withdraw_many=True)
-    assert (report.withdrawn, taken_up(story, report)) == (200, {name(MANY)})
-    assert look().sentence == UNCHANGED
+    report = run_ingest(withdraw_many=True)
+    assert (report.withdrawn, products_of_run(story, report)) == (200, {name(MANY)})
+    assert run_ingest().sentence == UNCHANGED
 
 
 @pytest.mark.parametrize(("before", "gone"), [(12, 2), (101, 100), (MANY, 105)])
-def test_a_few_withdrawals_are_believed(look, volume, before, gone):
+def test_a_few_withdrawals_are_accepted(run_ingest, volume, before, gone):
     volume.lists(*map(name, range(before)))
-    look()
+    run_ingest()
     volume.lists(*map(name, range(before - gone)))
-    assert look().withdrawn == gone
+    assert run_ingest().withdrawn == gone

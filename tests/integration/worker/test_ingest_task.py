@@ -1,4 +1,4 @@
-"""The task of the timetable: what goes wrong at night stands in the log, and shows in Flower."""
+"""The scheduled ingest: its failures are in the log and in Flower."""
 
 import logging
 
@@ -46,13 +46,13 @@ def complaints(caplog):
     return complaints
 
 
-def test_a_look_at_which_all_goes_well_logs_no_warning(task, complaints, sent, url):
+def test_a_successful_ingest_logs_no_warning(task, complaints, sent, url):
     assert task(url).state == "SUCCESS"
     assert sent == [(1, [1])]
     assert complaints() == []
 
 
-def test_where_nothing_can_be_listed_the_task_has_failed_with_an_error_of_one_line(
+def test_if_nothing_can_be_listed_the_task_fails_with_an_error_of_one_line(
     task, complaints, sent, url
 ):
     assert task(f"{url}nowhere/").state == "FAILURE"

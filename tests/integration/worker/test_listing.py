@@ -51,7 +51,9 @@ def listing(entries):
     return list_products
 
 
-def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, run_id, monkeypatch):
+def test_products_are_divided_into_chunks_and_the_rest_is_counted_with_examples(
+    story, run_id, monkeypatch
+):
     others = [LeftOut(f"other{number}", LeftOutReason.NOT_PANCAM) for number in range(30)]
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([*others, PRODUCT]))
     expected = TaskResult("1 products listed, 1 chunks to classify, 30 left out", [1])
@@ -65,7 +67,7 @@ def test_products_go_into_chunks_and_the_rest_is_counted_with_examples(story, ru
     )
 
 
-def test_a_product_keeps_what_its_listing_says(story, run_id, monkeypatch):
+def test_a_product_is_stored_as_listed(story, run_id, monkeypatch):
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
     record(story, run_id)
     row = to_row(PRODUCT)
@@ -92,7 +94,7 @@ def test_a_second_message_for_a_listed_run_does_nothing(story, run_id, monkeypat
     assert story.rows("SELECT count(*) FROM chunk") == [(1,)]
 
 
-def test_a_listing_that_another_worker_holds_is_left_to_it(story, run_id, monkeypatch):
+def test_a_listing_claimed_by_another_worker_is_left_alone(story, run_id, monkeypatch):
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([PRODUCT]))
     ledger.claim_listing(story.engine, run_id, "another", 600, 3)
     assert record(story, run_id) == NOTHING_TO_DO

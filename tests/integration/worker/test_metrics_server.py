@@ -1,4 +1,4 @@
-"""A worker's metrics: what its processes count is added up where the parent serves it."""
+"""A worker's metrics: the parent serves the sums over its processes."""
 
 import socket
 import subprocess
@@ -45,7 +45,7 @@ def test_the_counts_of_all_processes_are_added_up():
     assert "mernet_batch_slots_total 24.0" in lines
 
 
-def test_a_port_that_is_taken_is_named_with_its_setting(taken_port, monkeypatch):
+def test_a_port_in_use_is_named_with_its_setting(taken_port, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
     with (
         pytest.raises(WorkerError, match=f"{taken_port}.*change MERNET_METRICS_PORT"),

@@ -1,4 +1,4 @@
-"""A chunk's way through the pipeline, with the archive and the classifier played by the test."""
+"""The pipeline of a chunk, with a simulated archive and classifier."""
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_a_chunk_is_fetched_classified_and_published(story, pipeline):
         ("https://example.org/bug.img", "internal error"),
     ],
 )
-def test_what_is_wrong_with_one_image_leaves_the_others_alone(
+def test_one_bad_image_does_not_affect_the_others(
     story, pipeline, archive, product, url, reason, caplog
 ):
     archive.faults["https://example.org/missing.img"] = NotFoundError("there is no such file")
@@ -112,7 +112,7 @@ def test_what_is_wrong_with_one_image_leaves_the_others_alone(
     assert [record.levelname for record in caplog.records] in (["WARNING"], ["ERROR"])
 
 
-def test_a_chunk_without_any_picture_does_not_trouble_the_classifier(
+def test_a_chunk_without_any_readable_image_loads_no_classifier(
     story, pipeline, classifier, product
 ):
     run_id = story.listed_products([product(1, image_url="https://example.org/damaged.img")])
@@ -127,7 +127,7 @@ def test_a_detached_label_is_fetched_too(story, pipeline, archive, product):
     assert set(archive.asked) == {"https://example.org/1.xml", "https://example.org/1.img"}
 
 
-def test_a_message_that_comes_twice_does_nothing_the_second_time(story, pipeline, archive):
+def test_a_message_delivered_twice_does_nothing_the_second_time(story, pipeline, archive):
     run_id = story.listed(count=2)
     pipeline.work_on(run_id, 1, "worker")
     before = len(archive.asked)
@@ -142,7 +142,7 @@ def test_a_run_cancelled_meanwhile_publishes_nothing(story, pipeline, archive):
     assert outcomes(story) == []
 
 
-def test_what_a_worker_could_not_fetch_while_cut_off_is_not_published_over_its_successor(
+def test_failures_of_a_worker_without_network_are_not_published_over_its_successor(
     story, pipeline, archive
 ):
     run_id = story.listed(count=1)
@@ -156,14 +156,14 @@ def test_what_a_worker_could_not_fetch_while_cut_off_is_not_published_over_its_s
     assert outcomes(story) == []
 
 
-def test_a_chunk_begun_too_often_is_split_and_its_halves_are_to_be_sent(story, pipeline):
+def test_a_chunk_that_failed_too_often_is_split_and_its_halves_are_to_be_sent(story, pipeline):
     run_id = story.listed(count=4)
     story.execute("UPDATE chunk SET attempts = 3")
     result = pipeline.work_on(run_id, 1, "worker")
     assert result == TaskResult("failed too many times, split in two", (2, 3))
 
 
-def test_a_product_that_no_worker_survives_is_given_up(story, pipeline):
+def test_a_product_that_always_fails_gets_a_failed_outcome(story, pipeline):
     run_id = story.listed(count=1)
     story.execute("UPDATE chunk SET attempts = 3")
     (name,) = story.rows("SELECT product_id FROM product")[0]
@@ -171,7 +171,7 @@ def test_a_product_that_no_worker_survives_is_given_up(story, pipeline):
     assert outcomes(story) == [(name, "failed", "worker lost")]
 
 
-def test_after_an_error_the_chunk_is_given_back_and_the_attempt_counts(story, pipeline, classifier):
+def test_after_an_error_the_chunk_is_released_and_the_attempt_counts(story, pipeline, classifier):
     run_id = story.listed(count=2)
 
     def probabilities(renderings):
@@ -183,7 +183,7 @@ def test_after_an_error_the_chunk_is_given_back_and_the_attempt_counts(story, pi
     assert story.rows("SELECT state, attempts FROM chunk") == [("ready", 1)]
 
 
-def test_an_interrupted_worker_gives_its_attempt_back(story, pipeline, classifier):
+def test_an_interrupted_attempt_does_not_count(story, pipeline, classifier):
     run_id = story.listed(count=2)
 
     def probabilities(renderings):
@@ -195,7 +195,7 @@ def test_an_interrupted_worker_gives_its_attempt_back(story, pipeline, classifie
     assert story.rows("SELECT state, attempts FROM chunk") == [("ready", 0)]
 
 
-def test_what_a_chunk_took_and_became_is_counted(story, pipeline, archive):
+def test_duration_and_outcomes_of_a_chunk_are_counted(story, pipeline, archive):
     def value(name, **labels):
         return REGISTRY.get_sample_value(name, labels) or 0
 

@@ -1,4 +1,4 @@
-"""The sweep: what has not moved is sent again, what waits its turn is not."""
+"""The sweep: stalled work is sent again, waiting work is not."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
     assert broker_module.count_waiting_chunk_messages() == 2
 
 
-def test_a_sweep_says_what_it_sent_and_nothing_where_there_was_nothing(story, broker, caplog):
+def test_a_sweep_logs_what_it_sent_and_nothing_else(story, broker, caplog):
     caplog.set_level("INFO", logger="mernet.worker")
     sending.resend_stalled(story.engine, lease_seconds=600)
     assert caplog.messages == []
@@ -54,7 +54,7 @@ def test_chunks_wait_their_turn_while_there_are_messages(story, broker):
     assert broker_module.count_waiting_chunk_messages() == 1
 
 
-def test_a_chunk_of_a_silent_worker_is_sent_again(story, broker):
+def test_a_chunk_without_heartbeats_is_sent_again(story, broker):
     run_id = story.listed(count=4, chunk_size=4)
     ledger.mark_sent(story.engine, run_id, [1])
     story.claim(run_id, 1)
@@ -71,7 +71,7 @@ def test_of_two_sweeps_at_once_one_does_the_work(story, broker):
     assert broker_module.count_waiting_chunk_messages() == 0
 
 
-def test_a_message_s_id_and_arguments_tell_flower_its_run_and_chunk(story, broker):
+def test_a_message_s_id_and_arguments_name_its_run_and_chunk_for_flower(story, broker):
     run_id = story.listed(count=4, chunk_size=4)
     sending.send_chunks(story.engine, run_id, [1])
     with sending.app.connection_for_read() as connection, connection.channel() as channel:

@@ -1,4 +1,4 @@
-"""The heartbeat: it beats while work goes on, and learns when the work is no longer wanted."""
+"""The heartbeat: sent while work runs, until the work is no longer wanted."""
 
 import threading
 

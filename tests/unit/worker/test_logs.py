@@ -1,4 +1,4 @@
-"""The log's lines: what they are about stands on each, in both forms."""
+"""The log's lines name their context in both formats."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def said(as_before: None, capsys: pytest.CaptureFixture[str]):
     return configure
 
 
-def test_a_line_says_run_chunk_and_product_while_they_are_in_hand(said) -> None:
+def test_a_line_names_run_chunk_and_product_inside_their_context(said) -> None:
     lines = said("json")
     with logs.log_context(run=3, chunk=17):
         with logs.log_context(product="1P1"):
@@ -89,7 +89,7 @@ def test_that_a_routine_task_ended_well_is_left_out_and_its_failure_is_not(said)
     assert "it failed" in line
 
 
-def test_what_the_heartbeat_logs_is_about_its_caller_s_work(said) -> None:
+def test_the_heartbeat_logs_with_its_caller_s_context(said) -> None:
     lines = said("json")
     beaten = threading.Event()
 

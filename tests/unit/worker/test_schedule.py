@@ -1,4 +1,4 @@
-"""What the clock of the service sends, and which settings say so."""
+"""What the scheduler sends, and the settings for it."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_without_a_setting_only_the_sweep_is_sent(config):
     assert set(schedule(config())) == {"sweep"}
 
 
-def test_new_products_are_looked_for_as_often_as_is_set(config):
+def test_the_ingest_is_sent_at_the_interval_that_is_set(config):
     table = schedule(config(MERNET_INGEST_SECONDS="86400"))
     assert table["ingest"] == {
         "task": "mernet.ingest",
@@ -34,7 +34,7 @@ def test_new_products_are_looked_for_as_often_as_is_set(config):
     }
 
 
-def test_every_task_of_the_timetable_exists(config):
+def test_every_scheduled_task_exists(config):
     from mernet.worker.tasks import app
 
     table = schedule(config(MERNET_INGEST_SECONDS="60"))
@@ -48,7 +48,7 @@ def test_every_task_that_does_something_has_a_time_limit():
     assert limits == {**time_limits(settings()), "mernet.probe": None}
 
 
-def test_the_archives_looked_at_are_separated_by_blanks(config):
+def test_the_archives_of_the_ingest_are_separated_by_spaces(config):
     assert config().ingest_archives == ("opportunity", "spirit")
     assert config(MERNET_INGEST_ARCHIVES="spirit  https://example.org/v/").ingest_archives == (
         "spirit",

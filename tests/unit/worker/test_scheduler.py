@@ -1,4 +1,4 @@
-"""Whether the timetable is kept."""
+"""The health of the scheduler."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ def config(tmp_path):
     return Settings(data_dir=tmp_path, sweep_seconds=20, ingest_seconds=86400)
 
 
-def kept(config, seconds_ago: float) -> None:
+def sent(config, seconds_ago: float) -> None:
     alive = last_sent_file(config)
     alive.parent.mkdir()
     alive.touch()
@@ -24,22 +24,22 @@ def kept(config, seconds_ago: float) -> None:
     os.utime(alive, (then, then))
 
 
-def test_a_timetable_that_nobody_keeps_is_unhealthy(config):
+def test_a_scheduler_that_has_not_run_is_unhealthy(config):
     assert "has not run yet" in why_scheduler_is_unhealthy(config)
 
 
-def test_a_timetable_may_miss_its_shortest_interval_twice(config):
-    kept(config, seconds_ago=85)
+def test_a_scheduler_may_miss_its_shortest_interval_twice(config):
+    sent(config, seconds_ago=85)
     assert why_scheduler_is_unhealthy(config) is None
 
 
-def test_a_timetable_that_has_stopped_is_unhealthy_however_rare_the_ingest(config):
-    kept(config, seconds_ago=95)
+def test_a_stopped_scheduler_is_unhealthy_however_rare_the_ingest(config):
+    sent(config, seconds_ago=95)
     assert "95 seconds ago" in why_scheduler_is_unhealthy(config)
 
 
-def test_a_timetable_that_another_process_keeps_is_left_to_it(config):
-    kept(config, seconds_ago=0)
+def test_a_second_scheduler_is_refused(config):
+    sent(config, seconds_ago=0)
     with (last_sent_file(config).parent / "lock").open("w") as theirs:
         fcntl.flock(theirs, fcntl.LOCK_EX)
         with pytest.raises(WorkerError, match="Another scheduler"):

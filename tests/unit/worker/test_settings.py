@@ -1,4 +1,4 @@
-"""Settings: what the environment may say, and what is refused."""
+"""Settings from the environment, and values that are refused."""
 
 from pathlib import Path
 
