@@ -230,10 +230,10 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
 
 
 def _render_file(path: Path) -> "NDArray[np.uint8]":
-    from mernet.model.training.data.picture_files import SUFFIXES, read_picture
+    from mernet.model.training.data.picture_files import PICTURE_SUFFIXES, read_picture
     from mernet.pds.image import render as stretch
 
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in PICTURE_SUFFIXES:
         return read_picture(path)
     return stretch(read_product(path))
 

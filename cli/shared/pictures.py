@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from mernet.model.training.data.picture_files import PRODUCT_SUFFIX, SUFFIXES, Picture, read_picture
+from mernet.model.training.data.picture_files import (
+    PICTURE_SUFFIXES,
+    PRODUCT_SUFFIX,
+    Picture,
+    read_picture,
+)
 from mernet.pds.image import read_file, render
 
 PRODUCT_SUFFIXES = (".img", ".xml")
@@ -23,5 +28,5 @@ def pictures_in(folder: Path) -> list[Path]:
 
     A PDS4 label is left out: its product is found by the data file beside it.
     """
-    wanted = (*SUFFIXES, PRODUCT_SUFFIX)
+    wanted = (*PICTURE_SUFFIXES, PRODUCT_SUFFIX)
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in wanted)

@@ -11,9 +11,9 @@ from mernet.model.classes import CLASSES, CODES
 from mernet.model.errors import DataSetError
 from mernet.model.training.text_files import Problems, read_csv, read_text
 
-MAPPING = "mapping.json"
+MAPPING_FILE = "mapping.json"
 """List of classes in Mars-Bench's format: {"0": ["rah", "Rock Abrasion Tool (RAT) Hole"], ...}."""
-CLASS_TABLE = "classes.tsv"
+CLASS_TABLE_FILE = "classes.tsv"
 """List of classes with lines of number, tab and name."""
 
 NumberedClasses = Mapping[int, tuple[str, ...]]
@@ -94,10 +94,10 @@ def read_class_list(folder: Path) -> ClassList | None:
         DataSetError: The file cannot be read; the message names the file, and the line in
             classes.tsv.
     """
-    if (folder / MAPPING).is_file():
-        return class_list_for(_read_mapping(folder / MAPPING))
-    if (folder / CLASS_TABLE).is_file():
-        return class_list_for(_read_table(folder / CLASS_TABLE))
+    if (folder / MAPPING_FILE).is_file():
+        return class_list_for(_read_mapping(folder / MAPPING_FILE))
+    if (folder / CLASS_TABLE_FILE).is_file():
+        return class_list_for(_read_table(folder / CLASS_TABLE_FILE))
     return None
 
 

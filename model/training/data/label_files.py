@@ -67,7 +67,9 @@ class _HeaderLayout:
         if self.labels is not None:
             words = _split_list(cells[self.labels], known)
         else:
-            words = tuple(name for at, name in self.classes.items() if _parse_binary(cells[at]))
+            words = tuple(
+                name for column, name in self.classes.items() if _parse_binary(cells[column])
+            )
         return LabelRow(line, cells[self.image], words, part)
 
 
@@ -82,13 +84,11 @@ class _BareLayout:
         image, *rest = cells
         if not rest:
             raise ValueError("no class follows the file name")
-        text = self.separator.join(rest)
-        return LabelRow(
-            line,
-            image,
-            _parse_one_hot(rest, known) if self.one_hot else _split_list(text, known),
-            None,
-        )
+        if self.one_hot:
+            words = _parse_one_hot(rest, known)
+        else:
+            words = _split_list(self.separator.join(rest), known)
+        return LabelRow(line, image, words, None)
 
 
 def read_label_file(path: Path, known: ClassList, problems: Problems) -> LabelFile:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.class_list import (
-    CLASS_TABLE,
+    CLASS_TABLE_FILE,
     ClassList,
     class_list_for,
     normalise_word,
@@ -78,7 +78,9 @@ def _find_label_files(path: Path) -> list[Path]:
     files = [
         file
         for file in sorted(path.iterdir())
-        if file.suffix.lower() in LABEL_SUFFIXES and file.is_file() and file.name != CLASS_TABLE
+        if file.suffix.lower() in LABEL_SUFFIXES
+        and file.is_file()
+        and file.name != CLASS_TABLE_FILE
     ]
     of_parts = [file for file in files if part_from_file_name(file)]
     usual = [file for name in USUAL_NAMES for file in files if file.stem.lower() == name]
@@ -98,11 +100,8 @@ def _infer_classes(label_files: Sequence[LabelFile]) -> ClassList:
         if any(mernet.index_of(column) is not None for column in columns):
             return mernet
         return class_list_for(dict(enumerate((name,) for name in dict.fromkeys(columns))))
-    words = [
-        tuple(map(normalise_word, row.words))
-        for label_file in label_files
-        for row in label_file.rows
-    ]
+    rows = [row for label_file in label_files for row in label_file.rows]
+    words = [tuple(map(normalise_word, row.words)) for row in rows]
     if all(len(each) == 1 and each[0].isdecimal() for each in words):
         return class_list_for({int(number): (number,) for (number,) in words})
     return ClassList.mernet()
@@ -116,21 +115,17 @@ def _collect_images(
     for label_file in label_files:
         problems.found.extend(_describe_unknown_columns(label_file, classes))
         for row in label_file.rows:
+            source = f"{label_file.path}:{row.line}"
             try:
                 path = finder.find(row.image, row.part)
-                image = _Image(
-                    path, _class_indices(row, classes), row.part, f"{label_file.path}:{row.line}"
-                )
+                image = _Image(path, _class_indices(row, classes), row.part, source)
             except DataSetError as error:
                 problems.add(label_file.path, row.line, str(error))
                 continue
             first = images.setdefault(path.name.lower(), image)
             if (first.path, first.shown, first.part) != (image.path, image.shown, image.part):
-                problems.add(
-                    label_file.path,
-                    row.line,
-                    f"{row.image!r} has another path, part or labels in {first.source}",
-                )
+                reason = f"{row.image!r} has another path, part or labels in {first.source}"
+                problems.add(label_file.path, row.line, reason)
     return list(images.values())
 
 
@@ -146,7 +141,7 @@ def _class_indices(row: LabelRow, classes: ClassList) -> frozenset[int]:
     if None in indices:
         word = row.words[indices.index(None)]
         raise DataSetError(
-            f"{word!r} is not a class; use MERNet's codes, or list your own in {CLASS_TABLE}"
+            f"{word!r} is not a class; use MERNet's codes, or list your own in {CLASS_TABLE_FILE}"
         )
     if len(set(indices)) < len(indices):
         raise DataSetError(f"the list {' '.join(row.words)} names a class twice")

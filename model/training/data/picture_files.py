@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.data_set import Part
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PRODUCT_SUFFIX = ".img"
 """The archive's browse pictures are named after the product file: NAME.img.jpg."""
 FOLDERS_OF_PARTS = {
@@ -21,11 +21,10 @@ FOLDERS_OF_PARTS = {
 }
 USUAL_FOLDERS = (".", "images", "data")
 
-
 Picture = NDArray[np.uint8]
 """One image, (H, W) grey levels 0 to 255."""
 
-FORMATS = ("JPEG", "PNG", "TIFF")
+PILLOW_FORMATS = ("JPEG", "PNG", "TIFF")
 
 
 class PictureFinder:
@@ -37,7 +36,7 @@ class PictureFinder:
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for subfolder, _, names in os.walk(folder, followlinks=True):
             for name in names:
-                if name.lower().endswith(SUFFIXES):
+                if name.lower().endswith(PICTURE_SUFFIXES):
                     for key in {name.lower(), _stem(name)}:
                         self._by_name[key].append(Path(subfolder, name))
 
@@ -79,7 +78,7 @@ def read_picture(path: Path) -> Picture:
             the file.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
             if image.mode[0] in "IF":
                 raise DataSetError(
                     f"{path}: has more than 8 bits per pixel; use the 8-bit browse picture"
@@ -96,6 +95,6 @@ def read_picture(path: Path) -> Picture:
 def _stem(name: str) -> str:
     """Return a file name in lower case without the extensions of pictures and products."""
     stem = name.lower()
-    while stem.endswith((*SUFFIXES, PRODUCT_SUFFIX)):
+    while stem.endswith((*PICTURE_SUFFIXES, PRODUCT_SUFFIX)):
         stem = stem.rpartition(".")[0]
     return stem

@@ -14,7 +14,7 @@ from typing import Any
 
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.class_list import normalise_word
-from mernet.model.training.data.picture_files import SUFFIXES
+from mernet.model.training.data.picture_files import PICTURE_SUFFIXES
 from mernet.model.training.text_files import Problems, read_csv
 
 COLUMNS = (
@@ -128,7 +128,7 @@ def _image_name(row: Mapping[str, str]) -> str:
         for name, value in each.items()
     }
     named = [facts[name] for name in FILE_KEYS if facts.get(name)]
-    pictures = [value for value in facts.values() if value.lower().endswith(SUFFIXES)]
+    pictures = [value for value in facts.values() if value.lower().endswith(PICTURE_SUFFIXES)]
     if not named and not pictures:
         raise ValueError("subject_data names no file, under Filename or otherwise")
     return (named or pictures)[0]

@@ -70,9 +70,8 @@ def rank_by_novelty(
     known = np.empty((0, *data.shape[1:])) if seen is None else seen
     _check_inputs(data, known, components)
     count = len(data) if count is None else min(count, len(data))
-    centre = data.mean(
-        axis=0, dtype=np.float64
-    )  # any centre is valid; this one keeps rounding errors small
+    # Any centre is valid; this one keeps rounding errors small.
+    centre = data.mean(axis=0, dtype=np.float64)
     items = data - centre
     model = _Seen.of(known - centre, items, room=count)
     squares = np.einsum("nf,nf->n", items, items)

@@ -122,11 +122,8 @@ class _HeadPair:
         The rows are the average precision of each class, their mean, and the log-loss.
         """
         precision = np.column_stack([each.average_precision(weights) for each in self.rankings])
-        mean = (
-            precision[self.has_evidence].mean(axis=0)
-            if self.has_evidence.any()
-            else (np.nan, np.nan)
-        )
+        chosen = precision[self.has_evidence]
+        mean = chosen.mean(axis=0) if len(chosen) else (np.nan, np.nan)
         losses = [np.average(each, weights=weights) for each in self.losses]
         both = np.vstack([precision, mean, losses])
         return np.column_stack([both, both[:, 0] - both[:, 1]])

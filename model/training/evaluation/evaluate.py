@@ -166,8 +166,9 @@ def evaluate_predictions(
     """
     heads = [head for head in (main, control) if head is not None]
     _check_inputs(truth, heads, classes, names, groups)
-    comparison = None
+    comparison, control_scores = None, None
     if control is not None:
+        control_scores = _score_head("control", truth, control, threshold, seed)
         comparison = compare(truth, main.after, control.after, groups, resamples, seed, main_name)
     return Evaluation(
         images=len(truth),
@@ -175,9 +176,7 @@ def evaluate_predictions(
         seed=seed,
         classes=tuple(map(_class_support, classes, names, truth.T)),
         main=_score_head(main_name, truth, main, threshold, seed),
-        control=None
-        if control is None
-        else _score_head("control", truth, control, threshold, seed),
+        control=control_scores,
         comparison=comparison,
     )
 
