@@ -19,11 +19,12 @@ from mernet.db.errors import (
     UnknownRun,
 )
 from mernet.errors import MernetError
-from mernet.model.errors import WeightsDownloadError
+from mernet.model.errors import EmptyPartError, WeightsDownloadError
 
 ADVICE: Mapping[type[MernetError], str] = {
     ClassesPruned: "`mernet classifier promote NAME` does so.",
     ClassifierInOpenRun: "`mernet run cancel N` cancels it.",
+    EmptyPartError: "`mernet data split` writes a new split file.",
     NoCurrentClassifier: "`mernet classifier add FILE --promote` does both; `mernet demo` does so "
     "with a demo checkpoint.",
     NoRuns: "`mernet run full` starts one.",
@@ -42,6 +43,9 @@ ADVICE: Mapping[type[MernetError], str] = {
 The rooms below state the cause and the remedy in general terms; they name no commands.
 """
 
+LEARNING_LIBRARIES = frozenset({"jinja2", "matplotlib", "scipy", "sklearn"})
+"""What the extra `learning` installs, by import name."""
+
 
 def print_error(error: Exception) -> bool:
     """Print what to do about `error`; return False if it is a programming error, not printed."""
@@ -58,9 +62,17 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, SQLAlchemyError):
         cause = str(error).partition("\n")[0]
         return f"The database failed ({cause}); check its log and try again."
+    if isinstance(error, ModuleNotFoundError):
+        return _advice_to_install((error.name or "").partition(".")[0])
     if isinstance(error, OSError):
         return f"{error}; check the path, its permissions and the free space."
     return None
+
+
+def _advice_to_install(library: str) -> str | None:
+    if library not in LEARNING_LIBRARIES:
+        return None
+    return f"This command needs {library}; install it with: pip install 'mernet[learning]'"
 
 
 def _advice(kind: type[MernetError]) -> str | None:

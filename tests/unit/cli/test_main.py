@@ -46,6 +46,7 @@ def end_of_main(monkeypatch, capsys):
         (NotFoundError("https://a.b/c does not exist (404)."), "Error: https://a.b/c does not"),
         (UnknownRun("There is no run 9."), "no run 9. `mernet run list` shows the runs"),
         (ProgrammingError("SELECT", {}, Exception("no such table")), "check its log"),
+        (ModuleNotFoundError("No module", name="sklearn.metrics"), "install 'mernet[learning]'"),
         (PermissionError(13, "Permission denied", "/a/b"), "'/a/b'; check the path"),
     ],
 )
