@@ -133,11 +133,11 @@ def rollback(connection: sa.Connection) -> RegisteredClassifier:
         NothingToRollBack: No classifier was current before.
     """
     connection.exec_driver_sql(ONE_PROMOTION_AT_A_TIME)
-    now = current_in(connection)
+    present = current_in(connection)
     latest = connection.execute(LATEST_PROMOTIONS).all()
     if len(latest) < 2:
         raise NothingToRollBack(
-            f"No classifier was current before {now.name}; promote another one by its name."
+            f"No classifier was current before {present.name}; promote another one by its name."
         )
     undone, before = latest
     connection.execute(
@@ -149,7 +149,7 @@ def rollback(connection: sa.Connection) -> RegisteredClassifier:
 
 
 @transaction
-def not_scored(connection: sa.Connection) -> int:
+def count_not_scored(connection: sa.Connection) -> int:
     """Return how many images other classifiers have scored, but the current one has not."""
     count: int = connection.execute(NOT_SCORED).scalar_one()
     return count

@@ -122,7 +122,7 @@ def compare(
     """Compare two classifiers.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         before: Name of the first classifier.
         after: Name of the second classifier.
         classes: Codes or names of the classes to compare; all 25 if empty.

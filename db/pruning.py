@@ -72,7 +72,7 @@ def prune(
     if keep_scores:
         _mark_unpublished(engine, name)
     else:
-        _forget_listings(engine, name)
+        _delete_known_listings(engine, name)
     after = ""
     while found := _prune_batch(engine, name, keep_scores, after, batch):
         count, after = found
@@ -90,7 +90,7 @@ def _mark_unpublished(connection: sa.Connection, name: str) -> None:
 
 
 @transaction
-def _forget_listings(connection: sa.Connection, name: str) -> None:
+def _delete_known_listings(connection: sa.Connection, name: str) -> None:
     """Delete the known listings, so that the classifier's next ingest finds all products."""
     sha256 = _require_unused(connection, name).sha256
     connection.execute(sa.delete(listing_state).where(listing_state.c.classifier == sha256))

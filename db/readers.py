@@ -29,7 +29,7 @@ FROM pg_roles AS login WHERE rolname = :name
 """)
 
 
-def make_reader(engine: sa.Engine, name: str, password: str) -> bool:
+def create_reader(engine: sa.Engine, name: str, password: str) -> bool:
     """Create a login that may read `atlas_search`, or give a reader a new password.
 
     Returns:
@@ -44,7 +44,7 @@ def make_reader(engine: sa.Engine, name: str, password: str) -> bool:
             f"{name!r} cannot be a login's name; use at most 63 lower-case letters, digits and _."
         )
     try:
-        return _make_reader(engine, name, password)
+        return _create_login(engine, name, password)
     except sa.exc.ProgrammingError as error:
         raise ReaderRefused(
             f"The login could not be created ({first_line(error)}); choose another name, or do it "
@@ -53,7 +53,7 @@ def make_reader(engine: sa.Engine, name: str, password: str) -> bool:
 
 
 @transaction
-def _make_reader(connection: sa.Connection, name: str, password: str) -> bool:
+def _create_login(connection: sa.Connection, name: str, password: str) -> bool:
     other_rights = connection.scalar(OTHER_RIGHTS, {"name": name, "role": ROLE})
     if other_rights:
         raise ReaderRefused(f"{name} has other rights than a reader's; choose another name.")

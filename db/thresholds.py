@@ -52,7 +52,7 @@ def set_threshold(
     Publishers wait until the change is committed, and the other way round.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         class_: Code or name of the class.
         threshold: Scores have to exceed it to be published. It is rounded to `real`, the type in
             which scores are stored. The classifier's own threshold removes the class's.
@@ -82,7 +82,7 @@ def set_threshold(
 
 
 @transaction
-def of_classes(connection: sa.Connection) -> Mapping[str, Mapping[str, float]]:
+def class_thresholds(connection: sa.Connection) -> Mapping[str, Mapping[str, float]]:
     """Return the thresholds of single classes by the classifier's sha256 and the class's code.
 
     Classes are in the order of the chain; classifiers without such a threshold are absent.

@@ -57,7 +57,7 @@ def promote_classifier(
     engine = ledger()
     promoted = classifiers.promote(engine, name)
     note(f"{promoted.name} is current.")
-    if lacking := classifiers.not_scored(engine):
+    if lacking := classifiers.count_not_scored(engine):
         note(
             f"It has not scored {lacking} images that others have, so searches lack them: `mernet "
             "run full` scores them, `mernet classifier rollback` goes back."
@@ -73,7 +73,7 @@ def list_classifiers(as_json: AsJson = False) -> None:
     """List the registered classifiers, the oldest first, and the thresholds of single classes."""
     engine = ledger()
     known = classifiers.list_all(engine)
-    of_classes = thresholds.of_classes(engine)
+    of_classes = thresholds.class_thresholds(engine)
     if as_json:
         print_json(
             [

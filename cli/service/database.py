@@ -9,7 +9,7 @@ from mernet.cli.shared.connections import ledger, start_embedded
 from mernet.cli.shared.output import note
 from mernet.db import migrate
 from mernet.db.engine import connect
-from mernet.db.readers import make_reader
+from mernet.db.readers import create_reader
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import settings
 
@@ -29,7 +29,7 @@ def reader(
 
     The password is MERNET_READER_PASSWORD; at a terminal it is asked for where that is not set.
     """
-    is_new = make_reader(ledger(), name, _password(name))
+    is_new = create_reader(ledger(), name, _password(name))
     note(f"{name} may read atlas_search." if is_new else f"{name} has a new password.")
 
 

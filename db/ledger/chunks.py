@@ -52,7 +52,7 @@ def claim_chunk(
     """Claim a chunk, or give it up if it was begun too often.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         run_id: The chunk's run.
         number: The chunk's number in its run.
         claimant: A name that stays the same when a message is delivered again: the same claimant
@@ -114,7 +114,7 @@ def release(
     """Give a chunk back, for the next sweep to send.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         run_id: The chunk's run.
         number: The chunk's number in its run.
         claimant: The name under which it was claimed.

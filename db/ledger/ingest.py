@@ -128,7 +128,7 @@ def known_files(
     """Return the files whose products were ingested under a classifier; none before the first.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         classifier_sha256: The classifier of the ingest.
         source: URL of the archive.
         products: 'edr', 'rdr' or 'any', as the archive was listed.

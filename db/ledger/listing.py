@@ -28,7 +28,7 @@ def claim_listing(
     """Claim the listing of a run.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         run_id: The run to list.
         claimant: A name that stays the same when a message is delivered again: the same claimant
             may claim a listing again at any time.

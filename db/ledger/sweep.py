@@ -41,7 +41,7 @@ def stale(
     """Return the stalled work for which a message is to be sent again.
 
     Args:
-        connection: An open transaction.
+        connection: The function's own transaction; callers pass the engine.
         lease_seconds: Seconds without a heartbeat after which a claim is void.
         resend_seconds: Seconds after which an unclaimed message is sent again.
 

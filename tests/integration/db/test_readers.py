@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from mernet.db.errors import ReaderRefused
-from mernet.db.readers import make_reader
+from mernet.db.readers import create_reader
 
 READER = "test_reader"
 
@@ -27,7 +27,7 @@ def stored_password(story) -> str:
 @pytest.fixture
 def as_reader(story):
     """A connection as the reader."""
-    assert make_reader(story.engine, READER, "secret")
+    assert create_reader(story.engine, READER, "secret")
     engine = sa.create_engine(story.engine.url.set(username=READER))
     with engine.connect() as connection:
         yield connection
@@ -58,9 +58,9 @@ def test_a_reader_may_do_nothing_else(as_reader, statement):
 
 
 def test_a_reader_gets_a_new_password_which_is_not_kept_in_clear(story):
-    assert make_reader(story.engine, READER, "first secret")
+    assert create_reader(story.engine, READER, "first secret")
     first = stored_password(story)
-    assert not make_reader(story.engine, READER, "second secret")
+    assert not create_reader(story.engine, READER, "second secret")
     assert stored_password(story) != first
     assert first.startswith("SCRAM-SHA-256$")
 
@@ -79,16 +79,16 @@ def test_a_reader_gets_a_new_password_which_is_not_kept_in_clear(story):
 def test_a_login_with_other_rights_is_left_alone(story, rights):
     story.execute(rights)
     with pytest.raises(ReaderRefused, match="other rights"):
-        make_reader(story.engine, READER, "secret")
+        create_reader(story.engine, READER, "secret")
     assert stored_password(story) is None
 
 
 @pytest.mark.parametrize("name", ["", "Reader", "a b", 'x"; DROP TABLE run; --', "1st", "a" * 64])
 def test_a_name_that_no_login_can_have_is_refused(story, name):
     with pytest.raises(ReaderRefused, match="lower-case letters"):
-        make_reader(story.engine, name, "secret")
+        create_reader(story.engine, name, "secret")
 
 
 def test_a_name_that_the_server_keeps_for_itself_is_refused(story):
     with pytest.raises(ReaderRefused, match='"pg_reader" is reserved'):
-        make_reader(story.engine, "pg_reader", "secret")
+        create_reader(story.engine, "pg_reader", "secret")

@@ -83,16 +83,16 @@ def test_changing_it_again_and_again_ends_where_publishing_at_once_would(scored)
 
 def test_the_classifiers_own_threshold_makes_the_class_an_ordinary_one_again(scored):
     set_threshold(scored.engine, "rod", 0.5)
-    assert thresholds.of_classes(scored.engine) == {"a" * 64: {"rod": 0.5}}
+    assert thresholds.class_thresholds(scored.engine) == {"a" * 64: {"rod": 0.5}}
     set_threshold(scored.engine, "rod", 0.9)
-    assert thresholds.of_classes(scored.engine) == {}
+    assert thresholds.class_thresholds(scored.engine) == {}
     assert set(published(scored)) == {4}
 
 
 def test_thresholds_are_told_in_the_order_of_the_chain(story):
     for code in ("sky", "rod", "art"):
         set_threshold(story.engine, code, 0.5)
-    assert list(thresholds.of_classes(story.engine)["a" * 64]) == ["rod", "sky", "art"]
+    assert list(thresholds.class_thresholds(story.engine)["a" * 64]) == ["rod", "sky", "art"]
 
 
 def test_a_threshold_is_one_classifiers_alone(scored, product):
@@ -123,7 +123,7 @@ def test_the_database_refuses_a_row_that_is_not_above_its_classs_threshold(score
 def test_a_threshold_that_is_no_probability_between_0_and_1_is_refused(scored, threshold):
     with pytest.raises(ThresholdRefused, match="between 0 and 1"):
         set_threshold(scored.engine, "rod", threshold)
-    assert thresholds.of_classes(scored.engine) == {}
+    assert thresholds.class_thresholds(scored.engine) == {}
 
 
 def test_an_unknown_class_or_classifier_is_refused(story):

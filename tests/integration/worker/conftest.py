@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.listed import Volume, name
+from fixtures.index_volume import Volume, name
 from mernet.db.ledger import NewRun
 from mernet.demo.server import serve
 from mernet.pds.fetch import Fetcher

@@ -1,6 +1,6 @@
 """Ingest over HTTP: listed only when it has changed, one at a time, nothing lost on the way."""
 
-from fixtures.listed import LABEL, Volume, name, products_of_run, withdrawn
+from fixtures.index_volume import LABEL, Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.pds.fetch import Fetcher

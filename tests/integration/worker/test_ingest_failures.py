@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from fixtures.listed import Volume, name, products_of_run, withdrawn
+from fixtures.index_volume import Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
 from mernet.db.errors import TooManyWithdrawn
 from mernet.demo import pds4

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fixtures.listed import products_of_run, withdrawn
+from fixtures.index_volume import products_of_run, withdrawn
 from fixtures.registry import Registered, calibrated
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier

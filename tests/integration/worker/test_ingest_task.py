@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fixtures.listed import name
+from fixtures.index_volume import name
 from mernet.pds.fetch import Fetcher
 from mernet.worker import tasks
 from mernet.worker.settings import Settings

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from fixtures.listed import Volume, name
+from fixtures.index_volume import Volume, name
 from mernet.cli.commands import app
 from mernet.db.errors import TooManyWithdrawn
 from mernet.demo.server import serve
