@@ -13,7 +13,6 @@ from mernet.model.chain import ChainSettings
 from mernet.model.checkpoint import Head
 from mernet.model.errors import CheckpointError
 from mernet.model.training.data.picture_files import Picture
-from mernet.model.training.evaluation.metrics import Probabilities
 
 if TYPE_CHECKING:
     from mernet.model.classifier import Classifier
@@ -26,8 +25,8 @@ CHUNK_SIZE = 64
 class Predictions:
     """One head's probabilities (N, K) float64, before and after calibration."""
 
-    before: Probabilities
-    after: Probabilities
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
 
 
 def predict(
