@@ -1,1 +1,1 @@
-"""The archive: which products exist, their bytes, their pixels."""
+"""Archives: list their products, fetch the files, decode the pixels."""

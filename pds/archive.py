@@ -1,4 +1,4 @@
-"""An archive: a place that products come from, found by name, URL or path."""
+"""Archives: where products come from, given by a known name, a URL or a path."""
 
 import re
 import tomllib
@@ -31,9 +31,12 @@ class ArchiveKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where to list products: `url` is that of the volume's root, of the index label or table, of
-    the inventory, of the registry's search without its query, or of the folder. `label` is the
-    place of a PDS4 label, relative to its inventory, with {product} in it."""
+    """A place that lists products.
+
+    `url` belongs to the volume's root, the index label or table, the inventory, the registry search
+    without its query, or the folder, depending on the kind. `label` is the path of a PDS4 label,
+    relative to the inventory; {product} in it stands for the product's name.
+    """
 
     name: str
     kind: ArchiveKind
@@ -43,7 +46,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class NamedArchive:
-    """An entry of archives.toml."""
+    """An entry of archives.toml, which describes the fields."""
 
     title: str
     kind: ArchiveKind
@@ -54,7 +57,7 @@ class NamedArchive:
 
 @cache
 def named_archives() -> dict[str, NamedArchive]:
-    """The archives known by name, from archives.toml."""
+    """Return the archives in archives.toml, by name."""
     entries = tomllib.loads(
         files("mernet.pds").joinpath("archives.toml").read_text(encoding="utf-8")
     )
@@ -67,80 +70,86 @@ def named_archives() -> dict[str, NamedArchive]:
 def resolve(spec: str, mirror: str | None = None) -> Archive:
     """Find an archive by its name in archives.toml, by URL or by path.
 
-    A URL or path may be that of a PDS3 volume, an index label or table (.lbl, .tab, .tab.gz), a
-    PDS4 inventory (.csv); a URL also that of a registry search (.../products/LID/members); a path
-    (or file:// URL) also that of a folder of product files or of a folder that holds one
-    collection*.csv. `mirror` (URL or path) replaces a named archive's base. Raises BadArchiveError,
-    which lists the known names.
+    Args:
+        spec: A known name; or the URL or path of a PDS3 volume, an index label or table (.lbl,
+            .tab, .tab.gz) or a PDS4 inventory (.csv); or the URL of a registry search
+            (.../products/LID/members); or the path or file:// URL of a folder that holds product
+            files or one collection*.csv.
+        mirror: A URL or path that replaces the base of a named archive.
+
+    Raises:
+        BadArchiveError: The spec or the mirror is not usable.
     """
     named = named_archives().get(spec)
     if named is not None:
-        return _named(spec, named, mirror)
+        return _resolve_named(spec, named, mirror)
     if mirror is not None:
         raise BadArchiveError(
-            f"a mirror replaces the base of a named archive ({_names()}), "
-            f"but {spec!r} is none: give the mirror itself as the archive"
+            f"A mirror replaces the base of a named archive ({_known_names()}), "
+            f"but {spec!r} is not one; give the mirror itself as the archive"
         )
-    url = _as_url(spec)
+    url = _to_url(spec)
     if is_file_url(url):
-        with _path_errors_named(spec):
-            return _on_disk(spec, path_of(url))
-    return _on_the_web(spec, url)
+        with _path_errors_as_bad_archive(spec):
+            return _archive_on_disk(spec, path_of(url))
+    return _archive_at_url(spec, url)
 
 
-def _named(name: str, named: NamedArchive, mirror: str | None) -> Archive:
-    """An archive of archives.toml, at its own base or at a mirror's."""
+def _resolve_named(name: str, named: NamedArchive, mirror: str | None) -> Archive:
+    """Return an archive of archives.toml, at its own base or at the mirror."""
     try:
-        base = _as_url(mirror or named.base)
+        base = _to_url(mirror or named.base)
     except BadArchiveError as error:
-        raise BadArchiveError(f"mirror: {error}") from error
+        raise BadArchiveError(f"The mirror is not usable: {error}") from error
     if named.kind is ArchiveKind.REGISTRY and is_file_url(base):
         raise BadArchiveError(
-            f"{name!r} is a search, which a folder cannot answer; give a URL as its mirror"
+            f"{name!r} is a registry search, which a folder cannot answer; give a URL as its mirror"
         )
     url = urljoin(base if base.endswith("/") else f"{base}/", named.path)
     return Archive(name, named.kind, url, named.label)
 
 
-def _as_url(spec: str) -> str:
-    """A URL as it is, a path as file:// URL with its special characters encoded."""
+def _to_url(spec: str) -> str:
+    """Return a URL unchanged, and a path as file:// URL with special characters encoded."""
     if "\0" in spec:
-        raise BadArchiveError(f"{spec[:100]!r} holds a NUL, which no URL or path may; remove it")
+        raise BadArchiveError(f"{spec[:100]!r} contains a NUL character; remove it")
     try:
         scheme = urlsplit(spec).scheme
     except ValueError as error:
-        raise BadArchiveError(f"{spec!r} is no URL ({error}); check it") from error
+        raise BadArchiveError(f"{spec!r} is not a valid URL ({error}); correct it") from error
     if scheme in SCHEMES:
         return spec
     if "://" in spec:
         raise BadArchiveError(f"{spec!r} has the scheme {scheme!r}; use one of {SCHEMES}")
-    with _path_errors_named(spec):
+    with _path_errors_as_bad_archive(spec):
         path = Path(spec).expanduser().resolve()
         if not spec or not path.exists():
             raise BadArchiveError(
-                f"{spec!r} is no known archive, URL or existing path; known archives: {_names()}"
+                f"{spec!r} is not a known archive, a URL or an existing path; "
+                f"known archives: {_known_names()}"
             )
         return path.as_uri()
 
 
 @contextmanager
-def _path_errors_named(spec: str) -> Iterator[None]:
-    """What is raised for a path that cannot be looked up, such as ~nosuchuser, as our error."""
+def _path_errors_as_bad_archive(spec: str) -> Iterator[None]:
+    """Raise BadArchiveError for a path that cannot be resolved, such as ~nosuchuser."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadArchiveError(
-            f"{spec[:100]!r} cannot be looked up as a path ({reason}); known archives: {_names()}"
+            f"{spec[:100]!r} cannot be resolved as a path ({reason}); "
+            f"known archives: {_known_names()}"
         ) from error
 
 
-def _on_the_web(spec: str, url: str) -> Archive:
-    """What a URL means, by its end."""
+def _archive_at_url(spec: str, url: str) -> Archive:
+    """Return the archive at an http(s) URL; the end of the URL decides the kind."""
     parts = urlsplit(url)
     if MEMBERS.search(unquote(parts.path)):
         if not parts.path.endswith("/members") or parts.query:
-            raise BadArchiveError(f"{spec!r} is a registry search; give it up to /members only")
+            raise BadArchiveError(f"{spec!r} is a registry search; end the URL with /members")
         return Archive(spec, ArchiveKind.REGISTRY, url)
     kind = _kind_of_file(url)
     if kind is not None:
@@ -148,18 +157,18 @@ def _on_the_web(spec: str, url: str) -> Archive:
     return Archive(spec, ArchiveKind.VOLUME, url if url.endswith("/") else f"{url}/")
 
 
-def _on_disk(spec: str, path: Path) -> Archive:
-    """What a file or folder holds, by what lies in it."""
+def _archive_on_disk(spec: str, path: Path) -> Archive:
+    """Return the archive in a file or folder; the content of a folder decides the kind."""
     if path.is_file():
         kind = _kind_of_file(path.name)
         if kind is None:
             raise BadArchiveError(
-                f"{spec!r} is no index (.lbl, .tab, .tab.gz) and no inventory (.csv); "
-                "give one, or a folder"
+                f"{spec!r} is neither an index (.lbl, .tab, .tab.gz) nor an inventory (.csv); "
+                "give one of these, or a folder"
             )
         return Archive(spec, kind, path.as_uri())
     if not path.is_dir():
-        raise BadArchiveError(f"{spec!r} does not exist; give a file or folder that does")
+        raise BadArchiveError(f"{spec!r} does not exist; give an existing file or folder")
     inventories = sorted(path.glob("collection*.csv"))
     if len(inventories) > 1:
         raise BadArchiveError(f"{spec!r} holds {len(inventories)} inventories; give one of them")
@@ -170,13 +179,13 @@ def _on_disk(spec: str, path: Path) -> Archive:
 
 
 def _kind_of_file(url: str) -> ArchiveKind | None:
-    """What a file is by its extension, None for none that we know."""
+    """Return the kind of archive by the file extension, None for other extensions."""
     name = unquote(urlsplit(url).path).lower()
     if name.endswith((".lbl", ".tab", ".tab.gz")):
         return ArchiveKind.INDEX
     return ArchiveKind.INVENTORY if name.endswith(".csv") else None
 
 
-def _names() -> str:
-    """The known names, for messages."""
+def _known_names() -> str:
+    """Return the names in archives.toml, for messages."""
     return ", ".join(sorted(named_archives()))

@@ -1,4 +1,4 @@
-"""Files on disk, by path or file:// URL, with errors that say what to do."""
+"""Files on disk, by path or file:// URL; errors of the operating system become this room's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,44 +13,50 @@ MAX_PRODUCT_BYTES = 64 * 1024**2  # raw products have 2 MB, the largest derived 
 
 
 def is_file_url(url: str) -> bool:
-    """Whether a URL means a file or folder on this machine."""
+    """Return whether a URL means a file or folder on this machine."""
     return url.lower().startswith("file:")
 
 
 def path_of(url: str) -> Path:
-    """The path that a file:// URL means."""
+    """Return the path that a file:// URL means."""
     return Path(url2pathname(urlsplit(url).path))
 
 
 def open_file(path: Path, max_bytes: int) -> IO[bytes]:
-    """A regular file of at most `max_bytes`, open for reading; a pipe, say, may never end.
+    """Open a file for reading; only regular files, since a pipe may never end.
 
-    Raises FetchError or a subclass.
+    Raises:
+        FetchError: The file cannot be read; a subclass says why.
+        TooLargeError: The file has more than `max_bytes`.
     """
-    with _errors_named(path):
+    with _os_errors_as_fetch_errors(path):
         if path.exists() and not path.is_file():
             raise NotFoundError(f"{path} is not a file; give the path of a file")
         if path.stat().st_size > max_bytes:
-            raise TooLargeError(f"{path} has more than {max_bytes} bytes; is it what you expect?")
+            raise TooLargeError(
+                f"{path} has more than {max_bytes} bytes; check that it is the right file"
+            )
         return path.open("rb")
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The whole of a regular file of at most `max_bytes`. Raises FetchError or a subclass."""
-    with _errors_named(path), open_file(path, max_bytes) as file:
+    """Read a file completely; raises as `open_file` does."""
+    with _os_errors_as_fetch_errors(path), open_file(path, max_bytes) as file:
         return file.read()
 
 
 @contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    """The operating system's errors as this room's."""
+def _os_errors_as_fetch_errors(path: Path) -> Iterator[None]:
+    """Raise FetchError, or the subclass that fits, for errors of the operating system."""
     try:
         yield
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist; check the path") from error
     except PermissionError as error:
-        raise ForbiddenError(f"{path} may not be read; give this user access to it") from error
+        raise ForbiddenError(
+            f"{path} is not readable for this user; change its permissions"
+        ) from error
     except OSError as error:
         raise FetchError(f"{path} cannot be read: {error}; check the disk") from error
     except ValueError as error:  # a NUL in it
-        raise FetchError(f"{str(path)!r} cannot be a path: {error}; check it") from error
+        raise FetchError(f"{str(path)!r} is not a valid path: {error}; check it") from error

@@ -1,4 +1,4 @@
-"""What can go wrong in the pds room; every message says what to do."""
+"""Errors of this room. Every message says what to do."""
 
 from typing import ClassVar
 
@@ -12,13 +12,13 @@ class PdsError(MernetError):
 
 
 class BadNameError(PdsError):
-    """A text is no 27-character product name."""
+    """A text is not a 27-character product name."""
 
     reason = "bad name"
 
 
 class BadArchiveError(PdsError):
-    """What was given as an archive is neither a known name, nor a URL, nor a path."""
+    """A text does not name an archive: it is not a known name, a usable URL or an existing path."""
 
     reason = "bad archive"
 
@@ -30,19 +30,19 @@ class BadIndexError(PdsError):
 
 
 class FetchError(PdsError):
-    """Bytes could not be had, and asking again at once would not help."""
+    """A file could not be fetched, and an immediate retry would not help."""
 
     reason = "transfer failed"
 
 
 class NotFoundError(FetchError):
-    """The archive has no such file."""
+    """The file does not exist."""
 
     reason = "not found"
 
 
 class ForbiddenError(FetchError):
-    """The archive refuses to hand out the file."""
+    """Access to the file is denied."""
 
     reason = "forbidden"
 
@@ -54,9 +54,9 @@ class TooLargeError(FetchError):
 
 
 class TransferError(FetchError):
-    """The transfer broke or the server is busy; asking again may help.
+    """The transfer broke or the server is busy; a retry may help.
 
-    `retry_after` is the number of seconds that the server asked for, None if it did not say.
+    `retry_after` is the number of seconds to wait that the server asked for, None if it sent none.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -65,24 +65,24 @@ class TransferError(FetchError):
 
 
 class DecodeError(PdsError):
-    """Bytes are not an image that can be read."""
+    """The bytes are not a readable image."""
 
     reason = "undecodable"
 
 
 class TruncatedError(DecodeError):
-    """The file ends before its pixels do."""
+    """The file ends before its last pixel."""
 
     reason = "truncated"
 
 
 class DamagedError(DecodeError):
-    """The pixels are not those that the label was written for."""
+    """The pixels do not match the checksum in the label."""
 
     reason = "damaged"
 
 
 class OversizedError(DecodeError):
-    """The image has more pixels than a MER camera can take."""
+    """The label claims more pixels than any MER image has."""
 
     reason = "too large"

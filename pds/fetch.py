@@ -1,4 +1,4 @@
-"""Fetching bytes over http(s) or from disk: retried, bounded in time and size, polite."""
+"""Fetch files over http(s) or from disk: with retries, limits, and few connections per host."""
 
 import tempfile
 import time
@@ -31,7 +31,7 @@ from mernet.pds.errors import (
 CHUNK_BYTES = 64 * 1024
 MAX_WAIT_SECONDS = 60.0
 BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
-# What may be cured by asking again, but for a URL that cannot be asked at all.
+# A retry may help after each of these, except if the cause is a URL that cannot be requested.
 UNUSABLE_URL = urllib3.exceptions.LocationValueError
 BROKEN_TRANSFER = (
     requests.ConnectionError,
@@ -42,9 +42,9 @@ BROKEN_TRANSFER = (
 
 
 def user_agent(contact: str = "") -> str:
-    """The User-Agent header: this program, its version, and whom the archive may write to.
+    """Return the User-Agent header: this program, its version, and a contact for the archive.
 
-    A header is sent as latin-1: what that cannot hold becomes a question mark.
+    Headers are sent as latin-1; other characters become question marks.
     """
     product = f"mernet/{version('mernet')}"
     agent = f"{product} (+{contact})" if contact else product
@@ -53,7 +53,7 @@ def user_agent(contact: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most bytes and seconds that one transfer may take."""
+    """The maximum size and duration of one transfer."""
 
     max_bytes: int
     total_seconds: float
@@ -64,35 +64,48 @@ UNCONDITIONAL: Mapping[str, str] = MappingProxyType({})
 
 
 class FileSource(Protocol):
-    """Where a listing gets its files from."""
+    """Gives a listing its files."""
 
     connections_per_host: int
 
     def fetch(self, url: str) -> bytes:
-        """The whole of a label, or of a search's answer. Raises FetchError or a subclass."""
+        """Return a complete label or the response of a search.
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
+        """
 
     def open(self, url: str) -> AbstractContextManager[IO[bytes]]:
-        """An index table, its label or an inventory, as a seekable stream; raises as `fetch`."""
+        """Open an index table, its label or an inventory as a seekable stream.
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
+        """
 
 
 @contextmanager
 def table_spool() -> Iterator[IO[bytes]]:
-    """A temporary file for a table that comes over the net."""
+    """Yield a temporary file for a table that is downloaded."""
     with tempfile.TemporaryFile(prefix="mernet-table-") as spool:
         yield spool
 
 
 class Fetcher:
-    """Gets files by URL, http(s):// or file://; one per worker process, shared by its threads.
+    """Fetches files by URL, http(s):// or file://; a worker process has one for all its threads.
 
-    All threads share one `requests.Session`. What they share in it is safe to share: urllib3's
-    connection pools are locked, cookies are refused, headers are set once, here. A pool that
-    blocks when all its connections are out is what keeps `connections_per_host`. Proxies come from
-    the environment.
+    All threads share one `requests.Session`. That is safe: urllib3's connection pools have locks,
+    cookies are refused, and headers are set only here. The pools block if all their connections are
+    in use, which enforces `connections_per_host`. Proxies come from the environment.
 
-    `agent` is the User-Agent header. `connect_seconds` and `read_seconds` bound a single wait for
-    the server, `total_seconds` one attempt to transfer a product, `max_bytes` its size. `attempts`
-    counts the first one too. `sleep` waits between attempts.
+    Args:
+        agent: The User-Agent header; None for `user_agent()`.
+        connections_per_host: The most connections to one host at a time.
+        connect_seconds: The time limit for a connection.
+        read_seconds: The time limit for a single wait for data.
+        total_seconds: The time limit for one attempt to transfer a product.
+        max_bytes: The maximum size of a product.
+        attempts: The maximum number of attempts, the first one included.
+        sleep: Waits between attempts.
     """
 
     def __init__(
@@ -108,10 +121,10 @@ class Fetcher:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.connections_per_host = connections_per_host
-        self._waits = (connect_seconds, read_seconds)
+        self._timeouts = (connect_seconds, read_seconds)
         self._product_limits = Limits(max_bytes, total_seconds)
         self._retrying = Retrying(
-            retry=retry_if_exception(_may_be_cured),
+            retry=retry_if_exception(_is_worth_retrying),
             stop=stop_after_attempt(attempts),
             wait=_wait_seconds,
             sleep=sleep,
@@ -126,14 +139,18 @@ class Fetcher:
             )
 
     def __enter__(self) -> Self:
-        """The fetcher itself; its connections are closed when the block ends."""
+        """Return the fetcher itself. Its connections are closed when the block ends."""
         return self
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
     def fetch(self, url: str) -> bytes:
-        """The whole of a file. Raises FetchError or a subclass, saying what to do."""
+        """Return the content of a file.
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
+        """
         if is_file_url(url):
             return read_file(path_of(url), self._product_limits.max_bytes)
         sink = BytesIO()
@@ -142,8 +159,14 @@ class Fetcher:
 
     @contextmanager
     def open(self, url: str) -> Iterator[IO[bytes]]:
-        """A large table as a seekable binary stream. One that comes over the net is spooled to
-        disk first, so that a transfer which breaks late can start again. Raises as `fetch` does."""
+        """Open a large table as a seekable binary stream.
+
+        A table from the web is downloaded to a temporary file first, so that a broken transfer can
+        be retried.
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
+        """
         if is_file_url(url):
             with open_file(path_of(url), TABLE_LIMITS.max_bytes) as file:
                 yield file
@@ -156,10 +179,19 @@ class Fetcher:
     def download_table(
         self, url: str, sink: IO[bytes], condition: Mapping[str, str]
     ) -> Mapping[str, str] | None:
-        """Write a large table that comes over http(s) into `sink`; the headers it came with.
+        """Download a large table over http(s) into a file.
 
-        `condition` are request headers such as If-None-Match; None where the server answers that
-        the table has not changed (304, RFC 9110). Raises as `fetch` does.
+        Args:
+            url: The table's URL.
+            sink: The file.
+            condition: Request headers such as If-None-Match.
+
+        Returns:
+            The response headers; None if the server answers that the table has not changed (304,
+            RFC 9110).
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
         """
         headers: Mapping[str, str] | None = self._retrying(
             self._download, url, sink, TABLE_LIMITS, condition
@@ -173,19 +205,19 @@ class Fetcher:
         limits: Limits,
         condition: Mapping[str, str] = UNCONDITIONAL,
     ) -> Mapping[str, str] | None:
-        """One attempt over http(s); the answer's headers, None if there is nothing new to send."""
+        """Make one attempt over http(s); return the response headers, None for 304."""
         sink.seek(0)
         sink.truncate()
         try:
             with self._session.get(
-                url, stream=True, timeout=self._waits, headers=condition
+                url, stream=True, timeout=self._timeouts, headers=condition
             ) as response:
                 if condition and response.status_code == requests.codes.not_modified:
                     return None
                 _check_status(response, url)
                 length = response.headers.get("Content-Length", "")
                 _check_size(int(length) if length.isdecimal() else 0, limits, url)
-                _receive(response.raw, sink, limits, url)
+                _stream_body(response.raw, sink, limits, url)
                 return response.headers
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if isinstance(error, BROKEN_TRANSFER) and not isinstance(error, UNUSABLE_URL):
@@ -194,10 +226,10 @@ class Fetcher:
             raise FetchError(f"{url} cannot be fetched: {error}; check the URL") from error
 
 
-def _receive(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, url: str) -> None:
-    """Stream the body; urllib3 itself raises where it is shorter than its Content-Length.
+def _stream_body(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, url: str) -> None:
+    """Write the response body into `sink`; urllib3 raises if it is shorter than Content-Length.
 
-    `read1` returns after one wait for the network, so that a server which drips is noticed.
+    `read1` returns after a single wait for data, so that the deadline also stops a slow server.
     """
     deadline = time.monotonic() + limits.total_seconds
     while chunk := body.read1(CHUNK_BYTES, decode_content=True):
@@ -206,12 +238,12 @@ def _receive(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, ur
         if time.monotonic() > deadline:
             raise FetchError(
                 f"{url} did not arrive within {limits.total_seconds:g} s; "
-                "raise the total time-out or use a nearer mirror"
+                "raise the transfer's time limit or use a faster mirror"
             )
 
 
 def _check_status(response: requests.Response, url: str) -> None:
-    """Turn every answer but 200 into the error that fits it."""
+    """Raise the error that fits the response status, unless it is 200."""
     status = response.status_code
     if status == requests.codes.ok:
         return
@@ -222,11 +254,11 @@ def _check_status(response: requests.Response, url: str) -> None:
     if status in (401, 403):
         raise ForbiddenError(
             f"{url} was refused ({status}); some hosts refuse automated clients: "
-            "name a contact in the User-Agent or use a mirror"
+            "give a contact for the User-Agent or use a mirror"
         )
     if status == 429 or status >= 500:
         seconds = _retry_after(response.headers.get("Retry-After", ""))
-        when = f"in {seconds:.0f} s, as it asks for," if seconds else "later"
+        when = f"in {seconds:.0f} s, as it asks," if seconds else "later"
         raise TransferError(
             f"{url} was answered with {status} (server busy or broken); "
             f"try again {when} or with fewer connections per host",
@@ -236,16 +268,16 @@ def _check_status(response: requests.Response, url: str) -> None:
 
 
 def _check_size(size: int, limits: Limits, name: str) -> None:
-    """Refuse what is larger than it may be."""
+    """Raise TooLargeError for a size above the limit."""
     if size > limits.max_bytes:
         raise TooLargeError(
-            f"{name} has more than {limits.max_bytes} bytes; is it what you expect? "
-            "If so, raise the size limit"
+            f"{name} has more than {limits.max_bytes} bytes; check that it is the right file, "
+            "and raise the size limit if it is"
         )
 
 
 def _retry_after(header: str) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110: seconds or a date), None if unusable."""
+    """Return the seconds of a Retry-After header (RFC 9110: seconds or a date), None if invalid."""
     if header.strip().isdecimal():
         return float(header)
     try:
@@ -257,13 +289,13 @@ def _retry_after(header: str) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _may_be_cured(error: BaseException) -> bool:
-    """Whether to ask again; not where the server wants a longer rest than we would wait."""
+def _is_worth_retrying(error: BaseException) -> bool:
+    """Return whether to retry: not if the server asks for a wait above MAX_WAIT_SECONDS."""
     return isinstance(error, TransferError) and (error.retry_after or 0.0) <= MAX_WAIT_SECONDS
 
 
 def _wait_seconds(state: RetryCallState) -> float:
-    """Exponential backoff with jitter, or what the server asked for if that is longer."""
+    """Return exponential backoff with jitter, or what the server asked for if that is longer."""
     error = state.outcome.exception() if state.outcome else None
     asked_for = error.retry_after if isinstance(error, TransferError) else None
     return max(BACKOFF(state), asked_for or 0.0)

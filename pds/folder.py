@@ -1,4 +1,4 @@
-"""A plain folder of product files on disk: names select, labels tell the rest."""
+"""List a folder of product files: by their names, then by the labels of the selected ones."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,40 +13,42 @@ from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
 
 def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | LeftOut]:
-    """Every file of a folder and its subfolders, sorted, as the product it is or as left out.
+    """Yield every file of a folder and its subfolders, sorted, as a product or as left out.
 
-    A file with an .xml file of the same stem beside it is a PDS4 product; the pair counts once.
-    Raises BadArchiveError if the folder holds no file.
+    A file and an .xml file with the same stem are one PDS4 product.
+
+    Raises:
+        BadArchiveError: The folder has no files.
     """
     folder = path_of(archive.url)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
-        raise BadArchiveError(f"{folder} holds no file; give a folder of product files")
+        raise BadArchiveError(f"{folder} has no files; give a folder of product files")
     images = [path for path in files if path.suffix.lower() != pds4.LABEL_SUFFIX]
     for path in images:
         yield _read_image(path, selection)
-    described = {path.with_suffix("") for path in images}
+    stems_of_images = {path.with_suffix("") for path in images}
     for path in files:
-        if path.suffix.lower() == pds4.LABEL_SUFFIX and path.with_suffix("") not in described:
+        if path.suffix.lower() == pds4.LABEL_SUFFIX and path.with_suffix("") not in stems_of_images:
             yield LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
 
 
 def _read_image(path: Path, selection: Selection) -> Product | LeftOut:
-    """One file, judged by its name first and by its label if the name is wanted."""
+    """Return the product in a file; its label is read only if its name is wanted."""
     name = selection.wanted_name(path.name)
     if isinstance(name, LeftOut):
         return name
     label_path = pds4.label_beside(path)
     try:
-        facts = _facts(path, label_path)
+        facts = _read_facts(path, label_path)
     except (DecodeError, FetchError):
         return LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
     label_url = label_path.as_uri() if label_path else None
     return selection.product(path.name, facts, path.as_uri(), label_url)
 
 
-def _facts(path: Path, label_path: Path | None) -> LabelFacts:
-    """The facts of a file's label, attached or beside it, without reading the pixels."""
+def _read_facts(path: Path, label_path: Path | None) -> LabelFacts:
+    """Read the label of a file, attached or detached, without reading the pixels."""
     if label_path is None:
         with open_file(path, MAX_PRODUCT_BYTES) as file:
             return pds3.read_label(file.read(pds3.MAX_LABEL_BYTES), path.name)

@@ -1,4 +1,4 @@
-"""From a product's bytes to its pixels, and from pixels to the archive's 8-bit browse picture."""
+"""Decode a product's bytes into pixels, and render pixels as the archive's 8-bit browse picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,27 @@ from mernet.pds.label import LabelFacts
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded image: `pixels` (lines, line_samples) of integers or of float32, in which NaN is no
-    measurement but not all are NaN, and label facts."""
+    """A decoded image and the facts of its label.
+
+    `pixels` (lines, line_samples) are integers or float32. NaN means no measurement; at least one
+    pixel is not NaN.
+    """
 
     pixels: np.ndarray
     label: LabelFacts
 
 
 def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
-    """Decode one product: PDS3 with its attached label, or PDS4 where `label` is its XML.
+    """Decode a product.
 
-    `name` is only for messages. Raises DecodeError or one of its subclasses, and nothing else.
+    Args:
+        data: The bytes of the image file.
+        name: The file's name, for messages.
+        label: The XML of a PDS4 product's label; None for a PDS3 product with an attached label.
+
+    Raises:
+        DecodeError: The bytes are not a readable image; a subclass may say why. No other error is
+            raised.
     """
     if not data:
         raise TruncatedError(f"{name} is empty; fetch it again")
@@ -32,9 +42,11 @@ def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
 
 
 def read_file(path: Path) -> Frame:
-    """Decode a product on disk: PDS3, or PDS4 by its .xml label or the data file beside that.
+    """Decode a product on disk: PDS3; or PDS4, by the path of its .xml label or of its data file.
 
-    Raises FetchError if a file cannot be read, DecodeError if it is no image, or their subclasses.
+    Raises:
+        FetchError: A file cannot be read.
+        DecodeError: The file is not a readable image.
     """
     is_label = path.suffix.lower() == pds4.LABEL_SUFFIX
     label_path = path if is_label else pds4.label_beside(path)
@@ -45,11 +57,14 @@ def read_file(path: Path) -> Frame:
 
 
 def render(frame: Frame) -> np.ndarray:
-    """The archive's browse stretch: uint8, same shape, linear from minimum (0) to maximum (255).
+    """Render pixels as the archive's browse images do: linear from minimum (0) to maximum (255).
 
     All pixels count, fill values too, as in the archive's own browse images (mean absolute
     difference to a real one: 1.7 to 2.2 grey levels). Pixels that are not finite become 0, and an
     image of one value is black.
+
+    Returns:
+        The rendering: uint8, of the pixels' shape.
     """
     values = frame.pixels.astype(np.float64)
     finite = np.isfinite(values)

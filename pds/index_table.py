@@ -1,4 +1,4 @@
-"""PDS3 index tables: a label that gives the shape, and a table of one product a row."""
+"""List PDS3 index tables: a label describes the columns, each row of the table is one product."""
 
 import gzip
 import re
@@ -38,7 +38,7 @@ LABEL_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """A table's shape by its label: fields in a row, and the field where each column begins."""
+    """A table's file name, its number of fields in a row, and each column's first field."""
 
     table_name: str
     fields: int
@@ -46,13 +46,17 @@ class TableShape:
 
 
 def parse_label(data: bytes, name: str) -> TableShape:
-    """The shape of the table that an index label (ODL) describes.
+    """Read the shape of a table from its index label (ODL).
 
-    A column with ITEMS is that many fields and shifts all columns after it. Raises BadIndexError.
+    A column with ITEMS has that many fields, which shifts all columns after it.
+
+    Raises:
+        BadIndexError: The label is not usable.
     """
     if len(data) > MAX_LABEL_BYTES:
         raise BadIndexError(
-            f"{name} has more than {MAX_LABEL_BYTES} bytes, too many for the label of a table"
+            f"{name} has more than {MAX_LABEL_BYTES} bytes, too many for the label of a table; "
+            "check that it is the right file"
         )
     try:
         label = pvl.loads(data.decode("latin-1"))
@@ -60,7 +64,9 @@ def parse_label(data: bytes, name: str) -> TableShape:
         columns = label["INDEX_TABLE"].getall("COLUMN")
         sizes = [(str(column["NAME"]), int(column.get("ITEMS", 1))) for column in columns]
     except LABEL_ERRORS as error:
-        raise BadIndexError(f"{name} is no label of an index table: {error!r}") from error
+        raise BadIndexError(
+            f"{name} is not a label of an index table ({error!r}); give one, or a table"
+        ) from error
     first_field: dict[str, int] = {}
     fields = 0
     for column, items in sizes:
@@ -72,9 +78,11 @@ def parse_label(data: bytes, name: str) -> TableShape:
 def read_index(
     archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
-    """Every row of an archive's index tables, in order, as the product it lists or as left out.
+    """Yield every row of an archive's index tables, in order, as a product or as left out.
 
-    Raises BadIndexError if a table cannot be used at all, FetchError if it cannot be had.
+    Raises:
+        BadIndexError: A table is not usable at all.
+        FetchError: A table or label cannot be fetched.
     """
     if archive.kind is ArchiveKind.VOLUME:
         for label_name in INDEXES[selection.products]:
@@ -89,47 +97,49 @@ def read_index(
 def _read_table(
     label_url: str, table_url: str | None, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
-    """The rows of one table; where its URL is not given, its label names it."""
+    """Yield the rows of one table; without its URL, the label names its file."""
     with fetcher.open(label_url) as label:
         shape = parse_label(label.read(MAX_LABEL_BYTES + 1), label_url)
     reader = RowReader(shape, _base_url(label_url), selection)
     missing = [column for column in REQUIRED if column not in shape.first_field]
     if missing:
         raise BadIndexError(
-            f"{label_url} describes a table without {', '.join(missing)}, so its products cannot "
-            "be located; give the index of an operations volume"
+            f"{label_url} describes a table without {', '.join(missing)}, so its products have "
+            "no known location; give the index of an operations volume"
         )
     urls = [table_url] if table_url else _table_urls(label_url, shape.table_name)
     readable = False
     with ExitStack() as stack:
-        for number, line in enumerate(_lines(_first_existing(urls, fetcher, stack), urls[0]), 1):
-            entry = reader.read(line, number)
+        for number, row in enumerate(_rows(_open_first_existing(urls, fetcher, stack), urls[0]), 1):
+            entry = reader.read(row, number)
             readable = readable or not _is_unreadable(entry)
             yield entry
     if not readable:
         raise BadIndexError(
             f"{urls[0]} has no row of {shape.fields} fields separated by tabs, as its label "
-            "announces; check that label and table belong together"
+            "describes; check that label and table belong together"
         )
 
 
 def _is_unreadable(entry: Product | LeftOut) -> bool:
-    """Whether a row could not be taken apart."""
+    """Return whether a row does not have the fields that the label describes."""
     return isinstance(entry, LeftOut) and entry.reason is LeftOutReason.UNREADABLE_ROW
 
 
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """Turns one row of a table into a product; `base_url` is the folder that holds the volume."""
+    """Turns a row of a table into a product; `base_url` is the folder that contains the volume."""
 
     shape: TableShape
     base_url: str
     selection: Selection
 
-    def read(self, line: bytes, number: int) -> Product | LeftOut:
-        """The product that a row lists, or why it is left out; the name is judged first, since
-        it alone decides about nearly all rows."""
-        fields = line.rstrip(b"\r\n").split(b"\t")
+    def read(self, row: bytes, number: int) -> Product | LeftOut:
+        """Return the product that a row lists, or the reason why it is left out.
+
+        The name is checked first, because it alone decides about nearly all rows.
+        """
+        fields = row.rstrip(b"\r\n").split(b"\t")
         if len(fields) != self.shape.fields:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
         file_name = self._text(fields, "FILE_NAME")
@@ -137,7 +147,7 @@ class RowReader:
         return name if isinstance(name, LeftOut) else self._product(name, file_name, fields)
 
     def _product(self, name: ProductName, file_name: str, fields: list[bytes]) -> Product | LeftOut:
-        """The product of a row whose name is wanted."""
+        """Return the product of a row whose name is wanted, or left out for its other fields."""
         lines = whole_or_none(self._text(fields, "LINES"))
         line_samples = whole_or_none(self._text(fields, "LINE_SAMPLES"))
         path = self._text(fields, "PATH_NAME").strip("/")
@@ -163,41 +173,41 @@ class RowReader:
         )
 
     def _text(self, fields: list[bytes], column: str, item: int = 0) -> str:
-        """A field's text without quotes and padding, empty where the table has no such column."""
+        """Return a field's text without quotes and padding, empty without such a column."""
         position = self.shape.first_field.get(column)
         if position is None or position + item >= self.shape.fields:
             return ""
         return fields[position + item].strip(b' "').decode("ascii", errors="replace")
 
     def _url(self, path: str, file_name: str) -> str:
-        """PATH_NAME begins with the volume, so it continues the folder that holds the volume."""
+        """Return a file's URL; PATH_NAME is relative to the folder that contains the volume."""
         return f"{self.base_url}{quote(path)}/{quote(file_name)}"
 
     def _browse_url(self, path: str, file_name: str) -> str | None:
-        """The picture's browse image: in the volume, data/ becomes browse/ and .jpg is added."""
+        """Return the URL of the browse image: data/ becomes browse/, and .jpg is added."""
         volume, data, rest = path.partition("/data/")
         return self._url(f"{volume}/browse/{rest}", f"{file_name}.jpg") if data else None
 
 
 def _base_url(label_url: str) -> str:
-    """The folder that holds the volume whose index/ folder holds the label."""
+    """Return the folder that contains the volume; the label is in the volume's index/ folder."""
     return urljoin(label_url, "../../")
 
 
 def _label_beside(table_url: str) -> str:
-    """The label of a table: the same name with .lbl, in the same case."""
+    """Return the URL of a table's label: the same name with .lbl, in the same case."""
     stem = re.sub(r"\.gz$", "", table_url, flags=re.IGNORECASE)
     return stem[:-4] + (".LBL" if stem.endswith(".TAB") else ".lbl")
 
 
 def _table_urls(label_url: str, table_name: str) -> list[str]:
-    """Where the table may lie: labels write its name in upper case, servers often in lower."""
+    """Return possible URLs of a table: labels write its name in upper case, servers often lower."""
     names = dict.fromkeys((table_name, table_name.lower(), f"{table_name.lower()}.gz"))
     return [urljoin(label_url, quote(name)) for name in names]
 
 
-def _first_existing(urls: list[str], fetcher: FileSource, stack: ExitStack) -> IO[bytes]:
-    """The first of the tables that exists, open until the stack closes."""
+def _open_first_existing(urls: list[str], fetcher: FileSource, stack: ExitStack) -> IO[bytes]:
+    """Open the first of the tables that exists, until the stack closes."""
     for url in urls:
         try:
             return stack.enter_context(fetcher.open(url))
@@ -206,13 +216,13 @@ def _first_existing(urls: list[str], fetcher: FileSource, stack: ExitStack) -> I
     raise NotFoundError(f"None of {', '.join(urls)} exists; check the archive's base URL")
 
 
-def _lines(table: IO[bytes], url: str) -> Iterator[bytes]:
-    """The table's rows that are not blank, unpacked if they are gzip by their first bytes."""
+def _rows(table: IO[bytes], url: str) -> Iterator[bytes]:
+    """Yield the rows that are not blank, unpacked if the first bytes say that they are gzip."""
     is_packed = table.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     table.seek(0)
-    rows = gzip.GzipFile(fileobj=table) if is_packed else table
+    lines = gzip.GzipFile(fileobj=table) if is_packed else table
     try:
-        for line in iter(partial(rows.readline, MAX_ROW_BYTES), b""):
+        for line in iter(partial(lines.readline, MAX_ROW_BYTES), b""):
             if line.strip():
                 yield line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -1,4 +1,4 @@
-"""PDS4 collection inventories: a CSV of member status and LIDVID, and one XML label a product."""
+"""List PDS4 collection inventories: a CSV of member status and LIDVID; each product has a label."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from urllib.parse import quote, urljoin
 from mernet.pds.archive import Archive
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
-from mernet.pds.members import TRANSIENT_REASONS, Member, product_of, read_members
+from mernet.pds.members import TRANSIENT_REASONS, Member, product_from_lidvid, read_members
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
@@ -16,10 +16,12 @@ from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 def read_inventory(
     archive: Archive, selection: Selection, fetcher: FileSource
 ) -> Iterator[Product | LeftOut]:
-    """Every member of a collection, in order, as the product it lists or as left out.
+    """Yield every member of a collection, in order, as a product or as left out.
 
-    Raises FetchError as `read_members` does, and BadIndexError for a file that is no inventory and
-    if labels were looked for but none that can be read is where it should be.
+    Raises:
+        BadIndexError: The file is not an inventory, or none of the labels that were needed exists
+            and is readable.
+        FetchError: The inventory or a label cannot be fetched (see `read_members`).
     """
     lost: LeftOut | None = None
     any_label = False
@@ -31,21 +33,22 @@ def read_inventory(
             lost = entry
         yield entry
     if lost and not any_label:
-        raise BadIndexError(_why_no_label(archive, lost))
+        raise BadIndexError(_no_readable_label(archive, lost))
 
 
-def _why_no_label(archive: Archive, lost: LeftOut) -> str:
-    """A sentence for a collection of which no label at all can be had, `lost` for one of them."""
+def _no_readable_label(archive: Archive, lost: LeftOut) -> str:
+    """Return the message for a collection without a readable label; `lost` is one example."""
     is_missing = lost.reason is LeftOutReason.LABEL_NOT_FOUND
+    problem = "does not exist" if is_missing else "is not a PDS4 label"
     return (
-        f"{_label_url(archive, lost.name)} {'does not exist' if is_missing else 'is no PDS4 label'}"
-        f", and no other product wanted from {archive.url} has one that can be read; see what is "
-        "there, or set `label` in its entry of archives.toml to their place"
+        f"{_label_url(archive, lost.name)} {problem}"
+        f", and no other wanted product of {archive.url} has a readable one; check what is there, "
+        "or correct `label` in the archive's entry of archives.toml"
     )
 
 
 def _rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
-    """The inventory's rows, at least one, each (status, LIDVID)."""
+    """Yield the inventory's rows, each (status, LIDVID)."""
     number = 0
     with fetcher.open(archive.url) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
@@ -54,28 +57,28 @@ def _rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
                 _check_row(row, number, archive.url)
                 yield row
         except csv.Error as error:
-            raise BadIndexError(f"{archive.url} is no collection inventory: {error}") from error
+            raise BadIndexError(f"{archive.url} is not a collection inventory: {error}") from error
     if not number:
-        raise BadIndexError(f"{archive.url} is no collection inventory: it has no row")
+        raise BadIndexError(f"{archive.url} is not a collection inventory: it has no row")
 
 
 def _check_row(row: list[str], number: int, url: str) -> None:
-    """Refuse what is not a member status and an identifier."""
+    """Raise BadIndexError unless a row is a member status and an identifier."""
     if len(row) != 2 or row[0].strip() not in ("P", "S") or ":" not in row[1]:
         raise BadIndexError(
-            f"{url} is no collection inventory: row {number} is not P or S and an identifier"
+            f"{url} is not a collection inventory: row {number} is not P or S and an identifier"
         )
 
 
 def _member(row: list[str], archive: Archive) -> Member | LeftOut:
-    """A primary member, or left out."""
+    """Return the member in a row, or left out if it is a secondary member."""
     status, lidvid = (field.strip() for field in row)
-    product = product_of(lidvid)
+    product = product_from_lidvid(lidvid)
     if status == "S":
         return LeftOut(product, LeftOutReason.SECONDARY_MEMBER)
     return Member(product, _label_url(archive, product))
 
 
 def _label_url(archive: Archive, product: str) -> str:
-    """Where a product's label has to lie."""
+    """Return the URL that a product's label must have."""
     return urljoin(archive.url, quote(archive.label.format(product=product)))

@@ -1,4 +1,4 @@
-"""Listing: from archives to the stream of products that are wanted, one version of each."""
+"""List archives: the wanted products of all of them, in their highest versions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,18 +21,30 @@ def list_products(
     on_row: Callable[[int], None],
     harvest: HarvestCursor | None = None,
 ) -> Iterator[Product]:
-    """The wanted products of all archives together, of each image the highest version only.
+    """Yield the wanted products of all archives, only the highest version of each image.
 
-    Every row ends either in one yielded product or in one call of `on_left_out`; `on_row` gets the
-    number of rows read so far. Rows are streamed; only wanted products are kept (about 16,000 in
-    the whole archive), and they are yielded once all rows are read, since the highest version of
-    an image may come last. `harvest` says from when on a registry search is listed, and is told how
-    far it was; without it, all is listed. Raises FetchError, BadIndexError or BadArchiveError.
+    Every row ends either as a yielded product or in a call of `on_left_out`. Rows are streamed and
+    only wanted products are stored (about 16,000 in the whole archive). They are yielded after the
+    last row, which may have the highest version of an image.
+
+    Args:
+        archives: The archives, read one after the other.
+        selection: Which products are wanted.
+        fetcher: Gives the files.
+        on_left_out: Called for every row that is left out.
+        on_row: Called with the number of rows read so far.
+        harvest: Where a registry search begins; it is moved to where the next one has to begin.
+            None for all products.
+
+    Raises:
+        BadArchiveError: A folder has no files.
+        BadIndexError: A table, inventory or search is not usable.
+        FetchError: A file cannot be fetched.
     """
     highest: dict[str, Product] = {}
     rows = 0
     for archive in archives:
-        for entry in _entries(archive, selection, fetcher, harvest or HarvestCursor()):
+        for entry in _read_archive(archive, selection, fetcher, harvest or HarvestCursor()):
             rows += 1
             on_row(rows)
             left_out = (
@@ -45,10 +57,10 @@ def list_products(
     yield from highest.values()
 
 
-def _entries(
+def _read_archive(
     archive: Archive, selection: Selection, fetcher: FileSource, harvest: HarvestCursor
 ) -> Iterator[Product | LeftOut]:
-    """The rows of one archive."""
+    """Yield the rows of one archive."""
     match archive.kind:
         case ArchiveKind.VOLUME | ArchiveKind.INDEX:
             return read_index(archive, selection, fetcher)
@@ -61,7 +73,7 @@ def _entries(
 
 
 def _keep_highest(product: Product, highest: dict[str, Product]) -> LeftOut | None:
-    """Put a product in its place among the highest versions; the one that has to go, if any."""
+    """Keep the higher version of a product's image; return the other one, if there is one."""
     rival = highest.get(product.name.image)
     if rival is None or product.name.supersedes(rival.name):
         highest[product.name.image] = product

@@ -1,4 +1,4 @@
-"""Members of PDS4 collections: their names select, the labels of those wanted tell the rest."""
+"""Read members of PDS4 collections: by their names, then by the labels of the wanted ones."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from mernet.pds.fetch import FileSource
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 
-BATCH = 256  # members taken together, so that their labels are fetched side by side
+BATCH = 256  # members whose labels are fetched in parallel
 # Reasons for leaving a member out now that may not hold at the next listing. A collection that has
 # such a member is read again at each listing, even if the label stays missing or unreadable.
 TRANSIENT_REASONS = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LABEL)
@@ -20,10 +20,11 @@ TRANSIENT_REASONS = (LeftOutReason.LABEL_NOT_FOUND, LeftOutReason.UNREADABLE_LAB
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a collection tells of a product.
+    """A product as its collection lists it.
 
-    `product` is the last part of its LID, `label_url` None where it is not known. The data file is
-    the one of `file_urls` that has the name which the label gives, else it lies beside the label.
+    `product` is the last part of the LID. `label_url` is None if it is unknown. The data file is
+    the one of `file_urls` with the file name that the label gives; without such a URL, the data
+    file is in the label's folder.
     """
 
     product: str
@@ -31,8 +32,8 @@ class Member:
     file_urls: tuple[str, ...] = ()
 
 
-def product_of(lidvid: str) -> str:
-    """The last part of the LID in `urn:nasa:pds:bundle:collection:product::version`."""
+def product_from_lidvid(lidvid: str) -> str:
+    """Return the product in `urn:nasa:pds:bundle:collection:product::version`."""
     return lidvid.partition("::")[0].rpartition(":")[2]
 
 
@@ -50,7 +51,7 @@ def read_members(
     """
 
     def read(member: Member | LeftOut) -> Product | LeftOut:
-        return member if isinstance(member, LeftOut) else _read(member, selection, fetcher)
+        return member if isinstance(member, LeftOut) else _read_member(member, selection, fetcher)
 
     rest = iter(members)
     with ThreadPoolExecutor(fetcher.connections_per_host) as pool:
@@ -58,7 +59,8 @@ def read_members(
             yield from pool.map(read, batch)
 
 
-def _read(member: Member, selection: Selection, fetcher: FileSource) -> Product | LeftOut:
+def _read_member(member: Member, selection: Selection, fetcher: FileSource) -> Product | LeftOut:
+    """Return the product of a member; its label is fetched only if its name is wanted."""
     name = selection.wanted_name(member.product)
     if isinstance(name, LeftOut):
         return name

@@ -1,4 +1,4 @@
-"""PDS3 products: an attached label, a VICAR header and the pixels in one file, read by GDAL."""
+"""Decode PDS3 products: label, VICAR header and pixels in one file, by GDAL."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from mernet.pds.errors import DamagedError, DecodeError, TruncatedError
 from mernet.pds.label import LabelFacts, check_size, counter_or_none, text_or_none, time_or_none
-from mernet.pds.pixels import native
+from mernet.pds.pixels import to_native_pixels
 
 MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
 CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits
@@ -24,8 +24,8 @@ LABEL_END = re.compile(rb"^[ \t]*END[ \t]*\r?$", re.MULTILINE)
 OWN_PIXELS = re.compile(rb"^[ \t]*\^IMAGE[ \t]*=[ \t]*\d+[ \t]*\r?$", re.MULTILINE)
 # GDAL would follow each of these to pixels in another file.
 OTHER_FILE = re.compile(rb"\^(SPECTRAL_)?QUBE\b|COMPRESSED_FILE|\^IMAGE\s*=\s*[^\d\s]")
-# What GDAL reads in the byte order of the PDS3 Standards Reference, appendix C. It takes every
-# other type for one of these, and of these all of 32 bits for reals, all of 8 bits for unsigned.
+# The types that GDAL reads in the byte order of the PDS3 Standards Reference, appendix C. It reads
+# every other type as one of these; of these, all of 32 bits as reals and all of 8 bits as unsigned.
 SAMPLE_TYPES = {
     ("MSB_INTEGER", 8): "i1", ("MSB_UNSIGNED_INTEGER", 8): "u1",
     ("LSB_INTEGER", 8): "i1", ("LSB_UNSIGNED_INTEGER", 8): "u1", ("UNSIGNED_INTEGER", 8): "u1",
@@ -36,15 +36,17 @@ SAMPLE_TYPES = {
     ("IEEE_REAL", 64): "f8", ("PC_REAL", 64): "f8",
 }  # fmt: skip
 
-# An image of the ground has no map projection. Once for the process, since a filter that is set
-# and restored around each image is lost when several threads do so.
+# An image of the ground has no map projection. The filter is set once for the process: threads that
+# set and restore it around each image would undo each other's.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the label says the pixels begin and end and what size the file has, all in bytes, and
-    the samples' type in native byte order."""
+    """The position of the pixels and the size of the file as the label gives them, in bytes.
+
+    `sample_type` is in native byte order.
+    """
 
     offset: int
     end: int
@@ -53,20 +55,24 @@ class Layout:
 
 
 def read_label(data: bytes, name: str) -> LabelFacts:
-    """The facts of a product's label; `data` may end anywhere after it.
+    """Read the facts of a product's label; `data` may end anywhere after the label.
 
-    Raises DecodeError naming the file if there is no label or if it does not describe an image.
+    Raises:
+        DecodeError: The label is missing or does not describe an image.
     """
     with _opened(data, name) as (_, label):
         return _facts(label, name)
 
 
 def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
-    """Pixels (lines, line_samples) as integers of the label's type or as float32, in native byte
-    order, and the facts.
+    """Decode a product; every claim of its label is checked before a pixel is read.
 
-    Every claim of the label is checked against the file before a pixel is read. Raises DecodeError
-    or one of its subclasses, naming the file.
+    Returns:
+        The pixels (lines, line_samples), integers of the label's type or float32, in native byte
+        order; and the facts of the label.
+
+    Raises:
+        DecodeError: The file is not a readable image; a subclass may say why.
     """
     with _opened(data, name) as (dataset, label):
         facts = _facts(label, name)
@@ -74,20 +80,20 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
         layout = _layout(label, facts, name)
         _check_layout(layout, data, name)
         if dataset.count != 1 or dataset.shape != (facts.lines, facts.line_samples):
-            raise DecodeError(f"{name} is no single-band image of the size in its label")
+            raise DecodeError(f"{name} is not a single-band image of the size in its label")
         if np.dtype(dataset.dtypes[0]).itemsize != layout.sample_type.itemsize:
-            raise DecodeError(f"{name} has samples of another size than its label says")
-        # Whatever type GDAL takes them for, it has put the bytes of each sample in order.
-        pixels = native(dataset.read(1).view(layout.sample_type), name)
-    _check_sum(pixels, label, facts, name)
+            raise DecodeError(f"{name} has samples of a different size than its label says")
+        # GDAL may use another type, but it has put the bytes of each sample in native order.
+        pixels = to_native_pixels(dataset.read(1).view(layout.sample_type), name)
+    _check_checksum(pixels, label, facts, name)
     return pixels, facts
 
 
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[tuple[rasterio.DatasetReader, dict[str, Any]]]:
-    """The file as GDAL's dataset, and its whole label as nested dictionaries.
+    """Open the file as GDAL's dataset; yield it and its whole label as nested dictionaries.
 
-    GDAL gives the label as JSON in one metadata item, which rasterio splits at its first colon.
+    GDAL gives the label as JSON in one metadata item, which rasterio splits at the first colon.
     """
     _check_label_text(data[:MAX_LABEL_BYTES], name)
     try:
@@ -103,21 +109,21 @@ def _opened(data: bytes, name: str) -> Iterator[tuple[rasterio.DatasetReader, di
 
 
 def _check_label_text(head: bytes, name: str) -> None:
-    """What has to hold before GDAL may see the file."""
+    """Check what GDAL does not check: the label is complete, the pixels are in the same file."""
     if not LABEL_START.match(head):
         raise DecodeError(
-            f"{name} does not begin with a PDS3 label; it is another kind of file, or a web page"
+            f"{name} does not begin with a PDS3 label; it may be another kind of file or a web page"
         )
     end = LABEL_END.search(head)
     if end is None:
-        raise TruncatedError(f"{name} ends before its label does; fetch it again")
+        raise TruncatedError(f"{name} ends within its label; fetch it again")
     label = head[: end.start()]
     if OTHER_FILE.search(label) or not OWN_PIXELS.search(label):
         raise DecodeError(f"{name} has a label that does not point to pixels in the same file")
 
 
 def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
-    """The facts we use; only LINES and LINE_SAMPLES of OBJECT = IMAGE count."""
+    """Return the facts that are used; LINES and LINE_SAMPLES are those of OBJECT = IMAGE."""
     image = _group(label, "IMAGE")
     motion = label.get("ROVER_MOTION_COUNTER")
     site, drive, *_ = motion if isinstance(motion, list) and len(motion) > 1 else (None, None)
@@ -137,7 +143,7 @@ def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
 
 
 def _layout(label: Mapping[str, Any], facts: LabelFacts, name: str) -> Layout:
-    """The pixels lie at (^IMAGE - 1) x RECORD_BYTES; the file has FILE_RECORDS x RECORD_BYTES."""
+    """Return the layout; ^IMAGE counts records from 1, so pixels begin after ^IMAGE - 1 records."""
     record_bytes = _count(label, "RECORD_BYTES", name)
     offset = (_count(label, "^IMAGE", name) - 1) * record_bytes
     sample_type = _sample_type(_group(label, "IMAGE"), name)
@@ -150,18 +156,18 @@ def _layout(label: Mapping[str, Any], facts: LabelFacts, name: str) -> Layout:
 
 
 def _sample_type(image: Mapping[str, Any], name: str) -> np.dtype:
-    """The type that SAMPLE_TYPE and SAMPLE_BITS mean."""
+    """Return the type that SAMPLE_TYPE and SAMPLE_BITS mean."""
     kind, bits = str(image.get("SAMPLE_TYPE")).upper(), _count(image, "SAMPLE_BITS", name)
     if (kind, bits) not in SAMPLE_TYPES:
         raise DecodeError(
-            f"{name} has samples of {bits} bits of type {kind[:40]!r}, which cannot be read; "
-            "integers of 8 to 32 bits and reals of 32 or 64 bits can"
+            f"{name} has samples of {bits} bits of type {kind[:40]!r}, which are not supported; "
+            "integers of 8 to 32 bits and reals of 32 or 64 bits are"
         )
     return np.dtype(SAMPLE_TYPES[kind, bits])
 
 
 def _check_layout(layout: Layout, data: bytes, name: str) -> None:
-    """The claims of the label against the file, before a pixel is read."""
+    """Check the label's claims against the size of the file, before a pixel is read."""
     if len(data) < layout.file_bytes:
         raise TruncatedError(
             f"{name} has {len(data)} bytes but its label says {layout.file_bytes}; fetch it again"
@@ -173,16 +179,18 @@ def _check_layout(layout: Layout, data: bytes, name: str) -> None:
         )
     if layout.end > len(data) or not LABEL_END.search(data, 0, layout.offset):
         raise DecodeError(
-            f"{name} is mis-pointed: its label puts the pixels at bytes {layout.offset} to "
+            f"{name} has a wrong pointer: its label puts the pixels at bytes {layout.offset} to "
             f"{layout.end} of {len(data)}"
         )
 
 
-def _check_sum(pixels: np.ndarray, label: Mapping[str, Any], facts: LabelFacts, name: str) -> None:
-    """The sum of integer pixels against CHECKSUM, for raw products only.
+def _check_checksum(
+    pixels: np.ndarray, label: Mapping[str, Any], facts: LabelFacts, name: str
+) -> None:
+    """Check the sum of integer pixels against CHECKSUM, for raw products only.
 
-    It held for all raw files at hand, of four cameras and of 2004 to 2015, while derived products
-    often carry the checksum of the raw one that they were made from.
+    It agreed for all raw files tried, of four cameras and of 2004 to 2015. Derived products often
+    have the checksum of the raw product that they were derived from.
     """
     checksum = _group(label, "IMAGE").get("CHECKSUM")
     is_raw = "-EDR-" in (facts.data_set_id or "") and pixels.dtype.kind != "f"
@@ -197,13 +205,13 @@ def _check_sum(pixels: np.ndarray, label: Mapping[str, Any], facts: LabelFacts, 
 
 
 def _group(label: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object or group of the label, empty if it has none of that name."""
+    """Return an object or group of the label, empty if the label does not have it."""
     group = label.get(name)
     return group if isinstance(group, dict) else {}
 
 
 def _count(group: Mapping[str, Any], key: str, name: str) -> int:
-    """A positive whole number that the label must have."""
+    """Return a positive whole number that the label must have."""
     value = group.get(key)
     if not isinstance(value, int) or value < 1:
         raise DecodeError(f"{name} has a label with {key} = {value!r}; a positive number is needed")

@@ -1,4 +1,4 @@
-"""PDS4 products: an XML label beside a file of pixels, read by pds4_tools."""
+"""Decode PDS4 products: an XML label and a file of pixels in the same folder, by pds4_tools."""
 
 import contextlib
 import logging
@@ -26,7 +26,7 @@ from mernet.pds.label import (
     time_or_none,
     whole_or_none,
 )
-from mernet.pds.pixels import native
+from mernet.pds.pixels import to_native_pixels
 
 LABEL_SUFFIX = ".xml"
 MAX_LABEL_BYTES = 1024 * 1024
@@ -38,22 +38,23 @@ SAMPLE_BYTES = {
     "IEEE754MSBSingle": 4, "IEEE754LSBSingle": 4, "IEEE754MSBDouble": 8, "IEEE754LSBDouble": 8,
 }  # fmt: skip
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-# What pds4_tools raises on labels that contradict the standard: it has no base error.
+# What pds4_tools raises for labels that contradict the standard; it has no common base error.
 PDS4_TOOLS_ERRORS = (
     PDS4StandardsException, ExpatError, ArithmeticError, AttributeError, LookupError,
     OSError, RuntimeError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
-# pds4_tools sets global state at each read: the exception hook and the recording of its log.
+# pds4_tools changes global state at each read: the exception hook and the recording of its log.
 READING = threading.Lock()
-# It would also keep every message it ever logged in memory, and print them.
+# It also stores all messages that it logs in memory, and prints them.
 logging.getLogger("PDS4ToolsLogger").disabled = True
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a PDS4 label tells: the facts, the data file beside it, where the pixels lie in it.
+    """The content of a PDS4 label: the facts, the data file's name, the position of the pixels.
 
-    `offset` and `sample_bytes` are in bytes; `special_constants` stand for no measurement.
+    `offset` and `sample_bytes` are in bytes. `special_constants` are pixel values that are not
+    measurements.
     """
 
     facts: LabelFacts
@@ -64,27 +65,30 @@ class Label:
 
     @property
     def end(self) -> int:
-        """The byte after the last pixel."""
+        """The position of the byte after the last pixel."""
         return self.offset + self.facts.lines * self.facts.line_samples * self.sample_bytes
 
 
 def label_beside(path: Path) -> Path | None:
-    """The label of a data file on disk: the .xml file of the same stem, None if there is none."""
+    """Return the label of a data file on disk, the .xml file with the same stem, or None."""
     labels = (path.with_suffix(suffix) for suffix in (LABEL_SUFFIX, LABEL_SUFFIX.upper()))
     return next((label for label in labels if label.is_file()), None)
 
 
 def read_label(data: bytes, name: str) -> Label:
-    """Take a PDS4 label apart: one 2-D image of integers or reals in one file beside the label.
+    """Parse a PDS4 label of one two-dimensional image of integers or reals, in one file.
 
-    Raises DecodeError, naming the label, if it describes anything else.
+    Raises:
+        DecodeError: The label is damaged or describes something else.
     """
     if len(data) > MAX_LABEL_BYTES:
-        raise DecodeError(f"{name} has {len(data)} bytes, too many for a label")
+        raise DecodeError(
+            f"{name} has {len(data)} bytes, too many for a label; check that it is the right file"
+        )
     try:
         root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DecodeError(f"{name} is no XML label: {error}") from error
+        raise DecodeError(f"{name} is not an XML label: {error}") from error
     area = root.find("{*}File_Area_Observational")
     images = [] if area is None else [child for child in area if _tag(child) in IMAGES]
     if area is None or len(images) != 1:
@@ -92,7 +96,9 @@ def read_label(data: bytes, name: str) -> Label:
     image = images[0]
     sample_type = _text(image, "{*}Element_Array/{*}data_type") or "no type"
     if sample_type not in SAMPLE_BYTES:
-        raise DecodeError(f"{name} has samples of {sample_type}, which is no integer or real")
+        raise DecodeError(
+            f"{name} has samples of {sample_type}, which is not an integer or real type"
+        )
     lines, line_samples = _shape(image, name)
     return Label(
         facts=_facts(root, lines, line_samples),
@@ -104,10 +110,14 @@ def read_label(data: bytes, name: str) -> Label:
 
 
 def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
-    """Pixels (lines, line_samples) as integers or float32, native byte order, and the facts.
+    """Decode a product; in reals the label's special constants (no data, saturated) become NaN.
 
-    In reals the label's special constants (no data, saturated) become NaN. Raises DecodeError or
-    one of its subclasses, naming the file.
+    Returns:
+        The pixels (lines, line_samples), integers or float32, in native byte order; and the facts
+        of the label.
+
+    Raises:
+        DecodeError: The files are not a readable image; a subclass may say why.
     """
     label = read_label(label_data, name)
     check_size(label.facts, name)
@@ -117,20 +127,20 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
         )
     pixels = _read_pixels(data, label_data, label.file_name, name)
     if pixels.shape != (label.facts.lines, label.facts.line_samples):
-        raise DecodeError(f"{name} has an image of another shape than its label says")
-    return native(pixels, name, label.special_constants), label.facts
+        raise DecodeError(f"{name} has an image of a different shape than its label says")
+    return to_native_pixels(pixels, name, label.special_constants), label.facts
 
 
 def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> np.ndarray:
-    """Hand label and data to pds4_tools in the form that it wants: two files in a folder."""
+    """Write label and data into a temporary folder, because pds4_tools reads only files."""
     with tempfile.TemporaryDirectory(prefix="mernet-pds4-") as folder:
-        # A name of its own, since a label may call its data file anything, also "label.xml".
+        # A label may call its data file anything, even "label.xml", so the two names must differ.
         label_path = Path(folder, f"{file_name}.label.xml")
         label_path.write_bytes(label_data)
         Path(folder, file_name).write_bytes(data)
         try:
-            # A label's scaling factor may take pixels beyond what their type holds.
-            with READING, _kept_exception_hook(), np.errstate(over="ignore", invalid="ignore"):
+            # A label's scaling factor may cause overflows.
+            with READING, _restore_exception_hook(), np.errstate(over="ignore", invalid="ignore"):
                 structures = pds4_tools.read(str(label_path), lazy_load=True)
                 images = [structure for structure in structures if structure.type in IMAGES]
                 return np.array(images[0].data)
@@ -139,8 +149,8 @@ def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> n
 
 
 @contextlib.contextmanager
-def _kept_exception_hook() -> Iterator[None]:
-    """Undo that pds4_tools puts its own hook for uncaught exceptions in place."""
+def _restore_exception_hook() -> Iterator[None]:
+    """Restore the hook for uncaught exceptions, which pds4_tools replaces."""
     hook = sys.excepthook
     try:
         yield
@@ -149,7 +159,7 @@ def _kept_exception_hook() -> Iterator[None]:
 
 
 def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
-    """The facts we use; mission dictionaries differ in their prefix, so any is accepted."""
+    """Return the facts that are used, with any namespace: mission dictionaries differ in theirs."""
     identifier = _text(root, "{*}Identification_Area/{*}logical_identifier")
     sols = (_text(root, f".//{{*}}{tag}") for tag in ("sol_number", "planet_day_number"))
     return LabelFacts(
@@ -168,7 +178,7 @@ def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
 
 
 def _shape(image: Element, name: str) -> tuple[int, int]:
-    """Lines and samples: the axes in their sequence, the last one being the fastest."""
+    """Return lines and samples: the axes by sequence number; the last one is the fastest."""
     axes = sorted(
         (
             _whole(axis, "{*}sequence_number", name, at_least=1),
@@ -182,23 +192,25 @@ def _shape(image: Element, name: str) -> tuple[int, int]:
 
 
 def _file_name(area: Element, name: str) -> str:
-    """The data file's name, which has to lie beside the label."""
+    """Return the name of the data file, which must be in the label's folder."""
     file_name = area.findtext("{*}File/{*}file_name", "").strip()
     is_plain = PurePosixPath(file_name).name == file_name and file_name.isprintable()
     if not is_plain or not 0 < len(file_name) < 200 or "\\" in file_name:
-        raise DecodeError(f"{name} names {file_name!r} as data file, which is no plain file name")
+        raise DecodeError(
+            f"{name} names {file_name!r} as data file, which is not a plain file name"
+        )
     return file_name
 
 
 def _special_constants(image: Element) -> tuple[float, ...]:
-    """The values that stand for something else than a measurement."""
+    """Return the pixel values that are not measurements."""
     constants = image.find("{*}Special_Constants")
     values = [] if constants is None else [constant.text or "" for constant in constants]
     return tuple(float(value) for value in values if NUMBER.fullmatch(value.strip()))
 
 
 def _whole(parent: Element, path: str, name: str, *, at_least: int) -> int:
-    """A whole number that the label must have."""
+    """Return a whole number that the label must have."""
     number = whole_or_none(_text(parent, path))
     if number is None or number < at_least:
         raise DecodeError(f"{name} has no usable {path.rpartition('}')[2]}")
@@ -206,10 +218,10 @@ def _whole(parent: Element, path: str, name: str, *, at_least: int) -> int:
 
 
 def _text(parent: Element, path: str) -> str | None:
-    """The text of the first element at a path, None if it is absent or unknown."""
+    """Return the text of the first element at a path, None if it is absent or unknown."""
     return text_or_none(parent.findtext(path))
 
 
 def _tag(element: Element) -> str:
-    """An element's name without its namespace."""
+    """Return an element's name without its namespace."""
     return element.tag.rpartition("}")[2]

@@ -1,15 +1,20 @@
-"""Pixels as every reader hands them on: integers, or float32 in which NaN is no measurement."""
+"""Convert pixels to what all decoders return: integers, or float32 with NaN for no measurement."""
 
 import numpy as np
 
 from mernet.pds.errors import DecodeError
 
 
-def native(pixels: np.ndarray, name: str, special_constants: tuple[float, ...] = ()) -> np.ndarray:
-    """The pixels in native byte order: integers as they are, reals as float32.
+def to_native_pixels(
+    pixels: np.ndarray, name: str, special_constants: tuple[float, ...] = ()
+) -> np.ndarray:
+    """Return pixels in native byte order: integers unchanged, reals as float32.
 
-    Of reals, the special constants, what is not finite and what float32 cannot hold become NaN.
-    Raises DecodeError naming the file if that leaves no pixel.
+    In reals, the special constants, values that are not finite, and values beyond float32 become
+    NaN.
+
+    Raises:
+        DecodeError: All pixels of the file `name` would be NaN.
     """
     if pixels.dtype.kind != "f":
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,4 @@
-"""A product: one image file of the archive, keyed by its 27-character name."""
+"""Products: image files of the archive, identified by their 27-character names."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ NAME = re.compile("".join(f"[{characters}]" for characters in ALLOWED))
 
 
 class Rover(StrEnum):
-    """The rover that a name's first character stands for."""
+    """The rover, given by a name's first character."""
 
     OPPORTUNITY = "Opportunity"
     SPIRIT = "Spirit"
@@ -31,7 +31,7 @@ class Rover(StrEnum):
 
     @property
     def is_on_mars(self) -> bool:
-        """Whether the pictures show Mars."""
+        """Whether the rover is on Mars, not a ground model."""
         return self in (Rover.OPPORTUNITY, Rover.SPIRIT)
 
 
@@ -41,11 +41,11 @@ CODES = {rover: code for code, rover in ROVERS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ProductName:
-    """A MER product name, taken apart (MER camera EDR/RDR naming convention).
+    """The parts of a MER product name (MER camera EDR/RDR naming convention).
 
-    `clock` is in spacecraft seconds; `site` and `drive` are None where the counter went beyond
-    its two characters (`##`); `camera`, `product_type`, `sequence`, `eye`, `producer` and
-    `version` are upper-case text; `filter` is 0 to 8.
+    `clock` is in spacecraft seconds; `site` and `drive` are None if the counter exceeds its two
+    characters (`##`); `camera`, `product_type`, `sequence`, `eye`, `producer` and `version` are
+    upper-case text; `filter` is 0 to 8.
     """
 
     rover: Rover
@@ -62,20 +62,21 @@ class ProductName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Take a product id or a file name apart, in any case, with any extension or none.
+        """Parse a product id or a file name, in upper or lower case, with or without extension.
 
-        Raises BadNameError naming the first character that is wrong.
+        Raises:
+            BadNameError: The text is not a product name; the message says which character is wrong.
         """
         name = text.partition(".")[0].upper()
         if not NAME.fullmatch(name):
-            raise BadNameError(_complaint(text, name))
+            raise BadNameError(_describe_wrong_character(text, name))
         return cls(
             rover=ROVERS[name[0]],
             camera=name[1],
             clock=int(name[2:11]),
             product_type=name[11:14],
-            site=_counter(text, name, 14),
-            drive=_counter(text, name, 16),
+            site=_parse_counter(text, name, 14),
+            drive=_parse_counter(text, name, 16),
             sequence=name[18:23],
             eye=name[23],
             filter=int(name[24]),
@@ -84,7 +85,7 @@ class ProductName:
         )
 
     def __str__(self) -> str:
-        """The 27 upper-case characters of the PRODUCT_ID."""
+        """Return the 27 upper-case characters of the PRODUCT_ID."""
         return self.image + self.version
 
     @property
@@ -98,23 +99,22 @@ class ProductName:
 
     @property
     def file_stem(self) -> str:
-        """The file name without extension as most volumes write it: lower case, `__` for `##`."""
+        """The file name without extension, as in most volumes: lower case, `__` for `##`."""
         return str(self).lower().replace("#", "_")
 
     def supersedes(self, other: "ProductName") -> bool:
-        """Whether this is a higher version (digits, then letters) of the other's image."""
+        """Return whether this is a higher version (digits, then letters) of the other's image."""
         return self.image == other.image and self.version > other.version
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One image of the archive as its listing tells of it, before a byte of it is fetched.
+    """One image of an archive with the facts in its listing; its file is not fetched yet.
 
     URLs are http(s):// or file://. `label_url` is the detached PDS4 label; None means an attached
-    PDS3 label. `lines` and `line_samples` are pixels, `start_time` is in UTC, `local_solar_time`
-    is the label's text (hh:mm:ss). `site` and `drive` are the name's or, where its characters do
-    not suffice (`##`), those of the rover motion counter. `source` is the URL of the archive that
-    lists it; a listing sets it.
+    PDS3 label. `lines` and `line_samples` are in pixels, `start_time` is in UTC, `local_solar_time`
+    is the label's text (hh:mm:ss). `site` and `drive` come from the name or, if the name has `##`,
+    from the rover motion counter. `source` is the URL of the archive; `list_products` sets it.
     """
 
     name: ProductName
@@ -136,8 +136,8 @@ class Product:
         return str(self.name)
 
 
-def _counter(text: str, name: str, start: int) -> int | None:
-    """Site or drive number: 00-99, then A0-ZZ from 100, then 0A-9Z from 1036; None for `##`.
+def _parse_counter(text: str, name: str, start: int) -> int | None:
+    """Parse a site or drive number: 00-99, A0-ZZ from 100, 0A-9Z from 1036; None for `##`.
 
     00-ZZ agrees with ROVER_MOTION_COUNTER in the labels of 8 real files (B1 is 137, UF is 835);
     0A-9Z is derived from the documented range of 0 to 1295.
@@ -147,7 +147,7 @@ def _counter(text: str, name: str, start: int) -> int | None:
         return None
     if not pair.isalnum():
         raise BadNameError(
-            f"{text!r} is no product name: characters {start + 1} and {start + 2} are {pair!r}; "
+            f"{text!r} is not a product name: characters {start + 1} and {start + 2} are {pair!r}; "
             "both must be letters or digits, or both '#' (in file names '_')"
         )
     if pair.isdigit():
@@ -159,7 +159,7 @@ def _counter(text: str, name: str, start: int) -> int | None:
 
 
 def _counter_text(number: int | None) -> str:
-    """The two characters that stand for a site or drive number: the inverse of `_counter`."""
+    """Return the two characters of a site or drive number, the inverse of `_parse_counter`."""
     digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     if number is None:
         return "##"
@@ -172,12 +172,12 @@ def _counter_text(number: int | None) -> str:
     return digits[high] + digits[low + 10]
 
 
-def _complaint(text: str, name: str) -> str:
-    """One sentence on the first wrong character of a name, or on its length."""
+def _describe_wrong_character(text: str, name: str) -> str:
+    """Return a sentence about the first wrong character of a name, or about its length."""
     for position, (character, allowed) in enumerate(zip(name, ALLOWED, strict=False), start=1):
         if not re.fullmatch(f"[{allowed}]", character):
             return (
-                f"{text!r} is no product name: character {position} is {character!r}, "
+                f"{text!r} is not a product name: character {position} is {character!r}, "
                 f"but one of [{allowed}] belongs there"
             )
-    return f"{text!r} is no product name: it has {len(name)} characters instead of {LENGTH}"
+    return f"{text!r} is not a product name: it has {len(name)} characters instead of {LENGTH}"

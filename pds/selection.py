@@ -1,4 +1,4 @@
-"""Which products are wanted, and the reasons for which the others are left out."""
+"""The selection of products by name, type and size, and the reasons for leaving others out."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +21,7 @@ HIGH_RESOLUTION = frozenset({(512, 512), (1024, 1024)})
 
 
 class LeftOutReason(StrEnum):
-    """Why a listed row is not classified."""
+    """The reason why a listed row is left out."""
 
     UNREADABLE_ROW = "unreadable row"
     UNREADABLE_NAME = "unreadable name"
@@ -42,7 +42,7 @@ class LeftOutReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A listed row that is not wanted: its name (or number, where it has none) and the reason."""
+    """A listed row that is left out: its name, or its number if it has no name, and the reason."""
 
     name: str
     reason: LeftOutReason
@@ -50,15 +50,15 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The abstract's choice of images: left-eye Pancam, filter 2, 512x512 or 1024x1024.
+    """The abstract's selection of images: left-eye Pancam, filter 2, 512x512 or 1024x1024.
 
-    `products` says whether raw (edr), derived (rdr) or any products are wanted.
+    `products` selects raw products (edr), derived products (rdr) or both (any).
     """
 
     products: ProductKind = "edr"
 
     def wanted_name(self, text: str) -> ProductName | LeftOut:
-        """The name that a file name or an identifier spells, or left out for what it spells."""
+        """Parse a file name or identifier; return the name, or left out if it is not selected."""
         try:
             name = ProductName.parse(text)
         except BadNameError:
@@ -67,7 +67,7 @@ class Selection:
         return LeftOut(text, reason) if reason else name
 
     def _reason_against(self, name: ProductName) -> LeftOutReason | None:
-        """The first reason that a name gives against its product, None if there is none."""
+        """Return the first reason to leave out a product for its name, None without a reason."""
         is_raw = name.product_type.startswith("E")
         reasons = {
             LeftOutReason.GROUND_MODEL: not name.rover.is_on_mars,
@@ -83,7 +83,7 @@ class Selection:
     def product(
         self, file_name: str, facts: LabelFacts, image_url: str, label_url: str | None
     ) -> Product | LeftOut:
-        """The product that a label of its own describes, or left out for its size."""
+        """Return the product that its own label describes, or left out for its size."""
         reason = self.reason_against_size(facts.lines, facts.line_samples)
         if reason:
             return LeftOut(file_name, reason)
@@ -103,6 +103,6 @@ class Selection:
         )
 
     def reason_against_size(self, lines: int, line_samples: int) -> LeftOutReason | None:
-        """The reason that an image's size gives against it, None if it has the right size."""
+        """Return the reason to leave out an image for its size, None for the right size."""
         fits = (lines, line_samples) in HIGH_RESOLUTION
         return None if fits else LeftOutReason.NOT_HIGH_RESOLUTION

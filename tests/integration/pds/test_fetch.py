@@ -142,8 +142,8 @@ def test_a_server_that_is_not_there_is_a_failed_transfer(server, fetcher):
     [
         (404, NotFoundError, "base URL or its mirror"),
         (410, NotFoundError, "base URL or its mirror"),
-        (403, ForbiddenError, "name a contact"),
-        (401, ForbiddenError, "name a contact"),
+        (403, ForbiddenError, "give a contact"),
+        (401, ForbiddenError, "give a contact"),
         (400, FetchError, "check the URL"),
         (206, FetchError, "check the URL"),
     ],

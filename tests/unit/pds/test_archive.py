@@ -26,10 +26,10 @@ def test_a_mirror_may_be_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("mirror", "complaint"),
     [
-        ("/nowhere", "mirror: '/nowhere' is no"),
+        ("/nowhere", "mirror is not usable: '/nowhere' is no"),
         ("~nosuchuser/x", "home directory"),
         ("a" * 5000, "too long"),
-        ("a\0b", "holds a NUL"),
+        ("a\0b", "contains a NUL"),
     ],
 )
 def test_what_is_no_path_is_no_mirror(mirror, complaint):
@@ -98,18 +98,18 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
             "curiosity",
             "known archives: opportunity, opportunity-pds4, opportunity-registry, spirit, ",
         ),
-        ("https://example.org/products/urn:nasa:pds:b:c/members/", "give it up to /members"),
-        ("https://example.org/products/urn:nasa:pds:b:c/members?limit=1", "give it up to /members"),
+        ("https://example.org/products/urn:nasa:pds:b:c/members/", "end the URL with /members"),
+        ("https://example.org/products/urn:nasa:pds:b:c/members?limit=1", "end the URL with /members"),
         ("ftp://example.org/", "scheme 'ftp'"),
         ("file:///does/not/exist", "does not exist"),
-        ("http://[", "is no URL"),
+        ("http://[", "is not a valid URL"),
         ("~nosuchuser/x", "home directory"),
         ("a" * 5000, "File name too long"),
         ("file:///" + "a" * 5000, "File name too long"),
-        ("a\0b", "holds a NUL"),
-        ("https://example.org/\0/", "holds a NUL"),
+        ("a\0b", "contains a NUL"),
+        ("https://example.org/\0/", "contains a NUL"),
         ("file:///a%00b", "does not exist"),
-        ("\ud800", "cannot be looked up"),
+        ("\ud800", "cannot be resolved"),
         ("", "known archives"),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_is_no_archive_is_refused_saying_what_to_give(spec, complaint):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "readme.txt").touch()
-    with pytest.raises(BadArchiveError, match="no index"):
+    with pytest.raises(BadArchiveError, match="neither an index"):
         resolve(str(tmp_path / "readme.txt"))
 
 

@@ -52,7 +52,7 @@ def test_a_truncated_file_is_a_decode_error_naming_the_file(pixels, pds3_product
 
 
 def test_a_file_that_ends_in_its_label_is_truncated(pixels, pds3_product):
-    with pytest.raises(TruncatedError, match="before its label does"):
+    with pytest.raises(TruncatedError, match="ends within its label"):
         decode(pds3_product(pixels)[:500], NAME)
 
 
@@ -72,15 +72,15 @@ def test_what_has_no_pds3_label_is_undecodable(data):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"pointer": 30}, "mis-pointed"),
-        ({"pointer": 1}, "mis-pointed"),
+        ({"pointer": 30}, "wrong pointer"),
+        ({"pointer": 1}, "wrong pointer"),
         ({"pointer": '("OTHER.IMG", 1)'}, "same file"),
         ({"pointer": '"/etc/hostname"'}, "same file"),
         ({"bands": 3}, "band count"),
         ({"lines": 0}, NAME),
         ({"lines": '"N/A"'}, NAME),
         ({"file_records": '"UNK"'}, "FILE_RECORDS = 'UNK'"),
-        ({"lines": 48}, "mis-pointed"),
+        ({"lines": 48}, "wrong pointer"),
         ({"sample_bits": 7}, NAME),
         ({"record_bytes": 64}, "do not belong together"),
     ],

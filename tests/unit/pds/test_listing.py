@@ -268,7 +268,7 @@ def test_an_inventory_none_of_whose_labels_can_be_read_is_a_bad_index(collection
         label = collection / f"{product}rad0361p2600l2c1.xml"
         label.write_bytes(b"<html>Please log in</html>")
     with pytest.raises(
-        BadIndexError, match=r"2p129641992rad0361p2600l2c1\.xml is no PDS4 label.*`label`"
+        BadIndexError, match=r"2p129641992rad0361p2600l2c1\.xml is not a PDS4 label.*`label`"
     ):
         listed(collection, products="rdr")
 
@@ -315,7 +315,7 @@ def test_a_folder_is_listed_by_names_and_labels(tmp_path, pds3_product, pds4_lab
 
 
 def test_an_empty_folder_is_a_bad_archive(tmp_path):
-    with pytest.raises(BadArchiveError, match="holds no file"):
+    with pytest.raises(BadArchiveError, match="has no files"):
         listed(tmp_path)
 
 

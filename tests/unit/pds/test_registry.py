@@ -185,5 +185,5 @@ def test_the_next_look_begins_at_the_last_product_or_at_the_first_in_doubt(label
     [wanted] = listed(Source([answer(document(1))], label))
     for number, reason in enumerate(reasons, start=1):
         entry = LeftOut("name", reason) if reason else wanted
-        harvest.note(datetime(2026, 11, number, tzinfo=UTC), entry)
+        harvest.advance(datetime(2026, 11, number, tzinfo=UTC), entry)
     assert harvest.up_to == datetime(2026, 11, day, tzinfo=UTC)
