@@ -99,7 +99,10 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
             "known archives: opportunity, opportunity-pds4, opportunity-registry, spirit, ",
         ),
         ("https://example.org/products/urn:nasa:pds:b:c/members/", "end the URL with /members"),
-        ("https://example.org/products/urn:nasa:pds:b:c/members?limit=1", "end the URL with /members"),
+        (
+            "https://example.org/products/urn:nasa:pds:b:c/members?limit=1",
+            "end the URL with /members",
+        ),
         ("ftp://example.org/", "scheme 'ftp'"),
         ("file:///does/not/exist", "does not exist"),
         ("http://[", "is not a valid URL"),
