@@ -20,11 +20,13 @@ from mernet.db.errors import (
 )
 from mernet.errors import MernetError
 from mernet.model.errors import EmptyPartError, WeightsDownloadError
+from mernet.pds.errors import ForbiddenError
 
 ADVICE: Mapping[type[MernetError], str] = {
     ClassesPruned: "`mernet classifier promote NAME` does so.",
     ClassifierInOpenRun: "`mernet run cancel N` cancels it.",
     EmptyPartError: "`mernet data split` writes a new split file.",
+    ForbiddenError: "`MERNET_CONTACT` sets the contact; `--mirror URL` uses a mirror.",
     NoCurrentClassifier: "`mernet classifier add FILE --promote` does both; `mernet demo` does so "
     "with a demo checkpoint.",
     NoRuns: "`mernet run full` starts one.",
