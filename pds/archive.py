@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from mernet.pds.disk import is_file_url, path_of
+from mernet.pds.disk import is_file_url, path_from_url
 from mernet.pds.errors import BadArchiveError
 
 DEFAULT_LABEL = "{product}.xml"
@@ -91,7 +91,7 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
     url = _to_url(spec)
     if is_file_url(url):
         with _path_errors_as_bad_archive(spec):
-            return _archive_on_disk(spec, path_of(url))
+            return _archive_on_disk(spec, path_from_url(url))
     return _archive_at_url(spec, url)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Self
 
-from mernet.pds.disk import is_file_url, open_file, path_of
+from mernet.pds.disk import is_file_url, open_file, path_from_url
 from mernet.pds.errors import NotFoundError
 from mernet.pds.fetch import TABLE_LIMITS, UNCONDITIONAL, Fetcher, table_spool
 
@@ -95,7 +95,7 @@ class ChangeDetector:
     def _check_version(self, url: str, known: FileVersion | None = None) -> FileVersion:
         """Return a file's version, and download it unless the server says it is the known one."""
         if is_file_url(url):
-            file = self._stack.enter_context(open_file(path_of(url), TABLE_LIMITS.max_bytes))
+            file = self._stack.enter_context(open_file(path_from_url(url), TABLE_LIMITS.max_bytes))
             return self._record(url, file, {})
         spool = self._stack.enter_context(table_spool())
         condition = known.condition if known else UNCONDITIONAL

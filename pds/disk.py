@@ -17,7 +17,7 @@ def is_file_url(url: str) -> bool:
     return url.lower().startswith("file:")
 
 
-def path_of(url: str) -> Path:
+def path_from_url(url: str) -> Path:
     """Return the path that a file:// URL means."""
     return Path(url2pathname(urlsplit(url).path))
 

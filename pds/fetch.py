@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
-from mernet.pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_of, read_file
+from mernet.pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_from_url, read_file
 from mernet.pds.errors import (
     FetchError,
     ForbiddenError,
@@ -152,7 +152,7 @@ class Fetcher:
             FetchError: The file could not be fetched; a subclass says why.
         """
         if is_file_url(url):
-            return read_file(path_of(url), self._product_limits.max_bytes)
+            return read_file(path_from_url(url), self._product_limits.max_bytes)
         sink = BytesIO()
         self._retrying(self._download, url, sink, self._product_limits)
         return sink.getvalue()
@@ -168,7 +168,7 @@ class Fetcher:
             FetchError: The file could not be fetched; a subclass says why.
         """
         if is_file_url(url):
-            with open_file(path_of(url), TABLE_LIMITS.max_bytes) as file:
+            with open_file(path_from_url(url), TABLE_LIMITS.max_bytes) as file:
                 yield file
             return
         with table_spool() as spool:

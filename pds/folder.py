@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mernet.pds import pds3, pds4
 from mernet.pds.archive import Archive
-from mernet.pds.disk import MAX_PRODUCT_BYTES, open_file, path_of, read_file
+from mernet.pds.disk import MAX_PRODUCT_BYTES, open_file, path_from_url, read_file
 from mernet.pds.errors import BadArchiveError, DecodeError, FetchError
 from mernet.pds.label import LabelFacts
 from mernet.pds.product import Product
@@ -20,7 +20,7 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
     Raises:
         BadArchiveError: The folder has no files.
     """
-    folder = path_of(archive.url)
+    folder = path_from_url(archive.url)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         raise BadArchiveError(f"{folder} has no files; give a folder of product files")

@@ -110,7 +110,9 @@ def _read_table(
     urls = [table_url] if table_url else _table_urls(label_url, shape.table_name)
     readable = False
     with ExitStack() as stack:
-        for number, row in enumerate(_rows(_open_first_existing(urls, fetcher, stack), urls[0]), 1):
+        for number, row in enumerate(
+            _read_rows(_open_first_existing(urls, fetcher, stack), urls[0]), 1
+        ):
             entry = reader.read(row, number)
             readable = readable or not _is_unreadable(entry)
             yield entry
@@ -216,7 +218,7 @@ def _open_first_existing(urls: list[str], fetcher: FileSource, stack: ExitStack)
     raise NotFoundError(f"None of {', '.join(urls)} exists; check the archive's base URL")
 
 
-def _rows(table: IO[bytes], url: str) -> Iterator[bytes]:
+def _read_rows(table: IO[bytes], url: str) -> Iterator[bytes]:
     """Yield the rows that are not blank, unpacked if the first bytes say that they are gzip."""
     is_packed = table.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     table.seek(0)

@@ -25,7 +25,7 @@ def read_inventory(
     """
     lost: LeftOut | None = None
     any_label = False
-    members = (_member(row, archive) for row in _rows(archive, fetcher))
+    members = (_parse_row(row, archive) for row in _read_rows(archive, fetcher))
     for entry in read_members(members, selection, fetcher):
         if isinstance(entry, Product) or entry.reason is LeftOutReason.NOT_HIGH_RESOLUTION:
             any_label = True
@@ -47,7 +47,7 @@ def _no_readable_label(archive: Archive, lost: LeftOut) -> str:
     )
 
 
-def _rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
+def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
     """Yield the inventory's rows, each (status, LIDVID)."""
     number = 0
     with fetcher.open(archive.url) as stream:
@@ -70,7 +70,7 @@ def _check_row(row: list[str], number: int, url: str) -> None:
         )
 
 
-def _member(row: list[str], archive: Archive) -> Member | LeftOut:
+def _parse_row(row: list[str], archive: Archive) -> Member | LeftOut:
     """Return the member in a row, or left out if it is a secondary member."""
     status, lidvid = (field.strip() for field in row)
     product = product_from_lidvid(lidvid)

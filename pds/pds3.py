@@ -60,7 +60,7 @@ def read_label(data: bytes, name: str) -> LabelFacts:
     Raises:
         DecodeError: The label is missing or does not describe an image.
     """
-    with _opened(data, name) as (_, label):
+    with _open_dataset(data, name) as (_, label):
         return _facts(label, name)
 
 
@@ -74,7 +74,7 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
     Raises:
         DecodeError: The file is not a readable image; a subclass may say why.
     """
-    with _opened(data, name) as (dataset, label):
+    with _open_dataset(data, name) as (dataset, label):
         facts = _facts(label, name)
         check_size(facts, name)
         layout = _layout(label, facts, name)
@@ -90,7 +90,9 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
 
 
 @contextmanager
-def _opened(data: bytes, name: str) -> Iterator[tuple[rasterio.DatasetReader, dict[str, Any]]]:
+def _open_dataset(
+    data: bytes, name: str
+) -> Iterator[tuple[rasterio.DatasetReader, dict[str, Any]]]:
     """Open the file as GDAL's dataset; yield it and its whole label as nested dictionaries.
 
     GDAL gives the label as JSON in one metadata item, which rasterio splits at the first colon.

@@ -53,7 +53,7 @@ class HarvestCursor:
         self._is_held_back = False
 
     def advance(self, time: datetime, entry: Product | LeftOut) -> None:
-        """Move `up_to` to the next product, in the order of harvest."""
+        """Move `up_to` to the next product, except after one for whose label it has to wait."""
         if not self._is_held_back:
             self.up_to = time
         if isinstance(entry, LeftOut) and entry.reason in TRANSIENT_REASONS:
@@ -88,7 +88,7 @@ class _Document(BaseModel):
     properties: dict[str, list[str]]
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     summary: _Summary
     data: list[_Document]
 
@@ -157,13 +157,15 @@ def _request_page(
     if last:
         query["search-after"] = f"{last.harvest_time},{last.lidvid}"
     try:
-        answer = _Answer.model_validate_json(fetcher.fetch(f"{url}?{urlencode(query)}"))
+        response = _Response.model_validate_json(fetcher.fetch(f"{url}?{urlencode(query)}"))
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise BadIndexError(
             f"{url} does not answer as a registry search does ({reason}); check its address"
         ) from error
-    return _Page(answer.summary.hits, [_parse_document(document, url) for document in answer.data])
+    return _Page(
+        response.summary.hits, [_parse_document(document, url) for document in response.data]
+    )
 
 
 def _parse_document(document: _Document, url: str) -> _Hit:

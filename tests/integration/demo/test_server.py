@@ -1,4 +1,4 @@
-"""The archive's stand-in on loopback."""
+"""The HTTP server of the sample archive."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A web server on loopback that behaves as a test tells it to."""
+"""A web server on loopback whose responses a test sets."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ Answer = Callable[[BaseHTTPRequestHandler, int], None]
 
 
 class Server:
-    """Answers each path as `on` was told; remembers how often and with what headers."""
+    """Answers each path as set by `on`; records the requests' number and headers."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -66,7 +66,7 @@ def reply(status: int, body: bytes = b"", **headers: str) -> Answer:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server that answers 404 until it is told otherwise."""
+    """A server that answers 404 to all paths that a test has not set."""
     server = Server()
     yield server
     server.stop()

@@ -1,4 +1,4 @@
-"""Listing by a registry search that answers as documented: every product, whatever the page."""
+"""Listing by a registry search that answers as documented: every product of every page."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The sample archive as a whole: what lies in it, what the service makes of it, and repetition."""
+"""The sample archive: its files, how the service lists and decodes them, and repeated writing."""
 
 import csv
 from collections import Counter

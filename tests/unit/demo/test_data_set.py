@@ -1,4 +1,4 @@
-"""A drawn data set says what its pictures show, and stops and goes on without a trace."""
+"""The drawn data set: its labels, and that an interrupted call can be continued."""
 
 import csv
 from collections import Counter

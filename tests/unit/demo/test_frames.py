@@ -1,4 +1,4 @@
-"""From a drawn picture to a product's numbers."""
+"""From a drawn picture to a product's pixels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The index of the sample volumes: its form, and the traps that real ones have."""
+"""The index of the sample volumes: its format, and the errors that real ones have."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Small products, true to format, that tests may bend."""
+"""Small products in the real formats, which tests may change."""
 
 import gzip
 from collections.abc import Callable, Iterable
@@ -99,7 +99,7 @@ PDS4_LABEL = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def _pds3_product(pixels: np.ndarray, dtype: str = ">i2", **changes: object) -> bytes:
-    """A PDS3 file: attached label, VICAR header, pixels of a type; changes bend the label."""
+    """A PDS3 file: attached label, VICAR header, pixels of a type; `changes` alter the label."""
     data = pixels.astype(dtype).tobytes()
     data += bytes(-len(data) % RECORD_BYTES)
     values: dict[str, object] = {
@@ -123,7 +123,7 @@ def _pds3_product(pixels: np.ndarray, dtype: str = ">i2", **changes: object) -> 
 
 
 def _pds4_label(pixels: np.ndarray, sample_type: str, **changes: object) -> bytes:
-    """The label of a data file that holds the pixels and nothing else; changes bend the label."""
+    """The label of a data file that has only the pixels; `changes` alter the label."""
     values: dict[str, object] = {
         "product": "2p129641989rad0361p2600l2c1",
         "file_name": "2p129641989rad0361p2600l2c1.img",

@@ -1,4 +1,4 @@
-"""The registry search: how it is asked, and what becomes of an answer that is not as documented."""
+"""The registry search: its requests, and responses that are not as documented."""
 
 import json
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ NAMES = [f"2p{clock:09d}rad0361p2600l2c1" for clock in range(10)]
 
 
 class Source:
-    """Gives its answers to searches in turn, the last one again and again, and one label."""
+    """Answers searches in turn, repeating the last answer, and serves one label."""
 
     connections_per_host = 1
 

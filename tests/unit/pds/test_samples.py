@@ -1,4 +1,4 @@
-"""Samples of every type: what the label calls them is what they come out as."""
+"""Samples of every type are decoded as the label describes them."""
 
 import contextlib
 
