@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+RECIPE_PANEL = "Changes to the recipe"
+
 LabelledData = Annotated[
     Path, typer.Option("--data", exists=True, help="Folder of a labelled data set, or label file.")
 ]
@@ -42,7 +44,7 @@ InputSize = Annotated[
 ]
 Iterations = Annotated[
     int | None,
-    typer.Option("--iterations", help="Steps of fine-tuning; by default the recipe's.", min=1),
+    typer.Option("--iterations", help="Steps of fine-tuning.", min=1, rich_help_panel=RECIPE_PANEL),
 ]
 Device = Annotated[
     str | None,

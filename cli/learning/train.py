@@ -8,6 +8,7 @@ import typer
 from mernet.cli.learning.backbones import IMAGENET, BackboneName, Weights, load_backbone
 from mernet.cli.learning.image_groups import find_groups
 from mernet.cli.learning.options import (
+    RECIPE_PANEL,
     Device,
     Frozen,
     GroupPattern,
@@ -55,39 +56,40 @@ Head = Annotated[
     typer.Option(help="Classifier chain, independent classes, or softmax for one class per image."),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Images per step; by default the recipe's.", min=1)
+    int | None, typer.Option(help="Images per step.", min=1, rich_help_panel=RECIPE_PANEL)
 ]
 Variants = Annotated[
     int | None,
     typer.Option(
-        help="Pictures created from each image, the original included; by default the recipe's "
-        "number, with --frozen 1.",
+        help="Pictures created from each image, the original included; 1 by default with --frozen.",
         min=1,
+        rich_help_panel=RECIPE_PANEL,
     ),
 ]
 LabelMixing = Annotated[
     float | None,
     typer.Option(
-        help="Share of images for which the chain is trained on labels that it drew itself; by "
-        "default the recipe's.",
+        help="Share of images for which the chain is trained on labels that it drew itself.",
         min=0,
         max=1,
+        rich_help_panel=RECIPE_PANEL,
     ),
 ]
 RepeatThreshold = Annotated[
     float | None,
     typer.Option(
-        help="Show classes in a smaller share of images than this more often; by default the "
-        "recipe's.",
+        help="Show classes in a smaller share of images than this more often.",
         min=0,
         max=1,
+        rich_help_panel=RECIPE_PANEL,
     ),
 ]
 Patience = Annotated[
     int | None,
     typer.Option(
-        help="Stop after this many validations without a lower loss; by default the recipe's.",
+        help="Stop after this many validations without a lower loss.",
         min=1,
+        rich_help_panel=RECIPE_PANEL,
     ),
 ]
 RecipeChanges = Annotated[
@@ -95,7 +97,8 @@ RecipeChanges = Annotated[
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="Change any other field of the recipe (docs/learning.md lists them); may be repeated.",
+        help="Change any other field (docs/learning.md lists them); may be repeated.",
+        rich_help_panel=RECIPE_PANEL,
     ),
 ]
 Name = Annotated[

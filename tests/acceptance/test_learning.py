@@ -173,7 +173,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
         (("train", "--weights", "random", "--head", "softmax"), "exactly one class"),
         (("train", "--weights", "random", "--device", "cuda:9"), "cuda:9 is not available"),
         (("train", "--weights", "random", "--backbone", "vit_l_16"), "224 pixels only"),
-        (("train", "--weights", "random", "--set", "warmth=3"), "recipe field warmth"),
+        (("train", "--weights", "random", "--set", "warmth=3"), "a recipe has no field warmth"),
         (("train", "--weights", "random", "--set", "warm_up"), "write FIELD=VALUE"),
         (("evaluate", "no.safetensors"), "no.safetensors does not exist"),
     ],

@@ -83,7 +83,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
         """
         fields = self.model_dump()
         for name, value in changes.items():
-            if isinstance(value, dict) and isinstance(fields.get(name), dict):
+            if name not in fields:
+                known = ", ".join(fields)
+                raise TrainingError(f"a recipe has no field {name}; its fields are {known}")
+            if isinstance(value, dict) and isinstance(fields[name], dict):
                 fields[name] |= value
             elif value is not None:
                 fields[name] = value
