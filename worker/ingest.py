@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Literal, cast
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -28,7 +28,7 @@ from mernet.pds.listing import list_products
 from mernet.pds.members import TRANSIENT_REASONS
 from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
-from mernet.pds.selection import LeftOut, Selection
+from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.listing import Tally, to_row
 
@@ -99,7 +99,7 @@ def ingest(
 
     Raises:
         ArchivesNotListed: If none of the archives could be listed.
-        ListingRefused: If an archive lists far fewer products than before; see `record_new`.
+        TooManyWithdrawn: If an archive lists far fewer products than before; see `record_new`.
         UnknownClassifier: If no classifier is current.
     """
     report = IngestReport(None, 0, BUSY)
@@ -149,7 +149,7 @@ def _list_if_changed(
 def _list_archive(
     archive: Archive, wanted: NewRun, files: ChangeDetector, harvest: HarvestCursor
 ) -> ChangedListing:
-    selection = Selection(cast("Literal['edr', 'rdr', 'any']", wanted.products))
+    selection = Selection(cast("ProductKind", wanted.products))
     tally = Tally()
     doubtful: list[str] = []
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -15,7 +15,7 @@ from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
 from mernet.pds.product import Product
-from mernet.pds.selection import LeftOut, Selection
+from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.worker.errors import Abandoned
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
@@ -99,7 +99,7 @@ def _list_products(
             raise Abandoned
 
     archives = [resolve(archive, run.mirror) for archive in run.archives]
-    selection = Selection(cast("Literal['edr', 'rdr', 'any']", run.products))
+    selection = Selection(cast("ProductKind", run.products))
     for product in list_products(archives, selection, fetcher, tally.leave_out, count):
         yield to_row(product)
 
