@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers, ledger
 from mernet.db.ledger import (
-    Found,
     Harvested,
     Ingested,
     LeftOutCount,
+    ListedArchives,
     ListedFile,
     NewRun,
     ProductRow,
@@ -177,9 +177,9 @@ def _record_changes(
     return IngestReport(recorded.run, recorded.withdrawn, _sentence(recorded, found))
 
 
-def _combine(changed: Sequence[ChangedListing]) -> Found:
+def _combine(changed: Sequence[ChangedListing]) -> ListedArchives:
     """Combine the listings into what the ledger records besides the products."""
-    return Found(
+    return ListedArchives(
         sources=tuple(each.source for each in changed if each.harvest.up_to is None),
         # If a name is doubtful, the next check has to read the whole listing again.
         files=tuple(file for each in changed if not each.doubtful for file in each.files),
@@ -227,7 +227,7 @@ def _failure_sentence(failures: Sequence[str], asked: int) -> str | None:
     return f"{len(failures)} of {asked} archives could not be listed: {'; '.join(failures)}"
 
 
-def _sentence(recorded: Ingested, found: Found) -> str:
+def _sentence(recorded: Ingested, found: ListedArchives) -> str:
     if recorded.run:
         new = f"Run {recorded.run.run_id} contains {recorded.new} new products"
     elif found.sources:

@@ -7,9 +7,9 @@ repeat, except `create_run`, `create_retry` and `record_new`. All times are the 
 from mernet.db.ledger.chunks import Chunk, claim_chunk, heartbeat, publish_chunk, release
 from mernet.db.ledger.giving_up import INTERNAL_ERROR, WORKER_LOST, Lost, Split
 from mernet.db.ledger.ingest import (
-    Found,
     Harvested,
     Ingested,
+    ListedArchives,
     ListedFile,
     harvested_to,
     known_files,
@@ -50,10 +50,10 @@ __all__ = [
     "WORKER_LOST",
     "Chunk",
     "FailedProduct",
-    "Found",
     "Harvested",
     "Ingested",
     "LeftOutCount",
+    "ListedArchives",
     "ListedFile",
     "Lost",
     "NewRun",

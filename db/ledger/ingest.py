@@ -82,8 +82,8 @@ class Harvested:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the listings of changed archives say, besides their products.
+class ListedArchives:
+    """The results of listing some archives, besides their products.
 
     Attributes:
         sources: URLs of the archives that were listed completely.
@@ -187,7 +187,7 @@ def record_new(
     engine: sa.Engine,
     wanted: NewRun,
     products: Iterable[ProductRow],
-    found: Found,
+    found: ListedArchives,
     withdraw_many: bool = False,
 ) -> Ingested:
     """Ingest listings, all in one transaction; repeated, it finds nothing new.
@@ -201,7 +201,7 @@ def record_new(
         engine: The ledger.
         wanted: The run to create.
         products: The listed products; read to their end before the transaction begins.
-        found: What else the listings say.
+        found: The other results of the listings.
         withdraw_many: Also withdraw more than `require_few_withdrawn` allows.
 
     Raises:
@@ -219,7 +219,7 @@ def _ingest_file(
     connection: sa.Connection,
     wanted: NewRun,
     listing: IO[str],
-    found: Found,
+    found: ListedArchives,
     withdraw_many: bool,
 ) -> Ingested:
     current = classifiers.current_in(connection).sha256
@@ -241,7 +241,7 @@ def _delete_what_is_not_new(listed: Listed, classifier_sha256: str) -> None:
     listed.connection.execute(DELETE_WHAT_IS_NOT_NEW, {"classifier": classifier_sha256})
 
 
-def _create_run(listed: Listed, wanted: NewRun, found: Found) -> Run:
+def _create_run(listed: Listed, wanted: NewRun, found: ListedArchives) -> Run:
     created = insert_run(
         listed.connection,
         kind=RunKind.NEW,
@@ -255,7 +255,7 @@ def _create_run(listed: Listed, wanted: NewRun, found: Found) -> Run:
 
 
 def _replace_listing_state(
-    connection: sa.Connection, classifier_sha256: str, products: str, found: Found
+    connection: sa.Connection, classifier_sha256: str, products: str, found: ListedArchives
 ) -> None:
     key = {"classifier": classifier_sha256, "products": products}
     state = listing_state.c

@@ -58,7 +58,7 @@ def create_retry(
         listed = list_selected(connection, FAILED_PRODUCTS, values)
         if not listed.count():
             return None
-        made = insert_run(
+        created = insert_run(
             connection,
             kind=RunKind.RETRY,
             state=RunState.RUNNING,
@@ -67,8 +67,8 @@ def create_retry(
             chunk_size=chunk_size,
             reclassify=True,
         )
-        enrol(listed, made.run_id)
-        return read_run(connection, made.run_id)
+        enrol(listed, created.run_id)
+        return read_run(connection, created.run_id)
 
 
 def _require_classifier_of_run(

@@ -1,4 +1,4 @@
-"""Runs: a run is one pass over a list of products, from its request to its end."""
+"""Runs: one pass over a list of products, from its request to its end."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -173,9 +173,9 @@ def cancel_run(connection: sa.Connection, run_id: int) -> Run:
 
 @transaction
 def pause_run(connection: sa.Connection, run_id: int) -> Run:
-    """Stop an open run from being claimed; claimed chunks are still classified and published.
+    """Keep chunks of an open run from being claimed; claimed chunks are still published.
 
-    Pausing a paused run changes nothing. A listing that was begun is recorded.
+    Pausing a paused run changes nothing. A run that waits to be listed is still listed.
 
     Raises:
         RunClosed: The run has ended.
@@ -224,6 +224,25 @@ def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) 
         if run_id is None:
             raise NoRuns("No run was created yet; start one.")
         raise UnknownRun(f"Run {run_id} does not exist; choose one from the list of runs.")
+    return _to_run(row)
+
+
+def insert_run(connection: sa.Connection, **values: Any) -> Run:
+    """Insert a run with these columns and return it; raises as `create_run` does.
+
+    Args:
+        connection: An open transaction.
+        **values: Columns of `run`, but `classifier` is a name, None for the current one.
+    """
+    chosen = classifiers.named_or_current(connection, values.pop("classifier", None))
+    values |= {"classifier": chosen.sha256, "archives": list(values["archives"])}
+    try:
+        row = connection.execute(sa.insert(run).values(values).returning(*RUN_COLUMNS)).one()
+    except sa.exc.IntegrityError as error:
+        raise RunRefused(
+            f"The run was refused ({first_line(error)}); give at least one archive, products "
+            "'edr', 'rdr' or 'any', and a chunk size of at least 1."
+        ) from error
     return _to_run(row)
 
 
@@ -278,28 +297,9 @@ def _to_run(row: "sa.Row[Any]") -> Run:
 
 
 def _set_paused(connection: sa.Connection, run_id: int, paused: bool) -> Run:
-    """Lock the run as a claim does, so that no claim is under way when this returns."""
+    """Set the flag with the run locked, so that no chunk is being claimed when this returns."""
     found = read_run(connection, run_id, lock=True)
     if not found.state.is_open:
         raise RunClosed(f"Run {run_id} is already {found.state}; start a new run.")
     connection.execute(sa.update(run).where(run.c.run_id == run_id).values(paused=paused))
     return read_run(connection, run_id)
-
-
-def insert_run(connection: sa.Connection, **values: Any) -> Run:
-    """Insert a run with these columns and return it; raises as `create_run` does.
-
-    Args:
-        connection: An open transaction.
-        **values: Columns of `run`, but `classifier` is a name, None for the current one.
-    """
-    chosen = classifiers.named_or_current(connection, values.pop("classifier", None))
-    values |= {"classifier": chosen.sha256, "archives": list(values["archives"])}
-    try:
-        row = connection.execute(sa.insert(run).values(values).returning(*RUN_COLUMNS)).one()
-    except sa.exc.IntegrityError as error:
-        raise RunRefused(
-            f"The run was refused ({first_line(error)}); give at least one archive, products "
-            "'edr', 'rdr' or 'any', and a chunk size of at least 1."
-        ) from error
-    return _to_run(row)

@@ -13,7 +13,7 @@ FEW = 100
 TENTH = 10
 """And so may one of this many: an incomplete index loses more."""
 
-# The twelfth character of a name is E for raw products: a listing of those says nothing about
+# The twelfth character of a name is E for raw products: a listing of those does not concern
 # derived ones.
 _LISTED_BEFORE = """
 source = ANY (:sources) AND withdrawn_at IS NULL

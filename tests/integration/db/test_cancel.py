@@ -1,4 +1,4 @@
-"""Cancelling while a chunk is being published: the chunk is there as a whole, or not at all."""
+"""Cancelling while a chunk is being published: the chunk is published completely or not at all."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from mernet.db import ledger
-from mernet.db.ledger import Found, ListedFile, NewRun, RunState, publish_chunk
+from mernet.db.ledger import ListedArchives, ListedFile, NewRun, RunState, publish_chunk
 from mernet.db.ledger.ingest import _ingest_file
 from mernet.db.ledger.listed import spool
 from mernet.db.ledger.open_chunks import lock_open_chunk, settle_chunk
@@ -65,9 +65,9 @@ def test_a_publication_that_comes_second_writes_nothing(story, chunk, thread):
     assert published(story) == (0, 0)
 
 
-def test_a_listing_recorded_while_a_run_of_it_is_cancelled_is_not_known(story, product, thread):
+def test_a_listing_ingested_while_its_run_is_cancelled_is_not_known(story, product, thread):
     files = (ListedFile("https://example.org/", "https://example.org/i.tab", None, None, "c" * 64),)
-    found = Found(("https://example.org/",), files, rows_read=1, left_out={})
+    found = ListedArchives(("https://example.org/",), files, rows_read=1, left_out={})
     wanted = NewRun(archives=("https://example.org/",))
     products = [product(1, source="https://example.org/")]
     first = ledger.record_new(story.engine, wanted, products, found)

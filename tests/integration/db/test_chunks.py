@@ -1,4 +1,4 @@
-"""Chunks: claimed, kept by signs of life, given back, split when they cost workers."""
+"""Chunks: claiming, heartbeats, release, and splitting after lost workers."""
 
 import pytest
 
@@ -10,7 +10,7 @@ LONG_AGO = (
 )
 
 
-def test_a_taken_chunk_brings_its_products_sorted_and_its_classifier(story, product):
+def test_a_claimed_chunk_brings_its_products_sorted_and_its_classifier(story, product):
     run_id = story.listed_products([product(2), product(1)])
     claimed = story.claim(run_id, 1)
     assert claimed == Chunk(run_id, 1, "a" * 64, 1, (product(1), product(2)))
@@ -22,7 +22,7 @@ def test_a_message_of_a_chunk_that_does_not_exist_is_nothing_to_do(story, run_id
     assert story.claim(run_id, number) is None
 
 
-def test_a_chunk_is_one_takers_until_its_lease_is_over(story):
+def test_a_chunk_belongs_to_one_claimant_until_its_lease_expires(story):
     run_id = story.listed()
     assert story.claim(run_id, 1, "one").attempts == 1
     assert story.claim(run_id, 1, "two") is None
@@ -31,12 +31,12 @@ def test_a_chunk_is_one_takers_until_its_lease_is_over(story):
     assert story.claim(run_id, 1, "one") is None
 
 
-def test_the_same_taker_may_take_its_chunk_again_at_once(story):
+def test_the_same_claimant_may_claim_its_chunk_again_at_once(story):
     run_id = story.listed()
     assert [story.claim(run_id, 1, "one").attempts for _ in range(2)] == [1, 2]
 
 
-def test_a_sign_of_life_keeps_a_chunk(story):
+def test_a_heartbeat_extends_the_lease_of_a_chunk(story):
     run_id = story.listed()
     story.claim(run_id, 1, "one")
     story.execute(LONG_AGO)
@@ -44,7 +44,7 @@ def test_a_sign_of_life_keeps_a_chunk(story):
     assert story.claim(run_id, 1, "two") is None
 
 
-def test_a_sign_of_life_is_refused_when_the_work_should_stop(story):
+def test_a_heartbeat_is_refused_when_the_work_should_stop(story):
     run_id = story.listed()
     story.claim(run_id, 1, "one")
     assert not ledger.heartbeat(story.engine, run_id, 1, "two")
@@ -56,7 +56,7 @@ def test_a_sign_of_life_is_refused_when_the_work_should_stop(story):
 
 
 @pytest.mark.parametrize(("counted", "next_attempt"), [(False, 1), (True, 2)])
-def test_a_chunk_given_back_is_free_at_once_and_due_to_be_sent(story, counted, next_attempt):
+def test_a_released_chunk_can_be_claimed_at_once_and_due_to_be_sent(story, counted, next_attempt):
     run_id = story.listed(count=4)
     ledger.mark_sent(story.engine, run_id, [1])
     story.claim(run_id, 1, "one")
@@ -65,7 +65,7 @@ def test_a_chunk_given_back_is_free_at_once_and_due_to_be_sent(story, counted, n
     assert story.claim(run_id, 1, "two").attempts == next_attempt
 
 
-def test_a_chunk_is_given_back_by_its_taker_only(story):
+def test_only_its_claimant_can_release_a_chunk(story):
     run_id = story.listed()
     story.claim(run_id, 1, "one")
     assert not ledger.release(story.engine, run_id, 1, "two", counted=True)
@@ -79,7 +79,7 @@ def test_a_closed_chunk_is_nothing_to_do(story):
 
 
 def give_up(story, run_id, number, errors):
-    """What comes of a chunk whose attempts end with these errors; None is a lost worker."""
+    """Return the result of a claim after attempts with these errors; None is a lost worker."""
     for error in errors:
         assert isinstance(story.claim(run_id, number), Chunk)
         if error is not None:
@@ -87,7 +87,7 @@ def give_up(story, run_id, number, errors):
     return story.claim(run_id, number)
 
 
-def test_a_product_that_is_given_up_after_errors_tells_the_last_one(story, product):
+def test_a_product_given_up_after_errors_has_the_last_one_as_detail(story, product):
     run_id = story.listed(count=1)
     errors = ["KeyError: 'x'", "ValueError: of \0", None]
     assert give_up(story, run_id, 1, errors) == Lost(run_id, product(1).product_id)
@@ -97,14 +97,14 @@ def test_a_product_that_is_given_up_after_errors_tells_the_last_one(story, produ
     assert detail.endswith("The last error: ValueError: of ?")
 
 
-def test_the_halves_of_a_split_chunk_begin_without_its_error(story):
+def test_the_halves_of_a_split_chunk_start_without_its_error(story):
     run_id = story.listed(count=2)
     assert give_up(story, run_id, 1, ["KeyError: 'x'"] * 3) == Split(run_id, (2, 3))
     assert isinstance(give_up(story, run_id, 2, [None] * 3), Lost)
     assert ledger.progress(story.engine, run_id).failures == {"worker lost": 1}
 
 
-def test_an_attempt_given_back_leaves_no_error(story):
+def test_an_attempt_that_does_not_count_leaves_no_error(story):
     run_id = story.listed(count=1)
     story.claim(run_id, 1)
     assert ledger.release(story.engine, run_id, 1, "worker", counted=False, error="SystemExit: 0")
@@ -112,7 +112,7 @@ def test_an_attempt_given_back_leaves_no_error(story):
     assert ledger.progress(story.engine, run_id).failures == {"worker lost": 1}
 
 
-def test_a_chunk_that_cost_three_workers_is_split_in_halves(story, product):
+def test_a_chunk_that_lost_three_workers_is_split_in_two(story, product):
     run_id = story.listed(count=5, chunk_size=5)
     for _ in range(3):
         assert isinstance(story.claim(run_id, 1), Chunk)
@@ -151,21 +151,21 @@ def test_the_one_product_that_kills_workers_is_found_and_the_rest_is_classified(
     assert ledger.reconcile(story.engine, run_id).ok
 
 
-def test_what_was_never_sent_is_due(story):
+def test_an_unsent_chunk_is_due(story):
     run_id = story.listed(count=8, chunk_size=4)
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 1), (run_id, 2)]
     ledger.mark_sent(story.engine, run_id, [1])
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 2)]
 
 
-def test_what_was_sent_long_ago_and_not_taken_is_due(story):
+def test_a_chunk_sent_long_ago_and_not_claimed_is_due(story):
     run_id = story.listed(count=4)
     ledger.mark_sent(story.engine, run_id, [1])
     story.execute("UPDATE chunk SET sent_at = now() - interval '601 seconds'")
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
 
 
-def test_what_was_taken_is_due_when_its_lease_is_over_and_then_not_before_the_resend_time(story):
+def test_a_claimed_chunk_is_due_when_its_lease_expires_and_then_after_the_resend_time(story):
     run_id = story.listed(count=4)
     ledger.mark_sent(story.engine, run_id, [1])
     story.execute("UPDATE chunk SET sent_at = now() - interval '1 hour'")
@@ -188,7 +188,7 @@ def test_a_listing_is_due_like_a_chunk_without_number(story):
     assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
 
 
-def test_what_is_done_is_never_due(story):
+def test_a_done_chunk_is_never_due(story):
     run_id = story.listed(count=4)
     story.publish(run_id, 1)
     assert ledger.stale(story.engine, 0, 0) == []

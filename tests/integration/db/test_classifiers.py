@@ -22,7 +22,7 @@ def test_a_registered_classifier_comes_back_as_it_was(story):
     assert [each.name for each in classifiers.list_all(story.engine)] == ["first", "second"]
 
 
-def test_the_same_checkpoint_again_only_moves_its_file(story):
+def test_registering_a_checkpoint_again_changes_its_path_only(story):
     moved = NewClassifier("a" * 64, "renamed", "/elsewhere", 0.5, {})
     added = classifiers.add(story.engine, moved)
     assert (added.name, added.path, added.threshold) == ("first", "/elsewhere", pytest.approx(0.9))
@@ -58,7 +58,7 @@ def test_promoting_an_unknown_name_lists_the_known_ones_and_changes_nothing(stor
     assert classifiers.current(story.engine).name == "first"
 
 
-def test_without_a_current_classifier_the_error_says_how_to_get_one(engine):
+def test_without_a_current_classifier_the_error_says_what_to_do(engine):
     with pytest.raises(NoCurrentClassifier, match="register a checkpoint"):
         classifiers.current(engine)
 
@@ -84,7 +84,7 @@ def test_rolling_back_goes_to_the_classifier_before_and_once_more_to_the_one_bef
     assert classifiers.rollback(three.engine).name == "first"
 
 
-def test_with_nothing_before_rolling_back_is_refused_and_changes_nothing(story):
+def test_without_an_earlier_promotion_rolling_back_is_refused_and_changes_nothing(story):
     with pytest.raises(NothingToRollBack, match="before first; promote another"):
         classifiers.rollback(story.engine)
     assert classifiers.current(story.engine).name == "first"
@@ -101,7 +101,7 @@ def test_promoting_the_current_one_again_is_nothing_to_undo(three):
     assert classifiers.rollback(three.engine).name == "second"
 
 
-def test_every_promotion_is_kept_also_an_undone_one(three):
+def test_every_promotion_stays_in_the_history_also_an_undone_one(three):
     classifiers.rollback(three.engine)
     assert three.rows(
         "SELECT name, undone_at IS NOT NULL FROM promotion JOIN classifier ON sha256 = classifier"

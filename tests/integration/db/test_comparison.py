@@ -1,4 +1,4 @@
-"""What two classifiers publish of the same images, compared."""
+"""Comparing the classes that two classifiers publish of the same images."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_run_may_use_a_classifier_before_it_is_promoted(two):
     assert ledger.get_run(two.engine).classifier == "b" * 64
 
 
-def test_a_run_with_an_unknown_classifier_is_not_made(story):
+def test_a_run_with_an_unknown_classifier_is_refused(story):
     with pytest.raises(UnknownClassifier, match="registered: first"):
         ledger.create_run(story.engine, ledger.NewRun(("sample",), classifier="second"))
     assert ledger.list_runs(story.engine) == []

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes to it."""
+"""The rules that the database itself enforces."""
 
 NAME = "1P000000001EFF0000P2600L2M1"
 SHA = "a" * 64

@@ -1,4 +1,4 @@
-"""Connecting, and transactions that are tried again."""
+"""Connecting, and transactions that are retried."""
 
 import pytest
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from mernet.db.errors import ConnectionFailed
         ("postgresql://someone:secret@/x?host=/nowhere", "No database at .*start the server"),
     ],
 )
-def test_a_url_that_does_not_serve_is_one_sentence_without_the_password(url, message):
+def test_a_url_that_cannot_be_used_is_refused_in_one_sentence_without_the_password(url, message):
     with pytest.raises(ConnectionFailed, match=message) as caught:
         connect(url)
     assert "secret" not in str(caught.value)
@@ -72,7 +72,7 @@ def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch
         work(empty_engine, "40001")
 
 
-def test_an_error_that_will_not_pass_is_raised_at_once_and_undoes_the_work(empty_engine):
+def test_a_permanent_error_is_raised_at_once_and_undoes_the_work(empty_engine):
     attempts = []
 
     @transaction

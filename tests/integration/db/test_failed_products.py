@@ -1,4 +1,4 @@
-"""Which products of a run failed and why, and which runs are open."""
+"""The failed products of a run, and the open runs."""
 
 import pytest
 
@@ -10,7 +10,7 @@ SCORES = (0.5,) * 25
 
 
 def publish(story, run_id: int, number: int, faults: dict[int, str]) -> None:
-    """Publish a chunk whose products at these places failed for these reasons."""
+    """Publish a chunk; products at these positions failed for these reasons."""
     products = story.claim(run_id, number).products
     outcomes = [
         Failed(each.product_id, faults[place], f"{each.product_id} is no good.")
@@ -32,7 +32,7 @@ def named(product):
     return make
 
 
-def test_failed_products_are_told_by_reason_and_name(story, named):
+def test_failed_products_are_sorted_by_reason_and_name(story, named):
     run_id = story.listed(count=6, chunk_size=3)
     publish(story, run_id, 1, {0: "undecodable", 1: "not found"})
     publish(story, run_id, 2, {2: "not found"})
@@ -43,7 +43,7 @@ def test_failed_products_are_told_by_reason_and_name(story, named):
     ]
 
 
-def test_what_failed_in_another_run_that_came_first_is_told_too(story, named):
+def test_products_that_failed_in_an_earlier_run_are_included(story, named):
     publish(story, story.listed(count=2), 1, {1: "not found"})
     again = story.listed(count=2)
     assert ledger.failed_products(story.engine, again) == [named(2, "not found")]
@@ -51,7 +51,7 @@ def test_what_failed_in_another_run_that_came_first_is_told_too(story, named):
     assert (now.failed, now.already_failed) == (0, 1)
 
 
-def test_what_is_to_be_done_again_has_not_failed_yet(story):
+def test_products_to_be_reclassified_have_not_failed_yet(story):
     publish(story, story.listed(count=2), 1, {1: "not found"})
     assert ledger.failed_products(story.engine, story.listed(count=2, reclassify=True)) == []
 

@@ -1,4 +1,4 @@
-"""Merging a listing into the product table."""
+"""Listing products of a file and merging them into the product table."""
 
 import io
 
@@ -34,7 +34,7 @@ def cut_off(story, product):
         return CutOff(listing.read(), story.engine)
 
 
-def test_a_connection_lost_while_a_listing_is_copied_is_made_anew(story, cut_off):
+def test_a_connection_lost_while_a_listing_is_copied_is_replaced(story, cut_off):
     @transaction
     def work(connection: sa.Connection) -> None:
         cut_off.backends.append(connection.scalar(sa.text("SELECT pg_backend_pid()")))

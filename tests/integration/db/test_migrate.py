@@ -33,7 +33,7 @@ def differences(engine):
         return compare_metadata(context, METADATA)
 
 
-def test_the_names_of_the_files_tell_the_versions_that_alembic_knows():
+def test_the_versions_in_the_file_names_are_those_that_alembic_knows():
     scripts = ScriptDirectory(migrate.MIGRATIONS)
     known = sorted(script.revision for script in scripts.walk_revisions())
     assert list(migrate.KNOWN_VERSIONS) == known

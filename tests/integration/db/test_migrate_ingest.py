@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 
 from fixtures.ledger import Story, make_product, move
 from mernet.db import ledger, migrate
-from mernet.db.ledger import Found, NewRun
+from mernet.db.ledger import ListedArchives, NewRun
 from mernet.db.tables import METADATA
 
 NAME = "1P000000001EFF0000P2600L2M1"
@@ -30,7 +30,7 @@ HELD = (
 
 @pytest.fixture
 def at(empty_engine):
-    """A database of an earlier version that holds a run, its product and what became of it."""
+    """A database of an earlier version that holds a run, its product and its outcome."""
 
     def at(revision):
         move(empty_engine, command.upgrade, revision)
@@ -54,10 +54,10 @@ def test_a_database_of_every_version_becomes_current_and_keeps_what_it_holds(at,
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
-def test_a_product_of_an_earlier_version_is_taken_up_by_the_archive_that_lists_it(at):
+def test_a_product_of_an_earlier_version_gets_the_archive_that_lists_it_as_source(at):
     story = at("0001")
     migrate.upgrade(story.engine)
-    found = Found(("https://example.org/",), (), rows_read=1, left_out={})
+    found = ListedArchives(("https://example.org/",), (), rows_read=1, left_out={})
     wanted = NewRun(archives=("https://example.org/",))
     listed = make_product(1, source="https://example.org/")
     assert ledger.record_new(story.engine, wanted, [listed], found).run is None
@@ -68,7 +68,7 @@ def test_a_product_of_an_earlier_version_is_taken_up_by_the_archive_that_lists_i
 def test_going_back_shows_withdrawn_products_and_keeps_runs_of_what_was_new(at):
     story = at("0001")
     migrate.upgrade(story.engine)
-    found = Found(("https://example.org/",), (), rows_read=1, left_out={})
+    found = ListedArchives(("https://example.org/",), (), rows_read=1, left_out={})
     wanted = NewRun(archives=("https://example.org/",))
     ledger.record_new(story.engine, wanted, [make_product(2)], found)
     story.execute("UPDATE product SET withdrawn_at = now()")

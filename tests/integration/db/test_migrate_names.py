@@ -43,7 +43,7 @@ def upgraded(old):
     return old
 
 
-def test_runs_and_chunks_keep_what_they_say_under_the_new_names(upgraded):
+def test_runs_and_chunks_keep_their_values_under_the_new_names(upgraded):
     assert ledger.get_run(upgraded.engine).reclassify
     assert upgraded.rows(STATES) == [("done",), ("claimed",), ("ready",)]
     assert upgraded.rows("SELECT claimed_by, last_heartbeat_at::date::text FROM run") == [
@@ -56,7 +56,7 @@ def test_runs_and_chunks_keep_what_they_say_under_the_new_names(upgraded):
     ]
 
 
-def test_a_chunk_that_was_in_work_stays_its_workers_and_can_be_published(upgraded):
+def test_a_chunk_being_worked_on_still_belongs_to_its_worker_and_can_be_published(upgraded):
     assert upgraded.claim(1, 2, "another") is None
     assert ledger.heartbeat(upgraded.engine, 1, 2, "two")
     assert upgraded.claim(1, 2, "two").attempts == 3

@@ -1,4 +1,4 @@
-"""To what is known of registry searches and back, with rows in the tables."""
+"""To known registry searches and back, with rows in the tables."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from alembic import command
 
 from fixtures.ledger import make_product, move
 from mernet.db import ledger, migrate
-from mernet.db.ledger import Found, Harvested, ListedFile, NewRun
+from mernet.db.ledger import Harvested, ListedArchives, ListedFile, NewRun
 
 BEFORE = "0004"
 CLASSIFIER = "a" * 64
@@ -33,7 +33,7 @@ def old(make_old_tables):
 
 
 def look(story, up_to=UP_TO, since=None):
-    found = Found((), (), 1, {}, (Harvested(SEARCH, since, up_to),))
+    found = ListedArchives((), (), 1, {}, (Harvested(SEARCH, since, up_to),))
     wanted = NewRun(archives=(SEARCH,), products="rdr")
     return ledger.record_new(story.engine, wanted, [make_product(1, source=SEARCH)], found)
 
@@ -46,7 +46,7 @@ def files(story):
     return ledger.known_files(story.engine, CLASSIFIER, INDEX, "rdr")
 
 
-def test_what_was_known_of_an_index_is_known_after_and_after_going_back(old):
+def test_a_known_index_is_known_after_upgrading_and_after_going_back(old):
     migrate.upgrade(old.engine)
     assert files(old) == [FILE]
     look(old)
@@ -57,7 +57,7 @@ def test_what_was_known_of_an_index_is_known_after_and_after_going_back(old):
     assert (files(old), begins_at(old)) == ([FILE], None)
 
 
-def test_the_time_at_which_the_next_look_begins_is_that_of_the_last(old):
+def test_the_next_listing_begins_at_the_time_of_the_last_one(old):
     migrate.upgrade(old.engine)
     assert begins_at(old) is None
     look(old, datetime(2026, 11, 1, tzinfo=UTC))
@@ -66,14 +66,14 @@ def test_the_time_at_which_the_next_look_begins_is_that_of_the_last(old):
     assert ledger.known_files(old.engine, CLASSIFIER, SEARCH, "rdr") == []
 
 
-def test_it_counts_for_one_classifier_and_one_kind_of_product(old):
+def test_that_time_is_known_for_one_classifier_and_one_kind_of_product(old):
     migrate.upgrade(old.engine)
     look(old)
     assert begins_at(old, classifier="b" * 64) is None
     assert begins_at(old, products="any") is None
 
 
-def test_a_look_that_began_at_a_time_which_was_forgotten_meanwhile_does_not_count(old):
+def test_a_listing_that_began_at_a_time_deleted_meanwhile_does_not_count(old):
     migrate.upgrade(old.engine)
     look(old, since=datetime(2026, 11, 1, tzinfo=UTC))
     assert begins_at(old) is None
@@ -83,7 +83,7 @@ def test_a_look_that_began_at_a_time_which_was_forgotten_meanwhile_does_not_coun
     ("sha256", "harvested_to", "is_refused"),
     [("c" * 64, None, False), (None, UP_TO, False), (None, None, True), ("c" * 64, UP_TO, True)],
 )
-def test_a_row_tells_of_a_file_or_of_a_search(old, sha256, harvested_to, is_refused):
+def test_a_row_is_about_a_file_or_about_a_search(old, sha256, harvested_to, is_refused):
     migrate.upgrade(old.engine)
     values = {"classifier": CLASSIFIER, "source": SEARCH, "sha256": sha256}
     assert old.is_refused(ROW, **values, harvested_to=harvested_to) is is_refused

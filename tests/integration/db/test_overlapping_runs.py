@@ -1,4 +1,4 @@
-"""Runs over the same products: what one has done, another does not do again."""
+"""Runs over the same products: one run does not repeat the work of another."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_a_chunk_that_ends_without_work_leaves_its_run_running_while_others_are_
     assert ledger.stale(story.engine, 600, 600) == [(first, 2), (second, 2)]
 
 
-def test_a_chunk_that_another_run_did_in_part_brings_the_rest(story, product):
+def test_a_chunk_that_another_run_did_in_part_holds_the_rest(story, product):
     first, second = story.listed(count=4, chunk_size=3), story.listed(count=4, chunk_size=4)
     story.publish(first, 1)
     assert story.claim(second, 1).products == (product(4),)
@@ -39,7 +39,7 @@ def test_a_chunk_that_another_run_did_in_part_brings_the_rest(story, product):
     assert ledger.reconcile(story.engine, second).ok
 
 
-def test_a_run_that_does_products_again_keeps_them_all(story):
+def test_a_run_that_reclassifies_keeps_all_of_its_products(story):
     first, again = story.listed(count=4), story.listed(count=4, reclassify=True)
     story.publish(first, 1)
     assert len(story.claim(again, 1).products) == 4
@@ -55,7 +55,7 @@ def test_outcomes_under_another_classifier_leave_a_chunk_as_it_is(story):
 
 
 @pytest.mark.parametrize("claimed_again", [False, True])
-def test_a_chunk_in_work_keeps_what_another_run_publishes_meanwhile(story, claimed_again):
+def test_a_claimed_chunk_keeps_products_that_another_run_publishes_meanwhile(story, claimed_again):
     first, second = story.listed(count=4), story.listed(count=4)
     claimed = story.claim(second, 1, "one")
     story.publish(first, 1)

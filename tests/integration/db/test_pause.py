@@ -1,4 +1,4 @@
-"""A paused run: nothing more is begun, what is claimed finishes, and resuming loses nothing."""
+"""Pausing: no chunk is claimed any more, claimed ones are published, and resuming loses none."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def sent(story, run_id):
     ledger.mark_sent(story.engine, run_id, ledger.unsent(story.engine, run_id))
 
 
-def test_no_chunk_of_a_paused_run_is_taken_until_it_is_resumed(story):
+def test_no_chunk_of_a_paused_run_is_claimed_until_it_is_resumed(story):
     run_id = story.listed()
     assert ledger.pause_run(story.engine, run_id).condition == "paused"
     assert story.claim(run_id, 1) is None
@@ -22,7 +22,7 @@ def test_no_chunk_of_a_paused_run_is_taken_until_it_is_resumed(story):
     assert isinstance(story.claim(run_id, 1), Chunk)
 
 
-def test_a_chunk_that_was_taken_before_is_wanted_published_and_ends_the_run(story):
+def test_a_chunk_claimed_before_is_published_and_finishes_the_run(story):
     run_id = story.listed(count=4)
     claimed = story.claim(run_id, 1)
     ledger.pause_run(story.engine, run_id)
@@ -40,7 +40,7 @@ def test_the_sweep_leaves_a_paused_run_alone(story):
     assert ledger.unsent(story.engine, run_id) == []
 
 
-def test_resuming_sends_what_messages_were_used_up_for_and_no_other(story):
+def test_after_resuming_chunks_whose_messages_were_used_up_are_unsent_and_no_others(story):
     run_id = story.listed(count=12)
     sent(story, run_id)
     ledger.pause_run(story.engine, run_id)

@@ -1,4 +1,4 @@
-"""Pruning an old classifier: only what is out of use goes, and kept scores bring it back."""
+"""Pruning an old classifier: only unused rows are deleted, and stored scores restore them."""
 
 import pytest
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ def counts(story, sha256):
 
 @pytest.fixture
 def replaced(story, product):
-    """The classifier 'first' has scored five products, then 'second' took its place and did too."""
+    """Five products scored by the classifier 'first' and by 'second', which is current."""
     products = [product(clock) for clock in range(PRODUCTS)]
     story.classified(products, SCORES)
     classifiers.add(story.engine, NewClassifier("b" * 64, "second", "/models/second", 0.9, {}))
@@ -34,13 +34,13 @@ def replaced(story, product):
     return story
 
 
-def test_outcomes_and_classes_of_the_old_classifier_go_and_no_others(replaced):
+def test_only_outcomes_and_classes_of_the_old_classifier_are_deleted(replaced):
     assert list(prune(replaced.engine, "first", batch=2)) == [2, 2, 1]
     assert counts(replaced, "a" * 64) == (0, 0)
     assert counts(replaced, "b" * 64) == (5, 5)
 
 
-def test_what_would_go_is_counted_first(replaced):
+def test_rows_to_delete_can_be_counted_before(replaced):
     found = prunable(replaced.engine, "first")
     assert (found.outcomes, found.classifications) == (5, 5)
 
@@ -50,7 +50,7 @@ def test_pruning_again_finds_nothing(replaced):
     assert list(prune(replaced.engine, "first")) == []
 
 
-def test_pruning_that_was_interrupted_can_be_begun_again(replaced):
+def test_an_interrupted_pruning_can_be_started_again(replaced):
     next(prune(replaced.engine, "first", batch=2))
     assert counts(replaced, "a" * 64) == (3, 3)
     assert sum(prune(replaced.engine, "first", batch=2)) == 3
@@ -129,7 +129,7 @@ def test_an_unknown_classifier_is_refused(story):
 
 
 @pytest.mark.parametrize(("keep_scores", "kept"), [(True, 1), (False, 0)])
-def test_what_it_has_listed_is_forgotten_with_its_outcomes_and_kept_with_its_scores(
+def test_known_listings_are_deleted_with_the_outcomes_and_stay_with_the_scores(
     replaced, keep_scores, kept
 ):
     with replaced.engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Publishing: what became of a chunk replaces what was published before."""
+"""Publishing: the outcomes of a chunk replace those published before."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,7 +38,7 @@ def test_the_boundary_means_the_same_for_scores_in_either_precision(story, produ
     assert published(story) == {"pct": ABOVE}
 
 
-def test_all_25_scores_are_kept_as_they_were_to_the_last_bit(story, product):
+def test_all_25_scores_are_stored_exactly_to_the_last_bit(story, product):
     scores = np.random.default_rng(0).random(25, dtype=np.float32)
     scores[:3] = np.float32(1e-45), np.float32(0), np.float32(1)
     story.classified([product(1)], scores)
@@ -88,7 +88,7 @@ def test_a_product_that_fails_in_a_second_run_is_no_longer_published(story, prod
     ]
 
 
-def test_a_reason_that_quotes_what_postgres_cannot_store_does_not_spoil_the_chunk(story, product):
+def test_a_reason_that_quotes_what_postgres_cannot_store_does_not_fail_the_chunk(story, product):
     run_id = story.listed(count=1)
     failed = Failed(product(1).product_id, "undecodable", "It begins with \0\udc80.")
     assert publish_chunk(story.engine, run_id, 1, [failed])
@@ -118,7 +118,7 @@ def test_a_chunk_of_a_cancelled_run_is_not_published(story, product):
     assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
 
 
-def test_a_chunk_that_another_took_over_is_published_by_whoever_comes_first(story, product):
+def test_a_chunk_claimed_by_two_workers_is_published_by_the_first_to_finish(story, product):
     run_id = story.listed(count=1)
     story.claim(run_id, 1, "one")
     story.execute("UPDATE chunk SET last_heartbeat_at = now() - interval '601 seconds'")
@@ -205,7 +205,7 @@ def one_deadlock(story):
     story.execute("DROP SEQUENCE writes")
 
 
-def test_publishing_is_tried_again_after_a_deadlock(story, one_deadlock, product):
+def test_publishing_is_retried_after_a_deadlock(story, one_deadlock, product):
     story.classified([product(1)], scores_with(rod=0.95))
     assert set(published(story)) == {"rod"}
     assert story.rows("SELECT last_value FROM writes") == [(2,)]

@@ -1,4 +1,4 @@
-"""How fast a run is: of late while it is open, over all once it has ended."""
+"""The rate of a run: recent while it is open, overall once it has ended."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from mernet.db import ledger
 
 @pytest.fixture
 def run_id(story):
-    """A run of two chunks of four, made 1000 seconds ago."""
+    """A run of two chunks of four, created 1000 seconds ago."""
     run_id = story.listed(count=8, chunk_size=4)
     story.execute("UPDATE run SET created_at = now() - interval '1000 s'")
     return run_id
@@ -28,7 +28,7 @@ def test_an_open_run_s_rate_is_that_of_the_last_five_minutes(story, run_id):
     assert now.seconds_left == pytest.approx(300)
 
 
-def test_where_nothing_moved_of_late_no_end_is_foretold(story, run_id):
+def test_without_recent_progress_there_is_no_time_left(story, run_id):
     story.publish(run_id, 1)
     closed(story, 1, seconds_ago=400)
     now = ledger.progress(story.engine, run_id)

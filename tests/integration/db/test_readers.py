@@ -1,4 +1,4 @@
-"""Logins that search: what they may read, and whose rights are left alone."""
+"""Readers: the rights of logins that search, and logins that are left alone."""
 
 import pytest
 import sqlalchemy as sa
@@ -57,7 +57,7 @@ def test_a_reader_may_do_nothing_else(as_reader, statement):
         as_reader.exec_driver_sql(statement)
 
 
-def test_a_reader_gets_a_new_password_which_is_not_kept_in_clear(story):
+def test_a_reader_gets_a_new_password_which_is_stored_encrypted(story):
     assert create_reader(story.engine, READER, "first secret")
     first = stored_password(story)
     assert not create_reader(story.engine, READER, "second secret")
@@ -89,6 +89,6 @@ def test_a_name_that_no_login_can_have_is_refused(story, name):
         create_reader(story.engine, name, "secret")
 
 
-def test_a_name_that_the_server_keeps_for_itself_is_refused(story):
+def test_a_name_that_the_server_reserves_is_refused(story):
     with pytest.raises(ReaderRefused, match='"pg_reader" is reserved'):
         create_reader(story.engine, "pg_reader", "secret")

@@ -1,4 +1,4 @@
-"""Reconciling notices what is missing, double or wrong."""
+"""Reconciling detects missing, duplicate and wrong rows."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Retries by reason and by run: only what failed so, and there."""
+"""Retries by reason and by run."""
 
 import pytest
 
@@ -32,19 +32,19 @@ def two_runs(story, product):
     return first, second, [each.product_id for each in (one, two, three)]
 
 
-def test_what_failed_in_one_run_is_retried_alone(story, two_runs):
+def test_only_products_that_failed_in_the_run_are_retried(story, two_runs):
     first, second, names = two_runs
     assert members(story, ledger.create_retry(story.engine, failed_in=second)) == names[2:]
     assert members(story, ledger.create_retry(story.engine, failed_in=first)) == names[:2]
 
 
-def test_reason_and_run_have_to_fit_both(story, two_runs):
+def test_reason_and_run_both_have_to_match(story, two_runs):
     first, _, _ = two_runs
     assert ledger.create_retry(story.engine, reason="truncated", failed_in=first) is None
     assert story.rows("SELECT FROM run WHERE kind = 'retry'") == []
 
 
-def test_what_a_later_run_did_is_not_retried(story, two_runs):
+def test_products_that_a_later_run_classified_are_not_retried(story, two_runs):
     first, _, names = two_runs
     again = ledger.create_retry(story.engine, reason="not found")
     story.publish(again.run_id, 1)
@@ -60,7 +60,7 @@ def test_a_run_under_another_classifier_than_the_current_is_refused(story, two_r
         ledger.create_retry(story.engine, failed_in=first)
 
 
-def test_what_was_withdrawn_is_not_retried(story, two_runs):
+def test_withdrawn_products_are_not_retried(story, two_runs):
     _, _, names = two_runs
     story.execute("UPDATE product SET withdrawn_at = now() WHERE product_id = :name", name=names[0])
     assert members(story, ledger.create_retry(story.engine)) == names[1:]

@@ -1,4 +1,4 @@
-"""Runs: made, listed, followed, cancelled, retried."""
+"""Runs: creating, listing, progress, cancelling, retrying."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_new_run_waits_to_be_listed_under_the_current_classifier(story):
     assert ledger.get_run(story.engine, run.run_id) == run
 
 
-def test_a_run_without_a_current_classifier_is_not_made(engine):
+def test_a_run_without_a_current_classifier_is_refused(engine):
     with pytest.raises(UnknownClassifier):
         ledger.create_run(engine, NEW)
     assert ledger.list_runs(engine) == []
@@ -48,13 +48,13 @@ def test_a_run_without_a_current_classifier_is_not_made(engine):
 @pytest.mark.parametrize(
     "wrong", [{"archives": ()}, {"products": "all"}, {"chunk_size": 0}], ids=str
 )
-def test_a_run_that_makes_no_sense_is_not_made(story, wrong):
+def test_a_run_with_impossible_values_is_refused(story, wrong):
     with pytest.raises(RunRefused, match="give at least one archive"):
         ledger.create_run(story.engine, NewRun(**{"archives": ("sample",)} | wrong))
     assert ledger.list_runs(story.engine) == []
 
 
-def test_the_latest_run_is_meant_when_none_is_named(story):
+def test_without_a_number_the_latest_run_is_returned(story):
     with pytest.raises(NoRuns, match="No run was created yet"):
         ledger.get_run(story.engine)
     first, second = (ledger.create_run(story.engine, NEW) for _ in range(2))
@@ -64,14 +64,14 @@ def test_the_latest_run_is_meant_when_none_is_named(story):
         ledger.get_run(story.engine, 99)
 
 
-def test_a_listing_is_taken_by_one_taker_and_counts_attempts(story):
+def test_a_listing_is_claimed_by_one_claimant_and_counts_attempts(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 1
     assert ledger.claim_listing(story.engine, run_id, "two", 600, 3) is None
     assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 2
 
 
-def test_a_listing_whose_taker_is_silent_goes_to_another_who_then_hears_no_more_from_it(story):
+def test_a_listing_whose_claimant_is_silent_goes_to_another_for_good(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     ledger.claim_listing(story.engine, run_id, "one", 600, 3)
     assert ledger.report_rows(story.engine, run_id, "one", 1000)
@@ -82,7 +82,7 @@ def test_a_listing_whose_taker_is_silent_goes_to_another_who_then_hears_no_more_
     assert ledger.get_run(story.engine).rows_read == 1000
 
 
-def test_a_sign_of_life_keeps_a_listing(story):
+def test_a_heartbeat_extends_the_lease_of_a_listing(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     ledger.claim_listing(story.engine, run_id, "one", 600, 3)
     story.execute("UPDATE run SET last_heartbeat_at = now() - interval '601 seconds'")
@@ -108,7 +108,7 @@ def test_a_listing_becomes_chunks_in_its_own_order(story, product):
     assert [chunks[each.product_id] for each in products] == [1, 1, 2, 2, 3]
 
 
-def test_recording_gives_the_chunks_to_send_and_keeps_what_was_left_out(story, product):
+def test_recording_returns_the_chunks_to_send_and_stores_what_was_left_out(story, product):
     run_id = ledger.create_run(story.engine, NewRun(("sample",), chunk_size=2)).run_id
     left_out = {"thumbnail": LeftOutCount(500, tuple(f"name{index}" for index in range(500)))}
     products = [product(clock) for clock in range(3)]
@@ -117,14 +117,14 @@ def test_recording_gives_the_chunks_to_send_and_keeps_what_was_left_out(story, p
     assert kept == LeftOutCount(500, tuple(f"name{index}" for index in range(20)))
 
 
-def test_a_left_out_name_that_postgres_cannot_store_does_not_spoil_the_listing(story):
+def test_a_left_out_name_that_postgres_cannot_store_does_not_fail_the_listing(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     left_out = {"bad name": LeftOutCount(1, ("1P\0\udc80",))}
     ledger.record_listing(story.engine, run_id, [], left_out)
     assert ledger.get_run(story.engine, run_id).left_out["bad name"].examples == ("1P??",)
 
 
-def test_recording_twice_changes_nothing_and_gives_what_was_not_sent_yet(story, product):
+def test_recording_twice_changes_nothing_and_returns_the_unsent_chunks(story, product):
     run_id = story.listed(count=4, chunk_size=2)
     ledger.mark_sent(story.engine, run_id, [1])
     before = member_chunks(story, run_id)
@@ -133,7 +133,7 @@ def test_recording_twice_changes_nothing_and_gives_what_was_not_sent_yet(story, 
     assert ledger.unsent(story.engine, run_id) == [2]
 
 
-def test_a_product_listed_twice_is_one_product_as_it_was_seen_first(story, product):
+def test_a_product_listed_twice_is_stored_as_it_was_listed_first(story, product):
     run_id = story.listed_products([product(1, sol=7), product(2), product(1, sol=8)], chunk_size=2)
     assert len(member_chunks(story, run_id)) == 2
     assert story.rows("SELECT sol FROM product ORDER BY product_id LIMIT 1") == [(7,)]
@@ -190,7 +190,7 @@ def test_a_listing_without_products_finishes_its_run(story):
     assert (run.state, run.finished_at is not None) == (RunState.FINISHED, True)
 
 
-def test_a_second_run_does_only_what_is_new(story, product):
+def test_a_second_run_classifies_only_new_products(story, product):
     story.classified([product(1), product(2)], SCORES)
     run_id = story.listed_products([product(1), product(2), product(3)])
     assert member_chunks(story, run_id) == {
@@ -209,13 +209,13 @@ def test_a_second_run_over_the_same_is_finished_at_once(story):
     assert ledger.reconcile(story.engine, run_id).ok
 
 
-def test_a_run_that_is_told_to_do_all_again_does(story):
+def test_a_run_can_reclassify_all_products(story):
     story.publish(story.listed(count=4), 1)
     run_id = story.listed(count=4, reclassify=True)
     assert set(member_chunks(story, run_id).values()) == {1}
 
 
-def test_another_classifier_does_all_anew(story):
+def test_another_classifier_classifies_all_products(story):
     story.publish(story.listed(count=4), 1)
     classifiers.add(story.engine, classifiers.NewClassifier("b" * 64, "second", "/b", 0.9, {}))
     classifiers.promote(story.engine, "second")
@@ -237,7 +237,7 @@ def fail_three_of_four(story):
     return run_id, names
 
 
-def test_progress_counts_what_became_of_a_run(story):
+def test_progress_counts_the_outcomes_of_a_run(story):
     run_id, _ = fail_three_of_four(story)
     progress = ledger.progress(story.engine)
     assert progress.run.run_id == run_id

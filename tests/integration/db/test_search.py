@@ -1,4 +1,4 @@
-"""Searching, and what the Atlas may see."""
+"""Searching, and the rights of the Atlas."""
 
 import pytest
 import sqlalchemy as sa
@@ -68,7 +68,7 @@ def test_a_rover_can_be_chosen(mars, rover):
 
 
 @pytest.mark.parametrize("rover", ["Foo", ""])
-def test_an_unknown_rover_is_refused_naming_those_there_are(mars, rover):
+def test_an_unknown_rover_is_refused_and_the_known_ones_are_named(mars, rover):
     with pytest.raises(QueryRefused, match=f"rover '{rover}' .*: Opportunity, Spirit"):
         found(mars, "sky", rover=rover)
 
@@ -88,7 +88,7 @@ def test_a_minimum_probability_holds_for_every_class_asked_for(mars):
     assert found(mars, "sky", "soi", min_probability=0.95) == [1, 2]
 
 
-def test_a_hit_tells_the_probabilities_of_the_classes_asked_for(mars, product):
+def test_a_hit_has_the_probabilities_of_the_classes_asked_for(mars, product):
     hit = search.search(mars.engine, Query(("soi", "sky"), limit=1)).hits[0]
     assert hit.probabilities == {"soi": pytest.approx(0.99), "sky": pytest.approx(0.97)}
     asked = product(2)
@@ -127,7 +127,7 @@ def test_classes_may_be_given_by_name_in_any_case_and_twice(mars):
         (Query(("sky",), sols=(-1, None)), "from 0 to 2147483647; -1 is not"),
     ],
 )
-def test_a_query_that_makes_no_sense_says_why(story, query, message):
+def test_an_impossible_query_is_refused_with_the_reason(story, query, message):
     with pytest.raises(QueryRefused, match=message):
         search.search(story.engine, query)
 
@@ -159,7 +159,7 @@ def test_a_superseded_version_leaves_the_search_once_a_newer_one_is_listed(
     assert story.rows("SELECT product_id FROM atlas_search") == [(product(1, newer).product_id,)]
 
 
-def test_class_counts_tell_of_all_25_classes_in_chain_order(mars):
+def test_class_counts_include_all_25_classes_in_chain_order(mars):
     counts = search.class_counts(mars.engine)
     assert tuple(count.code for count in counts) == CODES
     assert {count.code: count.images for count in counts if count.images} == {
@@ -169,7 +169,7 @@ def test_class_counts_tell_of_all_25_classes_in_chain_order(mars):
     }
 
 
-def test_all_scores_of_a_product_are_told_and_which_are_published(mars, product):
+def test_all_scores_of_a_product_are_returned_and_which_are_published(mars, product):
     told = search.scores_of(mars.engine, product(4).product_id.lower())
     assert tuple(score.code for score in told) == CODES
     assert [score.probability for score in told] == pytest.approx(
@@ -201,7 +201,7 @@ def test_the_view_gives_the_columns_the_atlas_reads(mars):
 
 
 def insufficient_privilege(connection, statement):
-    """Whether the server refuses a statement for want of a right."""
+    """Return whether the server refuses a statement because a right is missing."""
     with pytest.raises(sa.exc.ProgrammingError) as caught:
         connection.exec_driver_sql(statement)
     connection.rollback()

@@ -1,4 +1,4 @@
-"""A class's own threshold: what is scored already is published again, and nothing in between."""
+"""Thresholds of single classes: outcomes scored before are published accordingly."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,7 +81,7 @@ def test_changing_it_again_and_again_ends_where_publishing_at_once_would(scored)
     assert set(published(scored)) == {4}
 
 
-def test_the_classifiers_own_threshold_makes_the_class_an_ordinary_one_again(scored):
+def test_the_classifiers_own_threshold_removes_that_of_the_class(scored):
     set_threshold(scored.engine, "rod", 0.5)
     assert thresholds.class_thresholds(scored.engine) == {"a" * 64: {"rod": 0.5}}
     set_threshold(scored.engine, "rod", 0.9)
@@ -89,7 +89,7 @@ def test_the_classifiers_own_threshold_makes_the_class_an_ordinary_one_again(sco
     assert set(published(scored)) == {4}
 
 
-def test_thresholds_are_told_in_the_order_of_the_chain(story):
+def test_thresholds_are_returned_in_the_order_of_the_chain(story):
     for code in ("sky", "rod", "art"):
         set_threshold(story.engine, code, 0.5)
     assert list(thresholds.class_thresholds(story.engine)["a" * 64]) == ["rod", "sky", "art"]
@@ -120,7 +120,7 @@ def test_the_database_refuses_a_row_that_is_not_above_its_classs_threshold(score
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.5, 1 - 1e-9, 1e-60, float("nan")])
-def test_a_threshold_that_is_no_probability_between_0_and_1_is_refused(scored, threshold):
+def test_a_threshold_that_is_not_between_0_and_1_is_refused(scored, threshold):
     with pytest.raises(ThresholdRefused, match="between 0 and 1"):
         set_threshold(scored.engine, "rod", threshold)
     assert thresholds.class_thresholds(scored.engine) == {}
@@ -134,7 +134,7 @@ def test_an_unknown_class_or_classifier_is_refused(story):
 
 
 def until_it_waits(story, job):
-    """Go on when `job` waits for a lock; or has not waited, which the test is to find out."""
+    """Wait until `job` waits for a lock or has ended."""
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     while not job.done() and story.rows(waiting) == [(0,)]:
         pass

@@ -1,4 +1,4 @@
-"""How many withdrawals at once are believed: a hundred, or a tenth of what the archive had."""
+"""How many products may be withdrawn at once: a hundred, or a tenth of the archive's."""
 
 import pytest
 
@@ -9,12 +9,12 @@ HERE, ELSEWHERE = "https://example.org/here/", "https://example.org/elsewhere/"
 
 
 @pytest.mark.parametrize(("gone", "before"), [(0, 0), (2, 12), (100, 100), (101, 1010)])
-def test_few_are_believed(gone, before):
+def test_few_withdrawals_are_accepted(gone, before):
     require_few_withdrawn({HERE: gone}, {HERE: before})
 
 
 @pytest.mark.parametrize(("gone", "before"), [(101, 101), (101, 1009), (9_000, 15_601)])
-def test_many_are_refused_naming_archive_and_numbers(gone, before):
+def test_many_are_refused_with_the_archive_and_the_numbers(gone, before):
     with pytest.raises(
         TooManyWithdrawn, match=f"{HERE} no longer lists {gone} of its {before} known products"
     ):
