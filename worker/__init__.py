@@ -1,1 +1,1 @@
-"""A run: from a list of products to published classifications."""
+"""The service: settings, broker, tasks, and the processing of a run from listing to publishing."""

@@ -25,7 +25,10 @@ UNIX_SOCKET_PATH_LIMIT = 107
 """Longest path of a Unix socket in bytes (`sun_path` of unix(7), less its terminator)."""
 
 START_SECONDS = 20
-"""How long Redis may take to load its append-only file and to answer."""
+"""How long Redis may take to load its append-only file."""
+
+ANSWER_SECONDS = 60
+"""How long Redis may take to answer a command; a shutdown saves all queues first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class EmbeddedRedis:
         has to be loaded: `mernet search` would wait for that each time.
         """
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(START_SECONDS)
+            client.settimeout(ANSWER_SECONDS)
             client.connect(str(self.socket))
             client.sendall(f"{command}\r\n".encode())
             return client.recv(1024).decode().strip()
