@@ -1,4 +1,4 @@
-"""From drawn images to a judged checkpoint with the commands alone, mistakes and Ctrl-C too."""
+"""From drawn images to an evaluated checkpoint with the commands; mistakes and Ctrl-C."""
 
 import csv
 import json
@@ -48,7 +48,7 @@ def checkpoint(place: Path) -> Path:
     return path
 
 
-def test_the_checkpoint_says_what_it_learned_from(place: Path, checkpoint: Path):
+def test_the_checkpoint_records_what_it_was_trained_on(place: Path, checkpoint: Path):
     described = json.loads(succeed("data", "describe", place / "scenes", "--json"))
     header = read_header(checkpoint)
     assert header.name == "frozen"
@@ -68,7 +68,7 @@ def test_no_group_of_images_straddles_the_split(checkpoint: Path):
     assert 20 < len(parts) < 100
 
 
-def test_the_report_judges_the_test_part_chain_and_control(place: Path, checkpoint: Path):
+def test_the_report_evaluates_chain_and_control_on_the_test_part(place: Path, checkpoint: Path):
     shown = succeed("evaluate", checkpoint, "--data", place / "scenes")
     report = json.loads((checkpoint.with_suffix(".report") / "evaluation.json").read_text())
     assert report["images"] == read_header(checkpoint).training["images"]["test"]
@@ -79,7 +79,7 @@ def test_the_report_judges_the_test_part_chain_and_control(place: Path, checkpoi
     assert "Table 1" in page
 
 
-def test_a_data_set_the_checkpoint_has_not_seen_is_judged_by_as_a_whole(
+def test_a_data_set_the_checkpoint_was_not_trained_on_is_used_as_a_whole(
     place: Path, checkpoint: Path
 ):
     other = place / "others"
@@ -88,7 +88,7 @@ def test_a_data_set_the_checkpoint_has_not_seen_is_judged_by_as_a_whole(
     assert json.loads(shown)["images"] == 20
 
 
-def test_another_split_than_the_one_learned_by_is_refused(place: Path, checkpoint: Path):
+def test_a_split_other_than_the_one_trained_with_is_refused(place: Path, checkpoint: Path):
     other = place / "other.csv"
     succeed("data", "split", place / "scenes", "--out", other, "--seed", 9)
     ran = mernet("evaluate", checkpoint, "--data", place / "scenes", "--split", other)
@@ -98,7 +98,7 @@ def test_another_split_than_the_one_learned_by_is_refused(place: Path, checkpoin
     )
 
 
-def test_images_learned_from_are_left_out_of_a_corrected_data_set(place: Path, checkpoint: Path):
+def test_training_images_are_left_out_of_a_corrected_data_set(place: Path, checkpoint: Path):
     corrected = place / "corrected"
     shutil.copytree(place / "scenes", corrected)
     labels = (corrected / "labels.csv").read_text()
@@ -110,7 +110,7 @@ def test_images_learned_from_are_left_out_of_a_corrected_data_set(place: Path, c
     assert shown["images"] == read_header(checkpoint).training["images"]["test"]
 
 
-def test_a_finished_training_is_not_done_again(place: Path, checkpoint: Path):
+def test_a_finished_training_is_not_repeated(place: Path, checkpoint: Path):
     before = checkpoint.stat().st_mtime_ns
     words = ("train", "--data", place / "scenes", "--out", checkpoint, "--frozen", *SMALL)
     succeed(*words)
@@ -121,7 +121,7 @@ def test_a_finished_training_is_not_done_again(place: Path, checkpoint: Path):
     succeed(*words)
 
 
-def test_fine_tuning_runs_and_keeps_its_curves(place: Path):
+def test_fine_tuning_runs_and_writes_its_curves(place: Path):
     path = place / "tuned.safetensors"
     quick = ("--iterations", "2", "--batch-size", "4", "--variants", "1", "--device", "cpu")
     succeed("train", "--data", place / "scenes", "--out", path, *SMALL, *quick, "--recipe", "best")
@@ -132,7 +132,7 @@ def test_fine_tuning_runs_and_keeps_its_curves(place: Path):
     assert not (path.with_suffix(".training") / "state.pt").exists()
 
 
-def test_reproduce_prints_table_1_theirs_and_ours(place: Path):
+def test_reproduce_prints_table_1_published_and_ours(place: Path):
     words = ("--data", place / "scenes", "--out", place / "again", "--frozen", *SMALL)
     ran = mernet("reproduce", *words, "--iterations", "5")
     assert "only: --iterations." in ran.stderr
@@ -145,7 +145,7 @@ def test_reproduce_prints_table_1_theirs_and_ours(place: Path):
     assert [float(row[4]) for row in means] == pytest.approx(ours, abs=5e-4)
 
 
-def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
+def test_training_stopped_by_ctrl_c_continues_when_called_again(place: Path):
     out = place / "stopped.safetensors"
     words = ("train", "--data", place / "scenes", "--out", out, "--frozen", *SMALL)
     words = (*words, "--variants", "12")
@@ -167,7 +167,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("train", "--weights", "no.pth"), "the file does not exist"),
         (("train", "--weights", "random", "--head", "softmax"), "exactly one class"),
@@ -178,10 +178,10 @@ def test_a_run_stopped_by_ctrl_c_goes_on_when_called_again(place: Path):
         (("evaluate", "no.safetensors"), "no.safetensors does not exist"),
     ],
 )
-def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, ...], said: str):
+def test_a_mistake_is_answered_with_one_sentence(place: Path, words: tuple[str, ...], message: str):
     out = ("--out", place / "wrong.safetensors", "--frozen", "--input-size", "32")
     ran = mernet(*words, "--data", place / "scenes", *(out if words[0] == "train" else ()))
     assert ran.exit_code != 0
     answer = ran.output if ran.exit_code == 2 else str(ran.exception)
     assert isinstance(ran.exception, (SystemExit, MernetError))
-    assert said in " ".join(answer.replace("│", " ").split())
+    assert message in " ".join(answer.replace("│", " ").split())

@@ -61,7 +61,7 @@ def test_a_split_is_written_and_describe_counts_by_it(folder: Path, tmp_path: Pa
         assert len({part_of[name] for name in NAMES[first : first + 4]}) == 1
 
 
-def test_own_parts_are_kept_where_that_is_asked(folder: Path, tmp_path: Path):
+def test_own_parts_are_kept_on_request(folder: Path, tmp_path: Path):
     lines = [f"{name},sky,{'train' if place < 80 else 'val'}" for place, name in enumerate(NAMES)]
     (folder / "labels.csv").write_text("\n".join(["file,label,split", *lines]))
     run("split", folder, "--out", tmp_path / "split.csv", "--keep-parts")
@@ -71,7 +71,7 @@ def test_own_parts_are_kept_where_that_is_asked(folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("shares", ["half", "0.5,0.5", "0.9,0.2,0.1"])
-def test_shares_that_are_none_are_refused(folder: Path, tmp_path: Path, shares: str):
+def test_invalid_shares_are_refused(folder: Path, tmp_path: Path, shares: str):
     words = ["split", str(folder), "--out", str(tmp_path / "split.csv"), "--shares", shares]
     ran = CliRunner().invoke(app, ["data", *words])
     assert ran.exit_code != 0
@@ -91,7 +91,7 @@ def test_images_of_one_rover_site_and_sequence_are_one_group():
     assert len(set(groups_of([same[0], *others], None))) == 4
 
 
-def test_other_names_are_groups_of_their_own_unless_a_pattern_says_more():
+def test_each_other_name_is_its_own_group_unless_a_pattern_matches():
     names = ["0077ML0005.JPG", "0077MR0006.JPG", "0078ML0005.JPG"]
     assert groups_of(names, None) == names
     assert groups_of(names, r"^(\d{4})") == ["0077", "0077", "0078"]
@@ -99,7 +99,7 @@ def test_other_names_are_groups_of_their_own_unless_a_pattern_says_more():
     assert group_of("anything", None) == "anything"
 
 
-def test_a_pattern_that_is_in_no_name_is_refused():
+def test_a_pattern_that_matches_no_name_is_refused():
     with pytest.raises(typer.BadParameter, match="matches no file name"):
         groups_of(["none.jpg"], r"^(\d{4})")
 
@@ -149,7 +149,7 @@ def test_a_sample_depends_on_its_seed_and_not_on_the_order_of_the_listing(volume
     assert drawn != drawn_from(first, second, "--seed", "5", into=tmp_path / "three.csv")
 
 
-def test_a_sample_tells_what_was_eligible_drawn_and_left_out(volumes, tmp_path: Path):
+def test_a_sample_reports_what_was_eligible_drawn_and_left_out(volumes, tmp_path: Path):
     folders, takes = volumes
     found = json.loads(run("sample", *folders, "--json", "--out", tmp_path / "sample.csv"))
     assert {each["rover"] for each in found["rovers"]} == {"Opportunity", "Spirit"}

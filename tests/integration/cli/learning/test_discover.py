@@ -62,7 +62,7 @@ def test_by_pixels_the_odd_one_out_comes_first_on_page_and_table(folder: Path, t
     assert "The 3 most novel of 21 images" in page
 
 
-def test_what_is_known_already_is_not_novel(folder: Path, tmp_path: Path):
+def test_known_images_are_not_novel(folder: Path, tmp_path: Path):
     table = tmp_path / "ranks.csv"
     ran = run(folder, "--by", "pixels", "--seen", folder / "odd", "--csv", table)
     assert ran.exit_code == 0, ran.output
@@ -82,7 +82,7 @@ def test_by_features_of_a_network(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert "features of vgg16, random weights, 64x64" in (tmp_path / "page.html").read_text()
 
 
-def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(folder: Path, tmp_path: Path):
+def test_a_file_that_cannot_be_read_is_reported_and_left_out(folder: Path, tmp_path: Path):
     (folder / "broken.jpg").write_text("no picture")
     (folder / "notes.txt").write_text("not asked for")
     ran = run(folder, "--by", "pixels")
@@ -101,7 +101,7 @@ def test_products_of_the_archive_are_pictures_too(folder: Path, tmp_path: Path):
     assert "product.IMG" in names_in(tmp_path / "ranks.csv")[:2]
 
 
-def test_known_classes_stand_below_their_pictures(folder: Path, tmp_path: Path):
+def test_known_classes_are_shown_below_their_pictures(folder: Path, tmp_path: Path):
     (tmp_path / "images" / "labels.csv").write_text("file,sky,soi\nodd/chess.png,1,1\n")
     ran = run(folder, "--by", "pixels", "--count", "1", "--labels", folder / "labels.csv")
     assert ran.exit_code == 0, ran.output

@@ -1,4 +1,4 @@
-"""A calibration undoes known errors, never harms its images, and promises nothing of the rare."""
+"""A calibration corrects known errors, never raises a log-loss, and stays cautious if rare."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_marginals_that_say_the_opposite_are_flattened_to_the_share_of_the_class
         (np.zeros((0, 1)), np.zeros((0, 1), bool), "must be of the same images"),
     ],
 )
-def test_marginals_and_labels_that_do_not_belong_together_are_refused(
+def test_marginals_and_labels_that_do_not_match_are_refused(
     marginals: np.ndarray, labels: np.ndarray, message: str
 ):
     with pytest.raises(FitError, match=message):

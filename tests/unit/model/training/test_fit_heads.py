@@ -1,4 +1,4 @@
-"""Fitting finds what is known to be there, and promises nothing about what was never seen."""
+"""Fits recover known weights, and give no certainty about classes without examples."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_fitting_twice_gives_the_same_numbers():
         (np.zeros((0, 2)), np.zeros((0, 1), bool), "finite numbers"),
     ],
 )
-def test_features_and_labels_that_do_not_belong_together_are_refused(
+def test_features_and_labels_that_do_not_match_are_refused(
     features: np.ndarray, labels: np.ndarray, message: str
 ):
     with pytest.raises(FitError, match=message):
@@ -134,15 +134,15 @@ def test_a_class_visible_only_through_another_is_found_better_by_the_chain_than_
     first = random.random(5400) < seen
     second = random.random(5400) < np.where(first, 0.95, 0.03)
     labels = np.column_stack([first, second])
-    learned, judged = slice(0, 400), slice(400, None)
+    training, test = slice(0, 400), slice(400, None)
 
-    heads = fit(features[learned])
+    heads = fit(features[training])
     chain, control = (
-        head.marginals(features[judged], ChainSettings())[:, 1]
-        for head in (heads.chain(labels[learned]), heads.independent(labels[learned]))
+        head.marginals(features[test], ChainSettings())[:, 1]
+        for head in (heads.chain(labels[training]), heads.independent(labels[training]))
     )
-    truth = 0.03 + (0.95 - 0.03) * seen[judged]
-    precision = [average_precision_score(second[judged], each) for each in (chain, control, truth)]
+    truth = 0.03 + (0.95 - 0.03) * seen[test]
+    precision = [average_precision_score(second[test], each) for each in (chain, control, truth)]
     assert precision[1] + 0.01 < precision[0] < precision[2]
     assert np.abs(chain - truth).mean() < np.abs(control - truth).mean()
     assert chain.mean() == pytest.approx(truth.mean(), abs=0.03)

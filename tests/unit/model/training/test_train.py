@@ -1,4 +1,4 @@
-"""A checkpoint comes from the train and validation parts alone, and a stopped run goes on."""
+"""A checkpoint depends only on the train and validation parts, and a stopped run continues."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,11 +43,13 @@ def data(tmp_path: Path) -> DataSet:
 
 @pytest.fixture
 def run(data: DataSet, tiny: Backbone, tmp_path: Path) -> Callable[..., Header]:
-    """Learns into tmp_path / out.safetensors, with some of plan and arguments changed."""
+    """Train into tmp_path / out.safetensors, with some of plan and arguments changed."""
 
     torch.set_num_threads(1)  # more would wait for each other on problems this small
 
-    def learned(data: DataSet = data, parts: tuple[Part, ...] = PARTS, **plan: object) -> Header:
+    def run_training(
+        data: DataSet = data, parts: tuple[Part, ...] = PARTS, **plan: object
+    ) -> Header:
         fields = {
             "name": "test",
             "head": HeadKind.CHAIN,
@@ -68,7 +70,7 @@ def run(data: DataSet, tiny: Backbone, tmp_path: Path) -> Callable[..., Header]:
             progress=lambda *_: None,
         )
 
-    return learned
+    return run_training
 
 
 def test_the_checkpoint_knows_what_the_pictures_show(
@@ -81,7 +83,7 @@ def test_the_checkpoint_knows_what_the_pictures_show(
     assert ((probabilities > 0.5) == tested.labels).mean() > 0.9
 
 
-def test_the_record_says_how_it_was_made(run: Callable[..., Header], data: DataSet):
+def test_the_record_says_how_it_was_trained(run: Callable[..., Header], data: DataSet):
     header = run(seed=5)
     assert header.classes == data.classes
     assert header.data_set_hash == data.digest()
@@ -91,18 +93,18 @@ def test_the_record_says_how_it_was_made(run: Callable[..., Header], data: DataS
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_no_picture_of_the_test_part_is_looked_at(
+def test_no_picture_of_the_test_part_is_read(
     run: Callable[..., Header], data: DataSet, monkeypatch: pytest.MonkeyPatch, frozen: bool
 ):
-    looked_at: list[Path] = []
+    read: list[Path] = []
 
-    def watched(path: Path) -> np.ndarray:
-        looked_at.append(path)
+    def recording_reader(path: Path) -> np.ndarray:
+        read.append(path)
         return read_picture(path)
 
-    monkeypatch.setattr(train, "read_picture", watched)
+    monkeypatch.setattr(train, "read_picture", recording_reader)
     run(frozen=frozen)
-    assert set(looked_at) == set(data.paths[:48])
+    assert set(read) == set(data.paths[:48])
 
 
 def test_labels_of_the_validation_part_move_the_calibration_and_not_the_head(
@@ -123,7 +125,7 @@ def test_a_second_run_computes_no_features_again(
     assert run() == first
 
 
-def test_a_stopped_run_goes_on_with_the_features_it_has(
+def test_a_stopped_run_uses_the_features_that_it_computed(
     run: Callable[..., Header], monkeypatch: pytest.MonkeyPatch
 ):
     extract, pieces = feature_cache.extract_features_within_memory, []
@@ -151,7 +153,7 @@ def test_other_weights_or_sizes_share_no_features(
         run(input_size=48)
 
 
-def test_variants_of_the_train_part_are_learned_from_too(
+def test_variants_of_the_train_part_are_used_for_training_too(
     run: Callable[..., Header], tmp_path: Path
 ):
     run()
@@ -161,7 +163,7 @@ def test_variants_of_the_train_part_are_learned_from_too(
     assert (plain.weight != varied.weight).any()
 
 
-def test_mixed_in_labels_change_a_frozen_chain_and_not_its_control(
+def test_mixed_labels_change_a_frozen_chain_and_not_its_control(
     run: Callable[..., Header], data: DataSet, tmp_path: Path
 ):
     data.labels[:, 1] = np.random.default_rng(2).random(IMAGES) < 0.5

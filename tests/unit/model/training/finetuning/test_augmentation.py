@@ -96,17 +96,17 @@ def test_what_the_original_does_not_reach_is_black():
 
 
 def test_variant_0_is_the_original_and_the_others_differ():
-    picks = np.array([[4, 0], [4, 1], [4, 2], [5, 1]])
-    homographies = variant_homographies(9, picks, AugmentationRanges())
+    samples = np.array([[4, 0], [4, 1], [4, 2], [5, 1]])
+    homographies = variant_homographies(9, samples, AugmentationRanges())
     assert np.array_equal(homographies[0], np.eye(3))
     assert len(np.unique(homographies.round(12), axis=0)) == 4
 
 
 def test_a_variant_depends_on_seed_image_and_number_alone():
-    picks = np.array([[4, 1], [5, 1], [4, 7]])
-    alone = variant_homographies(9, picks[2:], AugmentationRanges())
-    assert np.array_equal(variant_homographies(9, picks, AugmentationRanges())[2:], alone)
-    assert not np.array_equal(variant_homographies(8, picks[2:], AugmentationRanges()), alone)
+    samples = np.array([[4, 1], [5, 1], [4, 7]])
+    alone = variant_homographies(9, samples[2:], AugmentationRanges())
+    assert np.array_equal(variant_homographies(9, samples, AugmentationRanges())[2:], alone)
+    assert not np.array_equal(variant_homographies(8, samples[2:], AugmentationRanges()), alone)
 
 
 @pytest.mark.parametrize("wrong", [{"skew": 0.5}, {"rotation": -1}, {"shear": float("nan")}])

@@ -1,4 +1,4 @@
-"""Heads that learn together with a network."""
+"""Heads that are trained together with a network."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def random_chain() -> TrainableChain:
 
 
 @pytest.mark.parametrize("kind", list(HeadKind))
-def test_a_new_head_says_the_smoothed_share_of_each_class(kind: HeadKind):
+def test_a_new_head_predicts_the_smoothed_share_of_each_class(kind: HeadKind):
     labels = np.eye(3, dtype=bool)[[0, 0, 0, 1]]
     says = create_head(kind, 6, labels).to_head().marginals(FEATURES.numpy(), ChainSettings())
     shares = np.array([4, 2, 1]) / 6
@@ -75,7 +75,7 @@ def test_mixing_draws_for_that_share_of_the_images(mixing: float, drawn_share: f
     assert loss == pytest.approx(expected, rel=0.05)
 
 
-def test_a_softmax_head_becomes_what_it_learned():
+def test_a_softmax_head_keeps_its_weights_as_a_fixed_head():
     labels = np.eye(3, dtype=bool)[[0, 2, 1, 0]]
     head: TrainableHead = create_head(HeadKind.SOFTMAX, 6, labels)
     head.weight.data = torch.randn(3, 6, generator=torch.Generator().manual_seed(5))

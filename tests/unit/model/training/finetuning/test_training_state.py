@@ -1,4 +1,4 @@
-"""The state of a fine-tuning on disk, and interrupts that wait for the end of a step."""
+"""The saved state of a fine-tuning, and interrupts delayed to the end of a step."""
 
 import signal
 from pathlib import Path
@@ -16,7 +16,7 @@ from mernet.model.training.finetuning.training_state import (
 )
 
 
-def test_a_state_comes_back_as_it_was(tmp_path: Path):
+def test_a_state_is_loaded_as_it_was_saved(tmp_path: Path):
     save_state(tmp_path / "new", {"seed": 1}, {"step": 3, "weights": {"a": torch.arange(3)}})
     state = load_state(tmp_path / "new", {"seed": 1})
     assert state is not None
@@ -24,18 +24,18 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path):
     assert torch.equal(state["weights"]["a"], torch.arange(3))
 
 
-def test_without_a_state_there_is_nothing_to_go_on_from(tmp_path: Path):
+def test_without_a_saved_state_nothing_is_loaded(tmp_path: Path):
     assert load_state(tmp_path, {"seed": 1}) is None
 
 
-def test_a_new_state_takes_the_place_of_the_old_and_leaves_nothing_beside_it(tmp_path: Path):
+def test_a_new_state_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path):
     for step in (1, 2):
         save_state(tmp_path, {}, {"step": step})
     assert load_state(tmp_path, {}) == {"step": 2}
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
 
 
-def test_a_state_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path):
+def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     save_state(tmp_path, {}, {"step": 1})
     with pytest.raises(AttributeError, match="pickle"):
         save_state(tmp_path, {}, {"step": lambda: None})
@@ -61,7 +61,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path):
     assert not marker.exists()
 
 
-def test_an_interrupt_waits_for_the_end_of_a_step():
+def test_an_interrupt_is_delayed_to_the_end_of_a_step():
     done = []
 
     def step() -> None:
@@ -74,7 +74,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step():
     assert done == ["the rest of the step"]
 
 
-def test_a_step_outside_the_main_thread_needs_no_waiting():
+def test_a_step_outside_the_main_thread_runs_normally():
     done = []
 
     def step() -> None:
