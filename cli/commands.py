@@ -13,19 +13,19 @@ LEARNING = "Learning: from labelled images to an evaluated checkpoint"
 COMMANDS = (
     Group(
         "run",
-        "Runs: one pass over a list of products, from queueing to its end.",
+        "Runs: one pass over a list of products, from the queue to its end.",
         (
             Command(
                 "full",
                 "service.run:full",
-                "Queue a run over all eligible products: left-eye Pancam images through filter 2, "
-                "512 or 1024.",
+                "Queue a run over all eligible products: left-eye Pancam, filter 2, 512 or 1024 "
+                "pixels square.",
             ),
             Command(
                 "new",
                 "service.run:new",
-                "Queue a run over what an archive lists that no run under the current classifier "
-                "took up.",
+                "Queue a run over new products: those that no run of the current classifier "
+                "includes.",
             ),
             Command(
                 "retry",
@@ -35,28 +35,36 @@ COMMANDS = (
             Command(
                 "cancel",
                 "service.run:cancel",
-                "End a run: nothing of it is classified or published from now on; what is "
-                "published stays.",
+                "End a run: nothing more of it is classified or published; what is published "
+                "stays.",
             ),
             Command(
                 "pause",
                 "service.run:pause",
-                "Begin no more chunks of a run until it is resumed; those at hand finish and are "
+                "Start no more chunks of a run until it is resumed; those in progress are still "
                 "published.",
             ),
-            Command("resume", "service.run:resume", "Let a paused run go on where it stopped."),
-            Command("list", "service.run:list_latest", "List the latest runs, newest first."),
+            Command(
+                "resume",
+                "service.run:resume",
+                "Continue a paused run.",
+            ),
+            Command(
+                "list",
+                "service.run:list_latest",
+                "List the latest runs, newest first.",
+            ),
         ),
     ),
     Command(
         "status",
         "service.status:status",
-        "Show how far a run is, what was left out, what failed and why, and who works on it.",
+        "Show a run's progress, the products left out or failed with reasons, and the workers.",
     ),
     Command(
         "reconcile",
         "service.status:reconcile",
-        "Prove that a run is complete: listed = classified + failed, and the table says the same.",
+        "Prove that a run is complete: listed = classified + failed, and the tables agree.",
     ),
     Command(
         "classify",
@@ -71,116 +79,118 @@ COMMANDS = (
     Command(
         "show",
         "service.search:show",
-        "Show all 25 probabilities of one product, and which of them are published.",
+        "Show all 25 probabilities of one product, and which classes are published.",
     ),
     Group(
         "classifier",
-        "The registered classifiers. One is current: new runs use it, searches see its classes.",
+        "Registered classifiers. One is current: new runs use it, and searches show its classes.",
         (
             Command(
                 "add",
                 "service.classifier:add",
-                "Register a checkpoint, and keep a copy of it under its sha256 in the data folder.",
+                "Register a checkpoint and store a copy of it, named by its SHA-256, in the data "
+                "folder.",
             ),
             Command(
                 "promote",
                 "service.classifier:promote_classifier",
-                "Make a classifier the current one: new runs use it, searches see its classes at "
+                "Make a classifier current: new runs use it, and searches show its classes at "
                 "once.",
             ),
             Command(
                 "rollback",
                 "service.classifier:rollback",
-                "Undo the last promotion: the classifier before it is current again, at once.",
+                "Undo the last promotion: the previous classifier is current again at once.",
             ),
             Command(
                 "list",
                 "service.classifier:list_classifiers",
-                "List the registered classifiers, the oldest first, and the thresholds of single "
+                "List the registered classifiers, oldest first, and the thresholds set for single "
                 "classes.",
             ),
             Command(
                 "diff",
                 "service.classifier:diff",
-                "Show which classes images gain and lose when one classifier takes the place of "
-                "another.",
+                "Show which classes images gain and lose if one classifier replaces another.",
             ),
             Command(
                 "threshold",
                 "service.classifier:threshold",
-                "Publish a class above another probability, from now on and in what is scored "
-                "already.",
+                "Set the probability above which a class is published, for new and existing "
+                "scores.",
             ),
             Command(
                 "prune",
                 "service.classifier:prune",
-                "Delete what a classifier that is not current has left: its outcomes and published "
-                "classes.",
+                "Delete the outcomes and published classes of a classifier that is not current.",
             ),
         ),
     ),
     Group(
         "db",
-        "The ledger's tables in Postgres.",
+        "The tables in Postgres, and logins that may only read.",
         (
             Command(
                 "upgrade",
                 "service.database:upgrade",
-                "Create the tables, or bring them to this program's version; nothing is lost.",
+                "Create the tables or upgrade them to this program's version; no data is lost.",
             ),
             Command(
                 "reader",
                 "service.database:reader",
-                "Make a login that may read the view atlas_search and nothing else, or change its "
-                "password.",
+                "Create a login that may read the view atlas_search and nothing else, or change "
+                "its password.",
             ),
         ),
     ),
     Group(
         "services",
-        "The embedded Postgres and Redis, used when MERNET_DATABASE_URL and MERNET_BROKER_URL are "
-        "not set.",
+        "The embedded Postgres and Redis, used unless MERNET_DATABASE_URL and MERNET_BROKER_URL "
+        "are set.",
         (
             Command(
                 "start",
                 "service.services:start",
-                "Start the embedded servers; nothing happens to those that run.",
+                "Start the embedded servers that are not running.",
             ),
             Command(
-                "stop", "service.services:stop", "Stop the embedded servers; their data stays."
+                "stop",
+                "service.services:stop",
+                "Stop the embedded servers; their data stays on disk.",
             ),
             Command(
                 "status",
                 "service.services:status",
-                "Show which servers this command uses and whether the embedded ones run.",
+                "Show which embedded servers are used, whether they are running, and their URLs.",
             ),
         ),
     ),
     Command(
         "worker",
         "service.worker:worker",
-        "Work on runs until Ctrl-C; then finish the chunks at hand and end.",
+        "Process runs until Ctrl-C; then finish the chunks in progress and exit.",
     ),
     Command(
-        "beat",
-        "service.scheduler:beat",
-        "Keep the timetable until Ctrl-C: the sweep, and the ingest with MERNET_INGEST_SECONDS.",
+        "scheduler",
+        "service.scheduler:scheduler",
+        "Send the periodic tasks until Ctrl-C: the sweep, and the ingest with "
+        "MERNET_INGEST_SECONDS.",
     ),
     Group(
         "health",
-        "Whether what runs on this host does its work, for health checks.",
+        "Health checks of the workers and the scheduler on this host.",
         (
             Command(
                 "worker",
                 "service.health:worker",
-                "Exit with 0 where every worker of this host takes messages or is busy, else "
-                "with 1.",
+                "Exit with 0 if every worker of this host accepts messages or is busy, else with "
+                "1.",
             ),
             Command(
-                "beat",
-                "service.health:beat",
-                "Exit with 0 where `mernet beat` with this MERNET_DATA_DIR sent a message lately, "
-                "else 1.",
+                "scheduler",
+                "service.health:scheduler",
+                "Exit with 0 if the scheduler of this MERNET_DATA_DIR sent a task recently, else "
+                "with 1.",
             ),
         ),
     ),
@@ -188,6 +198,11 @@ COMMANDS = (
         "metrics",
         "service.metrics:metrics",
         "Serve metrics of runs, chunks, queues and workers to Prometheus until Ctrl-C.",
+    ),
+    Command(
+        "flower",
+        "service.flower:flower",
+        "Serve Flower, a web page of the workers and their tasks, until Ctrl-C.",
     ),
     Command(
         "demo",

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress, track
 
 from mernet.cli.learning.backbones import IMAGENET, BackboneName, Weights, load_backbone
+from mernet.cli.shared.image_files import find_image_files, read_image_file
 from mernet.cli.shared.output import err, note
-from mernet.cli.shared.pictures import pictures_in, read_any
 from mernet.model.backbone import ArchitectureName, check_input_size, extract_features
 from mernet.model.classifier import Classifier, select_device
 from mernet.model.errors import DataSetError
@@ -171,7 +171,7 @@ def _read_features(folder: Path, extract: FeatureExtractor) -> tuple[list[Path],
     Raises:
         DataSetError: No image can be read.
     """
-    files = pictures_in(folder)
+    files = find_image_files(folder)
     starts = range(0, len(files), READ_AT_ONCE)
     paths: list[Path] = []
     parts: list[Features] = []
@@ -194,7 +194,7 @@ def _read_pictures(files: Sequence[Path]) -> dict[Path, Picture]:
     pictures = {}
     for file in files:
         try:
-            picture = read_any(file)
+            picture = read_image_file(file)
             if min(picture.shape) < SMALLEST_SIDE:
                 raise DataSetError(f"{file}: is smaller than {SMALLEST_SIDE} pixels")
             pictures[file] = picture
@@ -229,7 +229,7 @@ def _load_ranked_pictures(
         RankedPicture(
             path=paths[index],
             score=score,
-            picture=read_any(paths[index]),
+            picture=read_image_file(paths[index]),
             labels=classes.get(paths[index].name, ()),
             residual=residual_picture(residual) if by is Comparison.PIXELS else None,
         )

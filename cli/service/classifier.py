@@ -1,4 +1,4 @@
-"""`mernet classifier`: the registered checkpoints."""
+"""`mernet classifier`: register checkpoints, compare and promote them, set thresholds, prune."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,7 @@ from mernet.cli.shared.output import AsJson, err, note, print_json, print_table
 from mernet.db import classifiers, thresholds
 from mernet.db.comparison import Comparison, compare
 from mernet.db.pruning import prunable
-from mernet.db.pruning import prune as delete
+from mernet.db.pruning import prune as delete_in_batches
 from mernet.db.thresholds import set_threshold
 from mernet.model.checkpoint import read_header
 from mernet.worker.checkpoints import check_publishable, store_checkpoint
@@ -24,13 +24,13 @@ def add(
         Path, typer.Argument(exists=True, dir_okay=False, help="A checkpoint (.safetensors).")
     ],
     name: Annotated[
-        str | None, typer.Option(help="Its name here; by default the one in the checkpoint.")
+        str | None, typer.Option(help="Name to register; by default the one in the checkpoint.")
     ] = None,
     promote: Annotated[
-        bool, typer.Option("--promote", help="Make it the current one too.")
+        bool, typer.Option("--promote", help="Also make it the current classifier.")
     ] = False,
 ) -> None:
-    """Register a checkpoint, and keep a copy of it under its sha256 in the data folder."""
+    """Register a checkpoint and store a copy of it, named by its SHA-256, in the data folder."""
     header = read_header(checkpoint)
     check_publishable(checkpoint, header)
     engine = ledger()
@@ -45,7 +45,7 @@ def add(
             header=header.model_dump(mode="json"),
         ),
     )
-    note(f"Registered {added.name} (sha256 {sha256[:12]}...), kept as {path}")
+    note(f"Registered {added.name} (sha256 {sha256[:12]}...), stored as {path}")
     if promote:
         promote_classifier(added.name)
 
@@ -53,24 +53,24 @@ def add(
 def promote_classifier(
     name: Annotated[str, typer.Argument(help="Name of a registered classifier.")],
 ) -> None:
-    """Make a classifier the current one: new runs use it, searches see its classes at once."""
+    """Make a classifier current: new runs use it, and searches show its classes at once."""
     engine = ledger()
     promoted = classifiers.promote(engine, name)
     note(f"{promoted.name} is current.")
     if lacking := classifiers.count_not_scored(engine):
         note(
-            f"It has not scored {lacking} images that others have, so searches lack them: `mernet "
-            "run full` scores them, `mernet classifier rollback` goes back."
+            f"It has not scored {lacking} images that other classifiers have; searches lack them. "
+            "`mernet run full` scores them, `mernet classifier rollback` undoes the promotion."
         )
 
 
 def rollback() -> None:
-    """Undo the last promotion: the classifier before it is current again, at once."""
+    """Undo the last promotion: the previous classifier is current again at once."""
     note(f"{classifiers.rollback(ledger()).name} is current again.")
 
 
 def list_classifiers(as_json: AsJson = False) -> None:
-    """List the registered classifiers, the oldest first, and the thresholds of single classes."""
+    """List the registered classifiers, oldest first, and the thresholds set for single classes."""
     engine = ledger()
     known = classifiers.list_all(engine)
     of_classes = thresholds.class_thresholds(engine)
@@ -112,24 +112,24 @@ def list_classifiers(as_json: AsJson = False) -> None:
 
 def diff(
     before: Annotated[str, typer.Argument(help="Name of a classifier, such as the current one.")],
-    after: Annotated[str, typer.Argument(help="Name of the one that may take its place.")],
+    after: Annotated[str, typer.Argument(help="Name of the classifier that may replace it.")],
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", help="Only this class (code or name); may be given several times."),
+        typer.Option("--class", help="Only this class (code or name); may be repeated."),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="How many changed images to name at most.")
+        int, typer.Option(min=0, max=1_000_000, help="Largest number of changed images to list.")
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show which classes images gain and lose when one classifier takes the place of another.
+    """Show which classes images gain and lose if one classifier replaces another.
 
-    Only images that both have scored are compared; a run with the new one comes first: `mernet run
-    full --classifier NAME`.
+    Only images that both have scored are compared, so run the new one first: `mernet run full
+    --classifier NAME`.
     """
     found = compare(ledger(), before, after, tuple(class_ or ()), limit)
     if as_json:
-        print_json(_as_dict(found))
+        print_json(_comparison_as_dict(found))
     else:
         _print_comparison(found)
 
@@ -138,16 +138,16 @@ def threshold(
     class_: Annotated[str, typer.Argument(metavar="CLASS", help="Code or name of a class.")],
     probability: Annotated[
         float,
-        typer.Argument(help="Publish the class above this, between 0 and 1, both excluded."),
+        typer.Argument(help="Probability, between 0 and 1, above which to publish it."),
     ],
     classifier: Annotated[
         str | None, typer.Option(help="Name of a classifier; by default the current one.")
     ] = None,
 ) -> None:
-    """Publish a class above another probability, from now on and in what is scored already.
+    """Set the probability above which a class is published, for new and existing scores.
 
-    The classifier's own threshold, shown by `mernet classifier list`, makes the class an ordinary
-    one again. Searches see all of the change or nothing of it; no image is classified again.
+    The classifier's own threshold, shown by `mernet classifier list`, removes the exception.
+    Searches see all of the change or none of it; no image is classified again.
     """
     did = set_threshold(ledger(), class_, probability, classifier)
     note(
@@ -161,12 +161,12 @@ def prune(
     keep_scores: Annotated[
         bool,
         typer.Option(
-            help="Delete only the published classes; they come back if it is promoted again."
+            help="Delete only the published classes; promoting the classifier publishes them again."
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete what a classifier that is not current has left: its outcomes and published classes.
+    """Delete the outcomes and published classes of a classifier that is not current.
 
     It stays registered. `mernet status` and `mernet reconcile` no longer add up for its old runs.
     """
@@ -179,12 +179,12 @@ def prune(
         typer.confirm(f"Delete {what} of {name}?", abort=True, err=True)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("Pruning", total=there.outcomes)
-        for count in delete(engine, name, keep_scores):
+        for count in delete_in_batches(engine, name, keep_scores):
             progress.advance(task, count)
     note(f"Deleted {what} of {name}.")
 
 
-def _as_dict(found: Comparison) -> dict[str, object]:
+def _comparison_as_dict(found: Comparison) -> dict[str, object]:
     return asdict(found) | {"before": found.before.name, "after": found.after.name}
 
 
@@ -209,6 +209,6 @@ def _print_comparison(found: Comparison) -> None:
             ],
         )
     note(
-        f"{found.both} images were scored by both; {found.only_before} only by {old}, "
-        f"{found.only_after} only by {new}: those are not compared."
+        f"{found.both} images were scored by both and compared; {found.only_before} only by {old}, "
+        f"{found.only_after} only by {new}."
     )

@@ -1,4 +1,4 @@
-"""`mernet classify`: probabilities for local files, without a database."""
+"""`mernet classify`: class probabilities of local image files, without a database."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ import typer
 from numpy.typing import NDArray
 from rich.progress import track
 
+from mernet.cli.shared.image_files import read_image_file
 from mernet.cli.shared.output import AsJson, err, note, out, print_json, print_table
-from mernet.cli.shared.pictures import read_any
 from mernet.model.classes import CLASSES
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.picture_files import Picture
@@ -26,14 +26,14 @@ def classify(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="PDS3 product files, PDS4 labels (.xml) beside theirs, or browse pictures "
+            help="PDS3 product files, PDS4 labels (.xml) with their data files beside, or pictures "
             "(JPEG, PNG, TIFF)."
         ),
     ],
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="The checkpoint; by default MERNET_CHECKPOINT, else the one `mernet demo` made."
+            help="The checkpoint; by default MERNET_CHECKPOINT, otherwise that of `mernet demo`."
         ),
     ] = None,
     every: Annotated[
@@ -43,44 +43,47 @@ def classify(
 ) -> None:
     """Print the probabilities of the classes for local files; no database is used.
 
-    A file that cannot be read is named with its reason, the others go on; the exit code is then 1.
+    A file that cannot be read is reported with the reason and the others are classified; the exit
+    code is then 1.
     """
-    classifier = load_checkpoint(_checkpoint(checkpoint), settings())
+    classifier = load_checkpoint(_find_checkpoint(checkpoint), settings())
     starts = range(0, len(files), classifier.batch_size)
     shown = track(starts, "Classifying", console=err, transient=True, disable=not err.is_terminal)
     batches = (files[start : start + classifier.batch_size] for start in shown)
     classes = classifier.header.classes
     results = [
-        result for batch in batches for result in _results(batch, classes, classifier.probabilities)
+        result
+        for batch in batches
+        for result in _classify_batch(batch, classes, classifier.probabilities)
     ]
     if as_json:
         print_json(results)
     else:
-        _print(results, float(classifier.threshold), None if every else SHOWN)
+        _print_results(results, float(classifier.threshold), None if every else SHOWN)
     if any("error" in result for result in results):
         raise typer.Exit(1)
 
 
-def _checkpoint(given: Path | None) -> Path:
+def _find_checkpoint(given: Path | None) -> Path:
     path = given or settings().checkpoint
     if path is None:
         path = settings().demo_checkpoint
         if not path.is_file():
             raise typer.BadParameter(
-                "There is no checkpoint: give --checkpoint FILE, or make one with "
+                "No checkpoint was found: give --checkpoint FILE, or create one with "
                 "`mernet train` or `mernet demo`."
             )
         note("Using the demo checkpoint: it knows drawn scenes only, not Mars.")
     return path
 
 
-def _results(
+def _classify_batch(
     files: Sequence[Path],
     classes: Sequence[str],
     probabilities: Callable[[Sequence[Picture]], NDArray[np.float32]],
 ) -> list[dict[str, Any]]:
     """Return for each file its probabilities by class, or its error."""
-    pictures = [_picture(file) for file in files]
+    pictures = [_read(file) for file in files]
     readable = [picture for picture in pictures if not isinstance(picture, Exception)]
     scores = iter(probabilities(readable))
     return [
@@ -94,14 +97,14 @@ def _results(
     ]
 
 
-def _picture(file: Path) -> Picture | PdsError | DataSetError:
+def _read(file: Path) -> Picture | PdsError | DataSetError:
     try:
-        return read_any(file)
+        return read_image_file(file)
     except (PdsError, DataSetError) as error:
         return error
 
 
-def _print(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:
+def _print_results(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:
     names = {each.code: each.name for each in CLASSES}
     for result in results:
         out.print(Path(result["file"]).name, style="bold", markup=False)

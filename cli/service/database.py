@@ -1,4 +1,4 @@
-"""`mernet db`: the ledger's tables, and who else may read them."""
+"""`mernet db`: the tables in Postgres, and logins that may only read."""
 
 import sys
 from typing import Annotated
@@ -15,7 +15,7 @@ from mernet.worker.settings import settings
 
 
 def upgrade() -> None:
-    """Create the tables, or bring them to this program's version; nothing is lost."""
+    """Create the tables or upgrade them to this program's version; no data is lost."""
     start_embedded()
     engine = connect(settings().database)
     migrate.upgrade(engine)
@@ -23,11 +23,11 @@ def upgrade() -> None:
 
 
 def reader(
-    name: Annotated[str, typer.Argument(help="Name of the login, new or a reader's already.")],
+    name: Annotated[str, typer.Argument(help="Name of the login, new or existing.")],
 ) -> None:
-    """Make a login that may read the view atlas_search and nothing else, or change its password.
+    """Create a login that may read the view atlas_search and nothing else, or change its password.
 
-    The password is MERNET_READER_PASSWORD; at a terminal it is asked for where that is not set.
+    The password is MERNET_READER_PASSWORD; if that is not set, a terminal asks for it.
     """
     is_new = create_reader(ledger(), name, _password(name))
     note(f"{name} may read atlas_search." if is_new else f"{name} has a new password.")

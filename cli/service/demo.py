@@ -20,11 +20,11 @@ def demo(
 ) -> None:
     """Show the service at work: a sample archive of drawn scenes, classified end to end.
 
-    Everything is made on the spot: embedded servers, about 260 drawn products with known truth, a
-    checkpoint that knows only drawn scenes. Run again, it does no work twice.
+    Starts the embedded servers, draws about 260 products with known truth, and fits a checkpoint
+    that knows drawn scenes only. A second run uses what the first one made.
     """
     try:
         serve_sample_archive() if serve else tour()
     except KeyboardInterrupt:
-        note("Stopped; `mernet demo` goes on from here.")
+        note("Stopped; `mernet demo` continues from here.")
         raise

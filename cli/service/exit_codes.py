@@ -1,21 +1,25 @@
-"""Exit codes fit for cron: what the end of a run means to a script."""
+"""Exit codes for scripts and cron: how a run ended."""
 
 import typer
 
 from mernet.db.ledger import RunProgress, RunState
 
-NOT_AS_ASKED = 1
+NOT_COMPLETE = 1
 """An error, or a run that was cancelled, failed, or is not complete."""
 
 PRODUCTS_FAILED = 3
-"""All is done, but some products failed; `mernet run retry` tries those again."""
+"""The run is complete, but some of its products failed; `mernet run retry` tries them again."""
 
 
-def end_as(now: RunProgress) -> None:
-    """End the command with the code of a run: 0 also while it is open. Raises `typer.Exit`."""
+def exit_as_run_ended(now: RunProgress) -> None:
+    """Exit with the code of a run that has ended; return if it is open or all went well.
+
+    Raises:
+        typer.Exit: The run did not finish, or products failed.
+    """
     if now.run.state.is_open:
         return
     if now.run.state is not RunState.FINISHED:
-        raise typer.Exit(NOT_AS_ASKED)
+        raise typer.Exit(NOT_COMPLETE)
     if now.failed:
         raise typer.Exit(PRODUCTS_FAILED)

@@ -1,11 +1,11 @@
-"""`mernet health`: whether a part of the service on this host does its work."""
+"""`mernet health`: checks of the workers and the scheduler on this host."""
 
 import socket
 from typing import Annotated
 
 import typer
 
-from mernet.cli.service.worker import node_name
+from mernet.cli.service.worker import check_worker_name
 from mernet.worker.errors import WorkerError
 from mernet.worker.health import why_workers_are_unhealthy
 from mernet.worker.scheduler import why_scheduler_is_unhealthy
@@ -15,21 +15,21 @@ from mernet.worker.settings import settings
 def worker(
     name: Annotated[
         str | None,
-        typer.Option(callback=node_name, help="Look at the worker of this --name only."),
+        typer.Option(callback=check_worker_name, help="Check only the worker of this --name."),
     ] = None,
 ) -> None:
-    """Exit with 0 where every worker of this host takes messages or is busy, else with 1.
+    """Exit with 0 if every worker of this host accepts messages or is busy, else with 1.
 
-    That a worker answers is not enough: it has to take a message that is sent to it alone.
+    An answer is not enough: the worker has to receive a message that is sent to it alone.
     """
-    _judge(why_workers_are_unhealthy(socket.gethostname(), name))
+    _fail_if(why_workers_are_unhealthy(socket.gethostname(), name))
 
 
-def beat() -> None:
-    """Exit with 0 where `mernet beat` with this MERNET_DATA_DIR sent a message lately, else 1."""
-    _judge(why_scheduler_is_unhealthy(settings()))
+def scheduler() -> None:
+    """Exit with 0 if the scheduler of this MERNET_DATA_DIR sent a task recently, else with 1."""
+    _fail_if(why_scheduler_is_unhealthy(settings()))
 
 
-def _judge(fault: str | None) -> None:
+def _fail_if(fault: str | None) -> None:
     if fault:
         raise WorkerError(fault)

@@ -14,14 +14,14 @@ from mernet.worker.settings import settings
 
 
 def metrics(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on.")] = 9808,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9808,
     host: Annotated[
-        str, typer.Option(help="Address to serve on; 0.0.0.0 for all networks.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all networks.")
     ] = "127.0.0.1",
 ) -> None:
     """Serve metrics of runs, chunks, queues and workers to Prometheus until Ctrl-C.
 
-    A worker's own, such as the time of each stage, it serves at MERNET_METRICS_PORT.
+    A worker serves its own metrics, such as the time of each stage, at MERNET_METRICS_PORT.
     """
     registry = CollectorRegistry()
     start_embedded()
@@ -30,8 +30,8 @@ def metrics(
         _, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise typer.BadParameter(
-            f"{host}:{port} cannot be had ({error}); choose another."
+            f"cannot listen on {host}:{port} ({error}); choose another --host or --port."
         ) from error
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # a service manager's way to end it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # sent by service managers
     note(f"Metrics are served at http://{host}:{port}/metrics until Ctrl-C.")
     thread.join()

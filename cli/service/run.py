@@ -1,51 +1,49 @@
-"""`mernet run`: queue a pass over an archive or what it has new, retry, pause, cancel, list."""
+"""`mernet run`: queue runs over archives, new or failed products; pause, cancel and list runs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
-from mernet.cli.service.exit_codes import end_as
-from mernet.cli.service.queued_run import report
-from mernet.cli.service.status import as_dict
+from mernet.cli.service.exit_codes import exit_as_run_ended
+from mernet.cli.service.follow_run import follow_run
+from mernet.cli.service.run_progress import print_progress
+from mernet.cli.service.temporary_worker import TemporaryWorker
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
+from mernet.db import classifiers
 from mernet.db.ledger import (
     NewRun,
+    Run,
     RunProgress,
     cancel_run,
     create_retry,
     create_run,
     list_runs,
     pause_run,
-    progress,
     resume_run,
     unsent,
 )
+from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import named_archives, resolve
 from mernet.pds.selection import ProductKind
+from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.failure_reasons import failure_reasons
 from mernet.worker.fetcher import create_fetcher
-from mernet.worker.ingest import IngestReport, ingest
+from mernet.worker.ingest import ingest
 from mernet.worker.sending import send_chunks, send_listing
 from mernet.worker.settings import settings
 
-Follow = Annotated[
-    bool,
-    typer.Option(
-        "--follow",
-        "-f",
-        help="Show it live until the run has ended. With the embedded servers, a worker is "
-        "started for that time if none is running.",
-    ),
-]
+LATEST = 20
+"""How many runs `mernet run list` shows."""
 
 
-def _reason(words: str | None) -> str | None:
-    """A reason of failure, which may be written with hyphens."""
+def _check_reason(words: str | None) -> str | None:
+    """Return a reason of failure, which may be written with hyphens, as the ledger stores it."""
     reason = words and words.replace("-", " ")
     if reason and reason not in failure_reasons():
         known = ", ".join(failure_reasons())
@@ -56,50 +54,78 @@ def _reason(words: str | None) -> str | None:
 Archives = Annotated[
     list[str] | None,
     typer.Option(
-        help="Name, URL or path of an archive; may be given several times. By default opportunity "
-        "and spirit.",
+        help="Name, URL or path of an archive; may be repeated. By default opportunity and spirit.",
     ),
 ]
 Mirror = Annotated[
     str | None,
     typer.Option(help="URL or path that replaces the base address of a named archive."),
 ]
+ProductsWanted = Annotated[
+    ProductKind, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
+]
+Reclassify = Annotated[
+    bool,
+    typer.Option(
+        "--reclassify", help="Also classify products that the classifier has an outcome of."
+    ),
+]
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of a registered classifier, to see its results before it is promoted; by "
+        "default the current one."
+    ),
+]
 WithdrawMany = Annotated[
     bool,
     typer.Option(
         "--withdraw-many",
-        help="Also where more than a tenth of an archive's products, and more than 100, are listed "
-        "no more. Without it such a listing is refused, since a half-written index looks so.",
+        help="Mark products as withdrawn even if more than a tenth of an archive's products, and "
+        "more than 100, are no longer listed. Without this option such a listing is refused, since "
+        "an incomplete index file looks the same.",
     ),
 ]
-ProductsWanted = Annotated[
-    ProductKind, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
+RetryRun = Annotated[
+    int | None,
+    typer.Argument(help="Only products that failed in this run and were not classified since."),
 ]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        callback=_check_reason,
+        help="Only products that failed for this reason, such as not-found; `mernet status` shows "
+        "the reasons.",
+    ),
+]
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow",
+        "-f",
+        help="Show the progress live until the run has ended. With the embedded servers, a worker "
+        "is started for that time if none is running.",
+    ),
+]
+OpenRun = Annotated[int, typer.Argument(help="Number of an open run.")]
+PausedRun = Annotated[int, typer.Argument(help="Number of a paused run.")]
 
 
 def full(
     archive: Archives = None,
     mirror: Mirror = None,
     products: ProductsWanted = "edr",
-    again: Annotated[
-        bool, typer.Option("--again", help="Also classify what has an outcome already.")
-    ] = False,
-    classifier: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a registered classifier, to see what it does before it is promoted; by "
-            "default the current one."
-        ),
-    ] = None,
+    reclassify: Reclassify = False,
+    classifier: Classifier = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a run over all eligible products: left-eye Pancam images through filter 2, 512 or 1024.
+    """Queue a run over all eligible products: left-eye Pancam, filter 2, 512 or 1024 pixels square.
 
-    What the classifier has an outcome of is not done again. The exit code with --follow:
-    0 when all is classified, 3 when products failed, 1 otherwise.
+    Products that the classifier has an outcome of are not classified again. The exit code with
+    --follow: 0 if all products are classified, 3 if products failed, 1 otherwise.
     """
-    archives = _anywhere(archive, mirror)
+    archives = _independent_of_folder(archive, mirror)
     engine = ledger_and_broker()
     run = create_run(
         engine,
@@ -108,12 +134,12 @@ def full(
             mirror=_absolute(mirror),
             products=products,
             chunk_size=settings().chunk_size,
-            reclassify=again,
+            reclassify=reclassify,
             classifier=classifier,
         ),
     )
     send_listing(engine, run.run_id)
-    end_as(report(engine, run, follow, as_json))
+    exit_as_run_ended(_report_queued_run(engine, run, follow, as_json))
 
 
 def new(
@@ -124,16 +150,16 @@ def new(
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a run over what an archive lists that no run under the current classifier took up.
+    """Queue a run over new products: those that no run of the current classifier includes.
 
-    A listing that has not changed since the last look is not read, and with nothing new there is no
-    run. Products that are listed no more are marked as withdrawn and leave the search; a registry
-    search tells of none. What a run left undone that was cancelled or has failed is taken up again.
-    The exit code: 1 when an archive could not be listed, whatever became of the others; else, with
-    --follow, 0 when all is classified or nothing is new, 3 when products failed, 1 otherwise.
+    A listing that has not changed since the last check is not read, and if nothing is new, no run
+    is created. Products that are no longer listed are marked as withdrawn and leave the search; a
+    registry search does not report them. Products that a cancelled or failed run left undone count
+    as new. The exit code is 1 if an archive could not be listed; otherwise, with --follow, 0 if all
+    products are classified or nothing is new, 3 if products failed, 1 in other cases.
     """
     wanted = NewRun(
-        archives=_anywhere(archive, mirror),
+        archives=_independent_of_folder(archive, mirror),
         mirror=_absolute(mirror),
         products=products,
         chunk_size=settings().chunk_size,
@@ -141,86 +167,85 @@ def new(
     engine = ledger_and_broker()
     with create_fetcher(settings()) as fetcher:
         ingested = ingest(engine, wanted, fetcher, withdraw_many)
-    now = _send_and_report(engine, ingested, follow, as_json)
+    note(ingested.sentence)
+    now = None
+    if ingested.run is not None:
+        now = _send_chunks_and_report(engine, ingested.run, follow, as_json)
+    elif as_json:
+        print_json({"run": None, "withdrawn": ingested.withdrawn})
     if ingested.failure:
         raise ArchivesNotListed(ingested.failure)
     if now is not None:
-        end_as(now)
+        exit_as_run_ended(now)
 
 
 def retry(
-    run_id: Annotated[
-        int | None, typer.Argument(help="Only what failed in this run and was not done since.")
-    ] = None,
-    reason: Annotated[
-        str | None,
-        typer.Option(
-            callback=_reason,
-            help="Only what failed for this reason, such as not-found; status shows it.",
-        ),
-    ] = None,
+    run_id: RetryRun = None,
+    reason: Reason = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run over the products that failed under the current classifier.
 
-    With nothing to retry there is no run. The exit code with --follow: 0 when all is classified or
-    nothing is left, 3 when products failed, 1 otherwise.
+    If there are none, no run is created. The exit code with --follow: 0 if all products are
+    classified or there were none, 3 if products failed, 1 otherwise.
     """
     engine = ledger_and_broker()
     run = create_retry(engine, settings().chunk_size, reason, run_id)
     if run is None:
-        what = f" for the reason {reason!r}" if reason else ""
-        where = f" in run {run_id}" if run_id else ""
-        note(f"Nothing is left that failed{what}{where}, so there is no run.")
+        with_reason = f" for the reason {reason!r}" if reason else ""
+        in_run = f" in run {run_id}" if run_id else ""
+        note(f"No product is left that failed{with_reason}{in_run}, so no run is created.")
         if as_json:
             print_json({"run": None})
         return
-    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
-    end_as(report(engine, run, follow, as_json))
+    exit_as_run_ended(_send_chunks_and_report(engine, run, follow, as_json))
 
 
-def cancel(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
-    """End a run: nothing of it is classified or published from now on; what is published stays."""
+def cancel(run_id: OpenRun) -> None:
+    """End a run: nothing more of it is classified or published; what is published stays."""
     cancel_run(ledger(), run_id)
     note(f"Run {run_id} is cancelled; what it has published stays.")
 
 
-def pause(run_id: Annotated[int, typer.Argument(help="Number of an open run.")]) -> None:
-    """Begin no more chunks of a run until it is resumed; those at hand finish and are published."""
+def pause(run_id: OpenRun) -> None:
+    """Start no more chunks of a run until it is resumed; those in progress are still published."""
     pause_run(ledger(), run_id)
-    note(f"Run {run_id} is paused; go on with `mernet run resume {run_id}`.")
+    note(f"Run {run_id} is paused; `mernet run resume {run_id}` continues it.")
 
 
-def resume(run_id: Annotated[int, typer.Argument(help="Number of a paused run.")]) -> None:
-    """Let a paused run go on where it stopped."""
+def resume(run_id: PausedRun) -> None:
+    """Continue a paused run."""
     engine = ledger_and_broker()
     resume_run(engine, run_id)
     send_chunks(engine, run_id, unsent(engine, run_id))
-    note(f"Run {run_id} goes on; see `mernet status {run_id} --follow`.")
+    note(f"Run {run_id} continues; see `mernet status {run_id} --follow`.")
 
 
 def list_latest(as_json: AsJson = False) -> None:
     """List the latest runs, newest first."""
     engine = ledger()
-    found = [progress(engine, run.run_id) for run in list_runs(engine, limit=20)]
+    found = [read_progress(engine, run.run_id) for run in list_runs(engine, limit=LATEST)]
     if as_json:
-        print_json([as_dict(each) for each in found])
+        print_json([asdict(each) for each in found])
         return
     print_table(
         ("run", "kind", "state", "listed", "others", "done", "failed", "waiting", "started", "of"),
-        [_row(each) for each in found],
+        [_table_row(each) for each in found],
     )
 
 
-def _row(now: RunProgress) -> tuple[object, ...]:
+def _table_row(now: RunProgress) -> tuple[object, ...]:
     run = now.run
     counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
     return run.run_id, run.kind, run.condition, *counts, run.created_at, " ".join(run.archives)
 
 
-def _anywhere(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:
-    """The archives so that a worker with another working folder finds the same ones."""
+def _independent_of_folder(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:
+    """Return the archives by known names or absolute URLs.
+
+    A worker runs in another working folder, so a relative path would mean another archive there.
+    """
     found = {name: resolve(name, mirror) for name in names or ("opportunity", "spirit")}
     return tuple(
         name if name in named_archives() else archive.url for name, archive in found.items()
@@ -233,15 +258,43 @@ def _absolute(mirror: str | None) -> str | None:
     return str(Path(mirror).expanduser().absolute())
 
 
-def _send_and_report(
-    engine: sa.Engine, ingested: IngestReport, follow: bool, as_json: bool
-) -> RunProgress | None:
-    """Say what an ingest came to and begin its run; None without one."""
-    note(ingested.sentence)
-    run = ingested.run
-    if run is not None:
-        send_chunks(engine, run.run_id, unsent(engine, run.run_id))
-        return report(engine, run, follow, as_json)
+def _send_chunks_and_report(
+    engine: sa.Engine, run: Run, follow: bool, as_json: bool
+) -> RunProgress:
+    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+    return _report_queued_run(engine, run, follow, as_json)
+
+
+def _report_queued_run(engine: sa.Engine, run: Run, follow: bool, as_json: bool) -> RunProgress:
+    """Print that a run is queued and, with `follow`, its progress until it has ended.
+
+    Returns:
+        The progress at the end of this function.
+
+    Raises:
+        WorkerError: The worker that was started for the run exited before the run ended.
+    """
+    name = classifiers.get(engine, run.classifier).name
+    note(f"Run {run.run_id} is queued, with the classifier {name}.")
+    if name == DEMO_CLASSIFIER:
+        note("This classifier knows drawn scenes only; its results for images of Mars are useless.")
+    now = _follow(engine, run.run_id) if follow else read_progress(engine, run.run_id)
     if as_json:
-        print_json({"run": None, "withdrawn": ingested.withdrawn})
-    return None
+        print_json(asdict(now))
+    elif follow:
+        print_progress(now)
+    else:
+        note(f"`mernet status {run.run_id} --follow` shows its progress and the workers.")
+    return now
+
+
+def _follow(engine: sa.Engine, run_id: int) -> RunProgress:
+    try:
+        with TemporaryWorker(may_start=True) as worker:
+            return follow_run(engine, run_id, worker)
+    except KeyboardInterrupt:
+        note(
+            f"No longer following run {run_id}; it stays in the ledger and continues when a worker "
+            f"runs. Follow it again: mernet status {run_id} --follow"
+        )
+        raise

@@ -1,4 +1,4 @@
-"""`mernet beat`: the timetable, where no worker keeps it."""
+"""`mernet scheduler`: the process that sends the periodic tasks."""
 
 from typing import Annotated
 
@@ -10,15 +10,15 @@ from mernet.worker.scheduler import run_scheduler
 from mernet.worker.settings import LogLevel, settings
 
 
-def beat(
+def scheduler(
     log_level: Annotated[
         LogLevel | None, typer.Option(help="How much to log; by default MERNET_LOG_LEVEL.")
     ] = None,
 ) -> None:
-    """Keep the timetable until Ctrl-C: the sweep, and the ingest with MERNET_INGEST_SECONDS.
+    """Send the periodic tasks until Ctrl-C: the sweep, and the ingest with MERNET_INGEST_SECONDS.
 
-    Exactly one may run for the whole service, and its workers have --no-beat. The time of each last
-    message is kept in MERNET_DATA_DIR, so that a restart puts nothing off.
+    A service has exactly one scheduler. Start its workers with --no-scheduler. The time at which
+    each task was last sent is stored in MERNET_DATA_DIR, so that a restart delays no task.
     """
     start_embedded()
     check_broker()

@@ -1,4 +1,4 @@
-"""`mernet search` and `mernet show`: the published table, and all that is known of one product."""
+"""`mernet search` and `mernet show`: the published classes, and all scores of one product."""
 
 import csv
 import sys
@@ -11,34 +11,37 @@ import typer
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
 from mernet.db.search import LARGEST_PAGE, Hit, Page, Place, Query, class_counts, scores_of
-from mernet.db.search import search as find
+from mernet.db.search import search as search_page
 from mernet.pds.product import ProductName
 
 SHOWN = 20
+"""How many images the table shows without --limit."""
 
 
 def search(
     classes: Annotated[
         list[str] | None,
-        typer.Argument(help="Codes or names of classes that an image has to show, all of them."),
+        typer.Argument(help="Codes or names of classes, all of which an image must show."),
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="A class that it must not show; may be given several times."),
+        typer.Option(help="A class that the image must not show; may be repeated."),
     ] = None,
     rover: Annotated[str | None, typer.Option(help="Opportunity or Spirit.")] = None,
     sol: Annotated[
-        str | None, typer.Option(help="Sols A:B, both included; A: and :B are open, A is one sol.")
+        str | None,
+        typer.Option(help="Sols A:B, both included; A:, :B or A alone work too."),
     ] = None,
     min_probability: Annotated[
-        float, typer.Option(min=0, max=1, help="Lowest probability of each class asked for.")
+        float, typer.Option(min=0, max=1, help="Lowest probability of each given class.")
     ] = 0.0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Most images; by default {SHOWN} in a table, else all."),
+        typer.Option(min=1, help=f"Most images to print; by default {SHOWN} in a table, else all."),
     ] = None,
     after: Annotated[
-        str | None, typer.Option(help="Continue behind a page: what it gave as its end.")
+        str | None,
+        typer.Option(help="Continue after a page: the value it printed as --after."),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: AsJson = False,
@@ -56,19 +59,19 @@ def search(
         classes=tuple(classes),
         without=tuple(without or ()),
         rover=rover,
-        sols=_sols(sol),
+        sols=_parse_sols(sol),
         min_probability=min_probability,
-        after=_place(after),
+        after=_parse_place(after),
     )
     wanted = limit or (None if as_csv or as_json else SHOWN)
-    _print_page(_pages(ledger(), query, wanted), query, as_csv, as_json)
+    _print_page(_read_pages(ledger(), query, wanted), query, as_csv, as_json)
 
 
 def show(
     product: Annotated[str, typer.Argument(help="A product's 27-character name, or its file's.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show all 25 probabilities of one product, and which of them are published."""
+    """Show all 25 probabilities of one product, and which classes are published."""
     scores = scores_of(ledger(), str(ProductName.parse(product)))
     if as_json:
         print_json({score.code: score.probability for score in scores})
@@ -79,12 +82,12 @@ def show(
     )
 
 
-def _pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
-    """The first `wanted` images, or all, as one page."""
+def _read_pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
+    """Return the first `wanted` images, or all of them, as one page."""
     hits: list[Hit] = []
     while True:
         size = LARGEST_PAGE if wanted is None else min(wanted - len(hits), LARGEST_PAGE)
-        page = find(engine, replace(query, limit=size))
+        page = search_page(engine, replace(query, limit=size))
         hits += page.hits
         if page.next is None or len(hits) == wanted:
             return Page(tuple(hits), page.next)
@@ -102,14 +105,14 @@ def _print_counts(engine: sa.Engine, as_csv: bool, as_json: bool) -> None:
 def _print_page(page: Page, query: Query, as_csv: bool, as_json: bool) -> None:
     asked = list(page.hits[0].probabilities) if page.hits else list(query.classes)
     columns = ("product", *asked, "rover", "sol", "site", "drive", "local time", "image")
-    _print_rows([_row(hit) for hit in page.hits], columns, as_csv, as_json)
+    _print_rows([_as_row(hit) for hit in page.hits], columns, as_csv, as_json)
     if not page.hits:
         note("No image matches; `mernet search` alone counts the images of each class.")
     if page.next is not None:
-        note(f"There are more: add --after {page.next.probability!r}:{page.next.product_id}")
+        note(f"More images match: add --after {page.next.probability!r}:{page.next.product_id}")
 
 
-def _row(hit: Hit) -> dict[str, Any]:
+def _as_row(hit: Hit) -> dict[str, Any]:
     return {
         "product": hit.product_id,
         **hit.probabilities,
@@ -137,18 +140,18 @@ def _print_rows(
         print_table(columns, [[row[column] for column in columns] for row in rows])
 
 
-def _sols(text: str | None) -> tuple[int | None, int | None]:
+def _parse_sols(text: str | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
     first, colon, last = text.partition(":")
     try:
         low, high = (int(part) if part else None for part in (first, last if colon else first))
     except ValueError:
-        raise typer.BadParameter(f"{text} is no range of sols; write A:B, A:, :B or A.") from None
+        raise typer.BadParameter(f"{text} is not a range of sols; use A:B, A:, :B or A.") from None
     return low, high
 
 
-def _place(text: str | None) -> Place | None:
+def _parse_place(text: str | None) -> Place | None:
     if text is None:
         return None
     probability, _, product_id = text.partition(":")
@@ -156,5 +159,5 @@ def _place(text: str | None) -> Place | None:
         return Place(float(probability), product_id)
     except ValueError:
         raise typer.BadParameter(
-            f"{text} is not the end of a page; copy what the page before gave."
+            f"{text} is not the end of a page; copy the value that the previous page printed."
         ) from None

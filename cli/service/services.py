@@ -7,20 +7,20 @@ from mernet.worker.settings import settings
 
 
 def start() -> None:
-    """Start the embedded servers; nothing happens to those that run."""
+    """Start the embedded servers that are not running."""
     start_embedded()
     status()
 
 
 def stop() -> None:
-    """Stop the embedded servers; their data stays."""
+    """Stop the embedded servers; their data stays on disk."""
     for service in embedded_servers(settings()):
         service.stop()
         note(f"Embedded {service.status().name} is stopped; its data stays in {service.data}")
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show which servers this command uses and whether the embedded ones run."""
+    """Show which embedded servers are used, whether they are running, and their URLs."""
     rows = [service.status() for service in embedded_servers(settings())]
     if as_json:
         print_json([{"name": r.name, "running": r.running, "url": r.url} for r in rows])

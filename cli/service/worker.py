@@ -1,4 +1,4 @@
-"""`mernet worker`: a Celery worker for runs."""
+"""`mernet worker`: a Celery worker that processes runs."""
 
 import os
 import re
@@ -11,25 +11,28 @@ from typing import Annotated
 
 import typer
 from celery import platforms
-from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutdown, worker_shutting_down
 
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.output import note
 from mernet.self_command import self_command
-from mernet.worker.app import CLASSIFY, LISTING, SWEEP, QueueName, app
+from mernet.worker.app import QueueName, app
 from mernet.worker.broker import require_unused_name
 from mernet.worker.metrics_server import serve_metrics
 from mernet.worker.settings import LogLevel, settings
 
 DEFAULT_PROCESSES = 2
-"""One process fetches while another computes (design: two children a GPU)."""
+"""With two, one process fetches images while the other computes."""
 
 RESTART_SECONDS = 5
 
 
-def node_name(name: str | None) -> str | None:
-    """The name, if it can be the part of a worker's name before the @."""
+def check_worker_name(name: str | None) -> str | None:
+    """Return the name if it can be the part before the @ of a Celery worker's name.
+
+    Raises:
+        typer.BadParameter: It has other characters than letters, digits, - and _.
+    """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise typer.BadParameter("use letters, digits, - and _ only.")
     return name
@@ -37,84 +40,87 @@ def node_name(name: str | None) -> str | None:
 
 def worker(
     processes: Annotated[
-        int, typer.Option(min=1, help="Child processes; each loads the classifier.")
+        int, typer.Option(min=1, help="Number of child processes; each loads the classifier.")
     ] = DEFAULT_PROCESSES,
     queue: Annotated[
         list[QueueName] | None,
         typer.Option(
-            help="Work on this queue only, may be repeated; by default on listing and classify, "
-            "and with --beat always on sweep too."
+            help="Consume this queue only; may be repeated. By default listing and classify, and "
+            "with --scheduler always sweep too."
         ),
     ] = None,
-    beat: Annotated[
+    scheduler: Annotated[
         bool,
         typer.Option(
-            help="Also keep the timetable: the sweep and the ingest; --no-beat where `mernet beat` "
-            "runs. Then a worker has to have --queue sweep."
+            help="Also send the periodic tasks: the sweep and the ingest. Use --no-scheduler if "
+            "`mernet scheduler` runs; some worker must then have --queue sweep."
         ),
     ] = True,
     name: Annotated[
         str,
         typer.Option(
-            callback=node_name,
-            help="Its name, to which @ and the host's are added; two workers of a host need two.",
+            callback=check_worker_name,
+            help="Name of the worker, without its @host; each worker of a host needs its own.",
         ),
     ] = "mernet",
     log_level: Annotated[
         LogLevel | None, typer.Option(help="How much to log; by default MERNET_LOG_LEVEL.")
     ] = None,
     end_with_parent: Annotated[
-        bool, typer.Option("--end-with-parent", hidden=True, help="End when the caller does.")
+        bool, typer.Option("--end-with-parent", hidden=True, help="Exit when the caller exits.")
     ] = False,
 ) -> None:
-    """Work on runs until Ctrl-C; then finish the chunks at hand and end."""
-    ledger_and_broker().dispose()  # both are there before the first message is taken
+    """Process runs until Ctrl-C; then finish the chunks in progress and exit."""
+    ledger_and_broker().dispose()  # both must answer before the first message is received
     config = settings()
-    # Celery warns root of pickle, which is never accepted here.
+    # Celery warns the user root of pickle, which this application never accepts.
     warnings.simplefilter("ignore", platforms.SecurityWarning)
     if end_with_parent:
         platforms.set_pdeathsig("SIGTERM")
     require_unused_name(f"{name}@{socket.gethostname()}")
     app.conf.worker_concurrency = processes
+    arguments = celery_arguments(queue or (), scheduler, name, log_level or config.log_level)
     with serve_metrics(config.metrics_host, config.metrics_port):
-        failed = _fails(arguments(queue or (), beat, name, log_level or config.log_level))
+        failed = _run_until_exit(arguments)
     if failed:
-        _start_again()
+        _restart()
 
 
-def arguments(queues: Sequence[QueueName], beat: bool, name: str, log_level: str) -> list[str]:
-    """Celery's own, for its command `worker`; without `queues` listing and classify are meant."""
-    consumed = [*(queues or (LISTING, CLASSIFY))]
-    words = ["worker", f"--hostname={name}@%h", f"--loglevel={log_level}"]
-    words += ["--without-gossip", "--without-mingle"]  # workers need not know each other
-    if beat:
-        # The timetable is kept in memory: a sweep too many is harmless.
-        words += ["--beat", "--scheduler=celery.beat:Scheduler"]
-        consumed += [SWEEP]
-    return [*words, f"--queues={','.join(dict.fromkeys(consumed))}"]
+def celery_arguments(
+    queues: Sequence[QueueName], scheduler: bool, name: str, log_level: str
+) -> list[str]:
+    """Return the arguments of Celery's command `worker`; no `queues` mean listing and classify."""
+    consumed = [*(queues or (QueueName.LISTING, QueueName.CLASSIFY))]
+    arguments = ["worker", f"--hostname={name}@%h", f"--loglevel={log_level}"]
+    arguments += ["--without-gossip", "--without-mingle"]  # workers need not know each other
+    if scheduler:
+        # This scheduler keeps its times in memory; after a restart a sweep too many does no harm.
+        arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
+        consumed += [QueueName.SWEEP]
+    return [*arguments, f"--queues={','.join(dict.fromkeys(consumed))}"]
 
 
-def _fails(words: list[str]) -> bool:
-    """Work until asked to end, or until Celery fails: which of them it was.
+def _run_until_exit(arguments: list[str]) -> bool:
+    """Run the Celery worker; return whether it failed, that is, exited without being asked to.
 
-    Its exit code alone does not tell: after Ctrl-C, too, it is that of a failure.
+    Its exit code alone does not tell: after Ctrl-C it is that of a failure, too.
     """
-    asked: list[str] = []
+    signals: list[str] = []
     codes: list[int | None] = []
-    worker_shutting_down.connect(lambda sig, **_: asked.append(sig), weak=False)
+    worker_shutting_down.connect(lambda sig, **_: signals.append(sig), weak=False)
     worker_shutdown.connect(lambda sender, **_: codes.append(sender.exitcode), weak=False)
-    app.worker_main(words)
-    return EX_FAILURE in codes and not asked
+    app.worker_main(arguments)
+    return platforms.EX_FAILURE in codes and not signals
 
 
-def _start_again() -> None:
-    """Replace this process by a fresh one of the same command.
+def _restart() -> None:
+    """Replace this process by a new one that runs the same command.
 
-    Nobody asked Celery to end, but it failed. Seen with kombu 5.7 when Redis goes away and comes
-    back: to acknowledge a message over the closed connection is an AttributeError, which ends a
-    worker. The process keeps its number, so whoever watches over it sees no end.
+    Seen with kombu 5.7 when Redis goes away and comes back: acknowledging a message over the closed
+    connection raises an AttributeError, which ends the worker. The process keeps its number, so a
+    service manager that watches it sees no exit.
     """
-    note(f"The worker ended unasked; it starts again in {RESTART_SECONDS} seconds.")
+    note(f"Worker exited unexpectedly; restarting in {RESTART_SECONDS} seconds.")
     time.sleep(RESTART_SECONDS)
     command = self_command(*sys.argv[1:])
     os.execv(command[0], command)

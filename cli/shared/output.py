@@ -1,4 +1,4 @@
-"""How commands speak: tables and notes for people, JSON for programs, errors in one sentence."""
+"""Output of commands: tables and notes for people, JSON for programs."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 WIDE = 1000
-"""Wider than any table, so that rich neither wraps nor cuts one."""
+"""Wider than any table, so that rich neither wraps nor truncates one."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def note(message: str) -> None:
-    """Say something that is not the command's result, on standard error."""
+    """Print a message that is not part of the result, on standard error."""
     err.print(message, style="dim", markup=False, soft_wrap=True)
 
 
@@ -29,9 +29,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their headers, numbers to the right.
+    """Print rows under their headers, numbers aligned to the right.
 
-    A line longer than the terminal is left to it to wrap, so that names and URLs stay whole.
+    The terminal wraps lines that are too long, so that names and URLs can be copied whole.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     for position, header in enumerate(headers):

@@ -221,7 +221,7 @@ def test_no_list_of_processes_shows_a_password(stack):
 def test_all_services_end_when_told_to_and_lose_nothing(stack, history, gated_archive):
     """Comes last: afterwards nothing runs."""
     volume = f"{gated_archive.url}mer1po_0xxx/"
-    sent = mernet(stack, "run", "full", "--archive", volume, "--again", "--json")
+    sent = mernet(stack, "run", "full", "--archive", volume, "--reclassify", "--json")
     assert sent.returncode == 0, sent.stderr
     run_id = json.loads(sent.stdout)["run"]["run_id"]
     chunks = f"SELECT state FROM chunk WHERE run_id = {run_id}"

@@ -15,14 +15,14 @@ from mernet.worker.embedded_paths import embedded_broker_url
 from mernet.worker.settings import Settings
 
 NODE = f"mernet@{socket.gethostname()}"
-WORKER = ("--no-beat", "--processes", "1", *(f"--queue={queue}" for queue in QUEUES))
+WORKER = ("--no-scheduler", "--processes", "1", *(f"--queue={queue}" for queue in QUEUES))
 
 
 @contextmanager
 def beat(service) -> Iterator[None]:
     (service.folder / "logs").mkdir(exist_ok=True)
     with (service.folder / "logs" / "beat.log").open("a") as log:
-        process = service.start("beat", stdout=log, stderr=log)
+        process = service.start("scheduler", stdout=log, stderr=log)
     try:
         yield
     finally:
@@ -40,7 +40,7 @@ def test_health_checks_of_a_scheduler_and_a_worker_from_start_to_end(make_servic
     control = make_app(Settings(broker_url=embedded_broker_url(service.folder))).control
     service.succeed("run", "full", "--archive", f"{gated_archive.url}mer1po_0xxx/")
     redis.Redis(unix_socket_path=str(service.folder / "redis" / "redis.sock")).flushall()
-    assert check(service, "beat")[0] == 1
+    assert check(service, "scheduler")[0] == 1
     code, why = check(service, "worker")
     assert (code, "No worker" in why) == (1, True)
 
@@ -48,7 +48,7 @@ def test_health_checks_of_a_scheduler_and_a_worker_from_start_to_end(make_servic
         with beat(service):
             assert gated_archive.caller_waits.wait(120), service.log()  # the message came again
             assert check(service, "worker") == (0, ""), "all its processes are busy"
-            assert check(service, "beat") == (0, "")
+            assert check(service, "scheduler") == (0, "")
             gated_archive.is_open.set()
             service.wait_for(
                 "the end", lambda: service.rows("SELECT state FROM run") == [("finished",)]

@@ -67,7 +67,7 @@ def test_after_a_worker_is_killed_in_mid_run_the_rows_are_those_of_an_undisturbe
 def test_after_a_child_process_is_killed_its_chunk_is_done_by_another(make_service, gated_archive):
     service = make_service(**QUICK)
     queue_run(service, gated_archive.url)
-    with service.worker("--processes", "1", "--no-beat") as worker:
+    with service.worker("--processes", "1", "--no-scheduler") as worker:
         assert gated_archive.caller_waits.wait(120), service.log()
         (child,) = psutil.Process(worker.pid).children()
         child.kill()
@@ -85,7 +85,7 @@ def test_if_the_temporary_worker_dies_following_ends_with_an_error(make_service,
     worker.kill()
     _, said = follower.communicate(timeout=60)
     assert follower.returncode == 1
-    assert "The worker ended with code -9" in " ".join(said.split())
+    assert "The worker exited with code -9" in " ".join(said.split())
 
 
 def test_of_two_followed_runs_the_second_continues_when_the_first_stops_its_worker(

@@ -63,6 +63,6 @@ def test_a_host_without_network_loses_nothing_and_continues_when_it_is_reconnect
         wait_for_the_end(service, queue_run(service, spirit))
         assert service.rows(PUBLISHED_AT.format(disturbed)) == published_at
 
-        undisturbed = queue_run(service, opportunity, "--again")
+        undisturbed = queue_run(service, opportunity, "--reclassify")
         wait_for_the_end(service, undisturbed)
     assert results(service, undisturbed) == found

@@ -111,10 +111,10 @@ def test_a_worker_that_is_stopped_may_finish_its_chunk():
 
 
 def test_there_is_one_beat():
-    beats = [name for name, each in OURS.items() if each["command"] == "mernet beat"]
+    beats = [name for name, each in OURS.items() if each["command"] == "mernet scheduler"]
     assert beats == ["beat"]
     assert "deploy" not in OURS["beat"]
-    assert all("--no-beat" in worker["command"] for worker in WORKERS.values())
+    assert all("--no-scheduler" in worker["command"] for worker in WORKERS.values())
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])

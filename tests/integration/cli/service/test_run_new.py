@@ -59,10 +59,10 @@ def test_a_run_is_sent_and_shown_although_another_archive_could_not_be_listed(ru
 def test_it_is_followed_to_its_end_too(run_new, story, url, monkeypatch):
     from mernet.db import ledger
 
-    def follow(engine, run_id, crew):
+    def follow_run(engine, run_id, worker):
         return ledger.progress(engine, ledger.cancel_run(engine, run_id).run_id)
 
-    monkeypatch.setattr("mernet.cli.service.run_progress.follow", follow)
+    monkeypatch.setattr("mernet.cli.service.run.follow_run", follow_run)
     ran = run_new(f"{url}nowhere/", url, options=["--follow", "--json"])
     assert json.loads(ran.stdout)["run"]["state"] == "cancelled"
     assert isinstance(ran.exception, ArchivesNotListed)

@@ -91,7 +91,7 @@ def test_a_queue_in_which_messages_wait_for_nobody_is_told_with_what_helps(
     broker.consumers = {"listing": 0, "classify": 0, "sweep": 0}
     text = said()
     assert "Work waits in the queue sweep" in text
-    assert "`mernet worker --queue sweep --no-beat --name sweep`" in text
+    assert "`mernet worker --queue sweep --no-scheduler --name sweep`" in text
     assert text.count("Work waits") == 1, "an empty queue needs nobody"
 
 

@@ -1,17 +1,17 @@
-"""Exit codes: what cron learns from a run's end."""
+"""Exit codes: how scripts learn how a run ended."""
 
 from types import SimpleNamespace
 
 import pytest
 import typer
 
-from mernet.cli.service.exit_codes import end_as
+from mernet.cli.service.exit_codes import exit_as_run_ended
 from mernet.db.ledger import RunState
 
 
 def code(state: RunState, failed: int) -> int:
     try:
-        end_as(SimpleNamespace(run=SimpleNamespace(state=state), failed=failed))
+        exit_as_run_ended(SimpleNamespace(run=SimpleNamespace(state=state), failed=failed))
     except typer.Exit as end:
         return end.exit_code
     return 0

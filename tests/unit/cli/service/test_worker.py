@@ -1,37 +1,39 @@
-"""What `mernet worker` asks of Celery."""
+"""The arguments that `mernet worker` gives Celery."""
 
 import pytest
 from typer.testing import CliRunner
 
 from mernet.cli.commands import app
-from mernet.cli.service.worker import arguments
+from mernet.cli.service.worker import celery_arguments
 from mernet.worker.app import QueueName
 
 
-def consumed(queues=(), beat=True) -> set[str]:
+def consumed(queues=(), scheduler=True) -> set[str]:
     (option,) = (
-        each for each in arguments(queues, beat, "mernet", "INFO") if each.startswith("--queues=")
+        each
+        for each in celery_arguments(queues, scheduler, "mernet", "INFO")
+        if each.startswith("--queues=")
     )
     return set(option.removeprefix("--queues=").split(","))
 
 
-def test_a_worker_that_keeps_the_timetable_works_on_all_queues():
+def test_a_worker_with_a_scheduler_consumes_all_queues():
     assert consumed() == {"listing", "classify", "sweep"}
-    assert "--beat" in arguments((), True, "mernet", "INFO")
+    assert "--beat" in celery_arguments((), True, "mernet", "INFO")
 
 
-def test_without_the_timetable_a_worker_leaves_the_sweep_to_others_unless_it_is_asked_for():
-    assert consumed(beat=False) == {"listing", "classify"}
-    assert consumed([QueueName.LISTING, QueueName.SWEEP], beat=False) == {"listing", "sweep"}
-    assert "--beat" not in arguments((), False, "mernet", "INFO")
+def test_without_a_scheduler_a_worker_consumes_the_sweep_only_if_told_to():
+    assert consumed(scheduler=False) == {"listing", "classify"}
+    assert consumed([QueueName.LISTING, QueueName.SWEEP], scheduler=False) == {"listing", "sweep"}
+    assert "--beat" not in celery_arguments((), False, "mernet", "INFO")
 
 
-def test_a_worker_kept_to_one_queue_still_sweeps_when_it_keeps_the_timetable():
+def test_a_worker_of_one_queue_with_a_scheduler_also_consumes_the_sweep():
     assert consumed([QueueName.CLASSIFY]) == {"classify", "sweep"}
 
 
-def test_a_worker_is_called_by_its_name_and_host():
-    assert "--hostname=left@%h" in arguments((), True, "left", "INFO")
+def test_a_worker_has_its_name_and_host():
+    assert "--hostname=left@%h" in celery_arguments((), True, "left", "INFO")
 
 
 @pytest.mark.parametrize("command", [("worker",), ("health", "worker")])

@@ -1,0 +1,76 @@
+"""`mernet flower`: Flower, the web page of Celery's workers and tasks, for this application."""
+
+import errno
+import os
+import socket
+import sys
+from ipaddress import ip_address
+from typing import Annotated
+
+import click
+import typer
+
+from mernet.cli.shared.connections import start_embedded
+from mernet.worker.app import app
+from mernet.worker.broker import check_broker
+
+TASK_COLUMNS = "name,args,state,result,received,runtime,worker,uuid"
+ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+
+
+def flower(
+    host: Annotated[
+        str,
+        typer.Option(envvar="FLOWER_ADDRESS", help="Address to listen on; 0.0.0.0 for all."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="FLOWER_PORT", min=1, max=65535, help="Port to listen on.")
+    ] = 5555,
+) -> None:
+    """Serve Flower, a web page of the workers and their tasks, until Ctrl-C.
+
+    Another address than this machine's own needs a password: FLOWER_BASIC_AUTH=name:password in the
+    environment. Flower's other options are read from the environment too, as FLOWER_ and the name
+    in capitals.
+    """
+    if not _is_loopback(host) and ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):
+        raise typer.BadParameter(
+            f"{host} can be reached from other machines, so set a password in the environment: "
+            "FLOWER_BASIC_AUTH=name:password."
+        )
+    start_embedded()
+    check_broker()
+    try:
+        app.start(_flower_arguments(host, port))
+    except click.exceptions.Abort:  # Ctrl-C before Flower listens
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in ADDRESS_ERRORS:
+            raise
+        raise typer.BadParameter(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port."
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether every address of `host` is this machine's own.
+
+    Raises:
+        typer.BadParameter: The host has no address.
+    """
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host or "0.0.0.0", None)}
+    except OSError as error:
+        raise typer.BadParameter(f"{host} is not an address of this machine ({error}).") from error
+    return all(ip_address(address).is_loopback for address in found)
+
+
+def _flower_arguments(host: str, port: int) -> list[str]:
+    """Return the arguments of Celery's command `flower`; environment variables do the rest."""
+    arguments = [f"--address={host}", f"--port={port}"]
+    if "FLOWER_TASKS_COLUMNS" not in os.environ:
+        arguments += [f"--tasks_columns={TASK_COLUMNS}"]
+    if "FLOWER_CONF" not in os.environ:
+        # By default Flower runs a file flowerconfig.py of the working folder.
+        arguments += [f"--conf={os.devnull}"]
+    return ["flower", *arguments]

@@ -1,0 +1,142 @@
+"""Follow a run live: a progress bar on a terminal, otherwise a line every few seconds."""
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Self
+
+import sqlalchemy as sa
+from rich.console import RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from mernet.cli.service.run_progress import describe
+from mernet.cli.service.temporary_worker import TemporaryWorker
+from mernet.cli.shared.output import err, note
+from mernet.db import ledger
+from mernet.worker.broker import broker_state
+from mernet.worker.errors import BrokerError
+
+LEDGER_SECONDS = 0.5
+"""Time between two readings of the ledger."""
+
+BROKER_SECONDS = 5
+"""Time between two questions to the broker."""
+
+LINE_SECONDS = 10
+"""Time between two lines if standard error is not a terminal."""
+
+
+def follow_run(engine: sa.Engine, run_id: int, worker: TemporaryWorker) -> ledger.RunProgress:
+    """Show the progress of a run until it has ended, and return its final progress.
+
+    Raises:
+        WorkerError: The worker that was started for the run exited before the run ended.
+    """
+    bar = BarWithFacts(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    with bar, BrokerWatch() as broker:
+        task = bar.add_task(f"Run {run_id}", total=None)
+        last_line = time.monotonic()
+        while True:
+            now = ledger.progress(engine, run_id)
+            _update_bar(bar, task, now, broker.summary)
+            if not now.run.state.is_open:
+                return now
+            worker.ensure()
+            if not err.is_terminal and time.monotonic() - last_line >= LINE_SECONDS:
+                note(f"{describe(now)}; {broker.summary}")
+                last_line = time.monotonic()
+            time.sleep(LEDGER_SECONDS)
+
+
+class BarWithFacts(Progress):
+    """A progress bar with a line of text below it."""
+
+    facts = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bar, then the text."""
+        yield from super().get_renderables()
+        yield Text(self.facts)
+
+
+class BrokerWatch:
+    """Asks the broker every few seconds, in a thread, while the block lasts.
+
+    The thread keeps a broker that hangs from delaying the caller. It also makes sure that Ctrl-C
+    reaches the caller: raised inside the broker's client, the interrupt may be lost in a callback.
+    """
+
+    def __init__(self) -> None:
+        self.summary = "the broker has not answered yet"
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Start to ask."""
+        threading.Thread(target=self._run, name="broker watch", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop asking; an answer that is still awaited is ignored."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.summary = _summarise_broker()
+            self._ended.wait(BROKER_SECONDS)
+
+
+def _summarise_broker() -> str:
+    try:
+        state = broker_state()
+    except BrokerError:
+        return "the broker does not answer"
+    return f"messages waiting: {sum(state.waiting.values())}, workers: {len(state.workers)}"
+
+
+def _update_bar(bar: BarWithFacts, task: TaskID, now: ledger.RunProgress, broker: str) -> None:
+    run = now.run
+    bar.facts = f"  {_count_chunks(now)}; {broker}"
+    if run.state is ledger.RunState.LISTING:
+        bar.update(task, description=f"Run {run.run_id}: listing", completed=run.rows_read)
+        return
+    bar.update(
+        task,
+        description=f"Run {run.run_id}: {_name_activity(now)}",
+        completed=now.classified + now.failed,
+        total=now.listed - now.already,
+    )
+
+
+def _count_chunks(now: ledger.RunProgress) -> str:
+    claimed, ready = (now.chunks.get(state, 0) for state in ("claimed", "ready"))
+    return (
+        f"{now.failed} products failed; {claimed} chunks claimed, {ready} waiting; "
+        f"{now.rate:.1f} products/s"
+    )
+
+
+def _name_activity(now: ledger.RunProgress) -> str:
+    if now.run.paused:
+        return "paused"
+    return "classifying" if now.classified + now.failed else "loading the classifier"
