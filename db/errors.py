@@ -83,16 +83,20 @@ class ClassesPruned(QueryRefused):
     """The classifier's published classes were pruned; only its scores are stored."""
 
 
-class UnknownProduct(DbError):
-    """No product has this name."""
+class NoScores(DbError):
+    """A product has no scores under the current classifier."""
 
 
-class NotClassified(UnknownProduct):
+class UnknownProduct(NoScores):
+    """No product with this name was ever listed."""
+
+
+class NotClassified(NoScores):
     """The product is listed, but has no outcome under the current classifier yet."""
 
 
-class ProductFailed(UnknownProduct):
-    """The product has no scores, because it failed under the current classifier."""
+class ProductFailed(NoScores):
+    """The product failed under the current classifier."""
 
 
 class ReaderRefused(DbError):

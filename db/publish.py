@@ -1,17 +1,20 @@
 """Results in: outcomes and the classes above the threshold replace what was published before."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from mernet.db.engine import storable_text
 from mernet.db.errors import OutcomeRefused
 from mernet.db.republish import lock_thresholds_for_publishing
 from mernet.db.tables import classification
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 CLASS_COUNT = 25
 
@@ -26,7 +29,7 @@ class Classified:
     """
 
     product_id: str
-    scores: Sequence[float] | npt.NDArray[np.floating[Any]]
+    scores: "Sequence[float] | npt.NDArray[np.floating[Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +137,10 @@ def _to_columns(outcome: Outcome) -> tuple[str, str, str | None, str | None, str
 
 def _array_literal(classified: Classified) -> str:
     """Return the scores as a Postgres array; this is the only place that rounds them to `real`."""
-    scores = np.asarray(classified.scores, dtype=np.float32)
-    if scores.shape != (CLASS_COUNT,) or not ((scores >= 0) & (scores <= 1)).all():
+    scores = array("f", classified.scores)
+    if len(scores) != CLASS_COUNT or not all(0 <= score <= 1 for score in scores):
         raise OutcomeRefused(
             f"The scores of {classified.product_id} are not {CLASS_COUNT} probabilities from 0 to "
             "1; check the classifier's checkpoint."
         )
-    return "{" + ",".join(map(str, scores.tolist())) + "}"
+    return "{" + ",".join(map(str, scores)) + "}"

@@ -8,7 +8,13 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.engine import transaction
-from mernet.db.errors import NotClassified, ProductFailed, QueryRefused, UnknownProduct
+from mernet.db.errors import (
+    NoScores,
+    NotClassified,
+    ProductFailed,
+    QueryRefused,
+    UnknownProduct,
+)
 from mernet.db.image_classes import class_codes
 from mernet.db.tables import product
 
@@ -201,7 +207,7 @@ def search(connection: sa.Connection, query: Query) -> Page:
         },
     ).all()
     if not rows and query.rover is not None:
-        _refuse_unknown_rover(connection, query.rover)
+        _require_known_rover(connection, query.rover)
     hits = tuple(_to_hit(row) for row in rows[: query.limit])
     if len(rows) <= query.limit:
         return Page(hits, None)
@@ -225,9 +231,8 @@ def scores_of(connection: sa.Connection, product_id: str) -> list[Score]:
     """Return the 25 scores of a product under the current classifier, in the order of the chain.
 
     Raises:
-        UnknownProduct: The product was never listed.
-        NotClassified: It has no outcome yet.
-        ProductFailed: It failed.
+        NoScores: The product was never listed (`UnknownProduct`), has no outcome yet
+            (`NotClassified`), or failed (`ProductFailed`).
         NoCurrentClassifier: No classifier is current.
     """
     key = {
@@ -240,7 +245,7 @@ def scores_of(connection: sa.Connection, product_id: str) -> list[Score]:
     return scores
 
 
-def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> UnknownProduct:
+def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> NoScores:
     product_id = key["product_id"]
     found = connection.execute(FAILURE, key).one_or_none()
     if found is None:
@@ -254,7 +259,7 @@ def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> Unknown
     )
 
 
-def _refuse_unknown_rover(connection: sa.Connection, wanted: str) -> None:
+def _require_known_rover(connection: sa.Connection, wanted: str) -> None:
     rovers = connection.execute(sa.select(product.c.rover).distinct().order_by("rover")).scalars()
     known = list(rovers)
     if wanted.lower() not in map(str.lower, known):

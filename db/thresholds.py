@@ -1,9 +1,9 @@
 """Thresholds of single classes; changing one publishes and withdraws rows."""
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -121,7 +121,7 @@ def _store(
 
 
 def _round_to_real(threshold: float) -> float:
-    rounded = float(np.float32(threshold))
+    rounded = array("f", [threshold])[0]
     if not 0 < rounded < 1:
         raise ThresholdRefused(
             f"A threshold lies between 0 and 1, both excluded; {threshold} does not. Scores are "

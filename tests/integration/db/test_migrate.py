@@ -58,10 +58,10 @@ def test_the_version_is_the_one_that_alembic_reads(engine):
         assert migrate.read_version(connection) == alembics == migrate.NEWEST_VERSION
 
 
-def test_searching_current_tables_loads_no_alembic(engine):
+def test_neither_searching_nor_the_ledger_loads_alembic_or_numpy(engine):
     program = """
 import sys
-from mernet.db import classifiers, migrate, search
+from mernet.db import classifiers, comparison, ledger, migrate, pruning, search, thresholds
 from mernet.db.engine import connect
 engine = connect(sys.argv[1])
 migrate.upgrade(engine)
