@@ -47,7 +47,7 @@ def test_nothing_outside_the_folder_is_served(folder: Path) -> None:
             assert session.send(request, timeout=5).status_code == 404
 
 
-def test_after_the_context_nobody_listens(folder: Path) -> None:
+def test_after_the_context_the_port_is_closed(folder: Path) -> None:
     with serve(folder) as url:
         pass
     with pytest.raises(requests.ConnectionError):

@@ -80,7 +80,7 @@ def test_another_content_is_a_change(server, answers, read_versions, is_unchange
     assert not is_unchanged(known)
 
 
-def test_the_same_content_from_a_server_that_gives_neither_header_is_no_change(
+def test_the_same_content_from_a_server_that_sends_neither_header_is_not_a_change(
     server, answers, read_versions, is_unchanged
 ):
     url = server.on(TABLE, answers(200, b"rows"))
@@ -89,7 +89,7 @@ def test_the_same_content_from_a_server_that_gives_neither_header_is_no_change(
     assert is_unchanged(known)
 
 
-def test_a_new_etag_for_the_same_content_is_no_change_and_is_kept(
+def test_a_new_etag_for_the_same_content_is_not_a_change_and_is_stored(
     server, answers, read_versions, fetcher
 ):
     url = server.on(TABLE, conditional(answers, b"rows", ETag='"v1"'))
@@ -142,9 +142,7 @@ def test_a_file_that_is_gone_is_a_change(server, answers, read_versions, is_unch
     assert not is_unchanged(known)
 
 
-def test_a_server_that_is_busy_is_no_change_but_an_error(
-    server, answers, read_versions, is_unchanged
-):
+def test_a_server_that_is_busy_is_an_error(server, answers, read_versions, is_unchanged):
     url = server.on(TABLE, answers(200, b"rows"))
     known = read_versions(url)
     server.on(TABLE, answers(503))

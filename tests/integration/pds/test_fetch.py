@@ -239,13 +239,13 @@ def test_a_redirect_to_disk_is_not_followed(server, answers, fetcher):
         f"http://{'a' * 64}/", "http://a\0b/", "file:///a%00b",
     ],
 )  # fmt: skip
-def test_what_is_no_usable_url_is_an_error_at_once(fetcher, waits, url):
+def test_an_unusable_url_is_an_error_at_once(fetcher, waits, url):
     with pytest.raises(FetchError, match="check"):
         fetcher.fetch(url)
     assert not waits
 
 
-def test_a_redirect_to_what_is_no_usable_url_is_an_error_at_once(server, answers, fetcher):
+def test_a_redirect_to_an_unusable_url_is_an_error_at_once(server, answers, fetcher):
     with pytest.raises(FetchError, match="check the URL"):
         fetcher.fetch(server.on("/a", answers(302, Location="http://a..b/")))
     assert server.asked["/a"] == 1

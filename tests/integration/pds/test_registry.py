@@ -148,13 +148,13 @@ def test_only_what_was_harvested_since_is_asked_for(registry, listed):
     assert later == datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def test_nothing_since_is_no_error_and_moves_nothing(registry, listed):
+def test_an_empty_search_after_the_first_is_not_an_error_and_moves_nothing(registry, listed):
     thursday = datetime(2026, 11, 19, tzinfo=UTC)
     registry.holds(Registered(calibrated(1), TUESDAY))
     assert listed(thursday) == ([], [], thursday)
 
 
-def test_the_next_look_begins_at_the_first_product_whose_label_was_missing(registry, listed):
+def test_the_next_listing_begins_at_the_first_product_whose_label_was_missing(registry, listed):
     registry.holds(
         Registered(calibrated(1), "2026-11-16"),
         Registered(calibrated(2), "2026-11-17", has_label=False),

@@ -139,9 +139,11 @@ def test_a_second_call_writes_nothing(archive: Path) -> None:
 def test_what_an_interrupted_call_left_is_written_anew_in_the_same_bytes_whoever_draws(
     tmp_path: Path,
 ) -> None:
-    told: list[tuple[int, int]] = []
-    write_archive(tmp_path, 5, 2, on_progress=lambda *counts: told.append(counts), processes=2)
-    assert told == [(1, 2), (2, 2)]
+    counts_seen: list[tuple[int, int]] = []
+    write_archive(
+        tmp_path, 5, 2, on_progress=lambda *counts: counts_seen.append(counts), processes=2
+    )
+    assert counts_seen == [(1, 2), (2, 2)]
     complete = contents(tmp_path)
     (tmp_path / "archive.json").unlink()
     (tmp_path / "mer1po_0xxx" / "left_over.img").write_bytes(b"half a fi")

@@ -32,7 +32,7 @@ def test_a_mirror_may_be_a_folder(tmp_path):
         ("a\0b", "contains a NUL"),
     ],
 )
-def test_what_is_no_path_is_no_mirror(mirror, complaint):
+def test_a_text_that_is_not_a_path_is_refused_as_mirror(mirror, complaint):
     with pytest.raises(BadArchiveError, match=complaint):
         resolve("opportunity", mirror)
 
@@ -45,7 +45,7 @@ def test_a_mirror_of_a_search_is_another_server():
     )
 
 
-def test_a_folder_is_no_mirror_of_a_search(tmp_path):
+def test_a_folder_is_refused_as_mirror_of_a_search(tmp_path):
     with pytest.raises(BadArchiveError, match="give a URL as its mirror"):
         resolve("spirit-registry", str(tmp_path))
 
@@ -116,7 +116,7 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
         ("", "known archives"),
     ],
 )
-def test_what_is_no_archive_is_refused_saying_what_to_give(spec, complaint):
+def test_a_text_that_is_not_an_archive_is_refused_saying_what_to_give(spec, complaint):
     with pytest.raises(BadArchiveError, match=complaint):
         resolve(spec)
 

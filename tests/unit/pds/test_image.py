@@ -150,7 +150,7 @@ def test_a_pds4_label_that_contradicts_its_file_is_a_decode_error(
 
 
 @pytest.mark.parametrize("label", [b"", b"<html>", b"<Product_Observational/>", b"\xff\xfe<"])
-def test_what_is_no_pds4_label_is_a_decode_error(label):
+def test_another_text_than_a_pds4_label_is_a_decode_error(label):
     with pytest.raises(DecodeError):
         decode(bytes(8), "x.img", label)
 

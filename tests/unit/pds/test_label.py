@@ -20,7 +20,7 @@ def test_a_time_is_utc_with_and_without_z(text):
 
 
 @pytest.mark.parametrize("text", ["TBD", "2004-13-45T00:00:00", "0001-01-01T00:00:00+10:00"])
-def test_what_is_no_time_is_none(text):
+def test_another_text_than_a_time_is_none(text):
     assert time_or_none(text) is None
 
 

@@ -187,7 +187,7 @@ def test_a_line_without_end_is_read_in_bounded_pieces(volume, index_row):
 @pytest.mark.parametrize(
     "label", ["", "<html>", "PDS_VERSION_ID = PDS3\nEND", "OBJECT = INDEX_TABLE\nEND", "a = (1,"]
 )
-def test_what_is_no_index_label_is_a_bad_index(volume, index_row, label):
+def test_another_text_than_an_index_label_is_a_bad_index(volume, index_row, label):
     folder = volume([index_row()])
     (folder / "index" / "edrindex.lbl").write_text(label)
     with pytest.raises(BadIndexError, match=r"edrindex\.lbl"):
@@ -248,13 +248,13 @@ def test_a_pds4_inventory_is_listed_with_sizes_from_its_labels(collection):
         ("\r\n\r\n", "it has no row"),
     ],
 )
-def test_what_is_no_inventory_is_a_bad_index(tmp_path, text, complaint):
+def test_another_text_than_an_inventory_is_a_bad_index(tmp_path, text, complaint):
     (tmp_path / "collection.csv").write_text(text)
     with pytest.raises(BadIndexError, match=complaint):
         listed(tmp_path)
 
 
-def test_an_inventory_none_of_whose_labels_exists_is_a_bad_index_naming_one(collection):
+def test_an_inventory_without_an_existing_label_is_a_bad_index_naming_one(collection):
     for label in collection.glob("*.xml"):
         label.unlink()
     with pytest.raises(
@@ -263,7 +263,7 @@ def test_an_inventory_none_of_whose_labels_exists_is_a_bad_index_naming_one(coll
         listed(collection, products="rdr")
 
 
-def test_an_inventory_none_of_whose_labels_can_be_read_is_a_bad_index(collection):
+def test_an_inventory_without_a_readable_label_is_a_bad_index(collection):
     for product in ("2p129641989", "2p129641990", "2p129641992"):
         label = collection / f"{product}rad0361p2600l2c1.xml"
         label.write_bytes(b"<html>Please log in</html>")

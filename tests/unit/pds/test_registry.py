@@ -149,7 +149,7 @@ def test_of_several_files_the_one_that_the_label_names_is_the_image(label):
 @pytest.mark.parametrize(
     "url", ["null", "file:///etc/passwd", "ftp://a.org/1.xml", "https://a\0b", ""]
 )
-def test_a_label_that_is_not_on_the_web_is_not_looked_for(label, url):
+def test_a_label_that_is_not_on_the_web_is_not_fetched(label, url):
     [left_out] = listed(Source([answer(document(1, **{LABEL_URL: [url]}))], label))
     assert left_out == LeftOut(NAMES[1], LeftOutReason.LABEL_NOT_FOUND)
 
@@ -180,7 +180,9 @@ def test_a_label_that_is_refused_is_an_error_since_the_listing_would_be_short():
         ([LeftOutReason.UNREADABLE_LABEL, None, LeftOutReason.LABEL_NOT_FOUND], 1),
     ],
 )
-def test_the_next_look_begins_at_the_last_product_or_at_the_first_in_doubt(label, reasons, day):
+def test_the_next_listing_begins_at_the_last_product_or_the_first_without_a_label(
+    label, reasons, day
+):
     harvest = HarvestCursor()
     [wanted] = listed(Source([answer(document(1))], label))
     for number, reason in enumerate(reasons, start=1):
