@@ -19,9 +19,9 @@ WORKER = ("--no-scheduler", "--processes", "1", *(f"--queue={queue}" for queue i
 
 
 @contextmanager
-def beat(service) -> Iterator[None]:
+def scheduler(service) -> Iterator[None]:
     (service.folder / "logs").mkdir(exist_ok=True)
-    with (service.folder / "logs" / "beat.log").open("a") as log:
+    with (service.folder / "logs" / "scheduler.log").open("a") as log:
         process = service.start("scheduler", stdout=log, stderr=log)
     try:
         yield
@@ -45,7 +45,7 @@ def test_health_checks_of_a_scheduler_and_a_worker_from_start_to_end(make_servic
     assert (code, "No worker" in why) == (1, True)
 
     with service.worker(*WORKER):
-        with beat(service):
+        with scheduler(service):
             assert gated_archive.caller_waits.wait(120), service.log()  # the message came again
             assert check(service, "worker") == (0, ""), "all its processes are busy"
             assert check(service, "scheduler") == (0, "")

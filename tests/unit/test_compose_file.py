@@ -110,10 +110,10 @@ def test_a_worker_that_is_stopped_may_finish_its_chunk():
         assert seconds(worker["stop_grace_period"]) > limit, name
 
 
-def test_there_is_one_beat():
-    beats = [name for name, each in OURS.items() if each["command"] == "mernet scheduler"]
-    assert beats == ["beat"]
-    assert "deploy" not in OURS["beat"]
+def test_there_is_one_scheduler():
+    schedulers = [name for name, each in OURS.items() if each["command"] == "mernet scheduler"]
+    assert schedulers == ["scheduler"]
+    assert "deploy" not in OURS["scheduler"]
     assert all("--no-scheduler" in worker["command"] for worker in WORKERS.values())
 
 
@@ -165,7 +165,7 @@ def test_persistent_data_is_on_a_named_volume():
     assert named == {"postgres", "redis", "data"}
     assert kept["postgres"] == {"postgres:/var/lib/postgresql"}  # where Postgres 18 and later are
     assert kept["redis"] == {"redis:/data"}
-    for name in (*WORKERS, "beat", "flower"):
+    for name in (*WORKERS, "scheduler", "flower"):
         assert "data:/var/lib/mernet" in kept[name], name
         assert OURS[name]["environment"]["MERNET_DATA_DIR"] == "/var/lib/mernet"
 
