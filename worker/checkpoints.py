@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from mernet.atomic_file import replacing_file
 from mernet.db import classifiers
 from mernet.model.checkpoint import Header, sha256_of
 from mernet.model.classes import CODES
@@ -32,10 +33,8 @@ def store_checkpoint(path: Path, folder: Path) -> tuple[Path, str]:
     sha256 = sha256_of(path)
     stored = folder / f"{sha256}.safetensors"
     if not stored.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = stored.with_suffix(f".{os.getpid()}.part")
-        shutil.copyfile(path, partial)
-        partial.replace(stored)
+        with replacing_file(stored) as unfinished:
+            shutil.copyfile(path, unfinished)
     return stored, sha256
 
 

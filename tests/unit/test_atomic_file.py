@@ -29,8 +29,10 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     assert [(each, each.read_text()) for each in tmp_path.iterdir()] == [(path, "old")]
 
 
-def test_what_an_interrupted_process_left_is_overwritten(tmp_path: Path):
-    (tmp_path / "file.txt.part").write_text("a longer text from before")
-    with replacing_file(tmp_path / "file.txt") as unfinished:
-        unfinished.write_text("new")
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["new"]
+def test_another_process_that_writes_the_same_file_is_not_disturbed(tmp_path: Path):
+    path = tmp_path / "file.txt"
+    theirs = tmp_path / "file.txt.1.part"
+    theirs.write_text("half of theirs")
+    with replacing_file(path) as unfinished:
+        unfinished.write_text("ours")
+    assert (path.read_text(), theirs.read_text()) == ("ours", "half of theirs")

@@ -156,8 +156,10 @@ def test_a_half_written_picture_is_not_taken_for_a_whole_one(drawn: Path, tmp_pa
     draw(tmp_path, dependent=True)
     victim = next((tmp_path / "images").iterdir())
     whole = victim.read_bytes()
-    victim.rename(victim.with_name(victim.name + ".part")).write_bytes(whole[:100])
+    unfinished = victim.rename(victim.with_name(f"{victim.name}.1.part"))
+    unfinished.write_bytes(whole[:100])
     draw(tmp_path, dependent=True)
+    unfinished.unlink()
     assert contents(tmp_path) == contents(drawn)
 
 
