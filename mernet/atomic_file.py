@@ -12,8 +12,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
     The yielded path lies in the same folder, which is created if it does not exist. If the block
     raises an exception, the file at `path` stays as it was and what was written is deleted. Two
-    processes that write the same file do not disturb each other: the last one to finish wins. Only a
-    process that is killed leaves its unfinished file, `NAME.PID.part`.
+    processes that write the same file do not disturb each other: the last one to finish wins. A
+    killed process leaves its unfinished file, `NAME.PID.part`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
