@@ -1,7 +1,7 @@
 """Results out: search products by class, count images by class, list the scores of a product."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -213,6 +213,25 @@ def search(connection: sa.Connection, query: Query) -> Page:
         return Page(hits, None)
     last = rows[query.limit - 1]
     return Page(hits, Place(last.confidence, last.product_id))
+
+
+def search_pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
+    """Return the first `wanted` hits, or all of them, as one page.
+
+    They are read in pages of `LARGEST_PAGE`, each in a transaction of its own; `query.limit` is not
+    used.
+
+    Raises:
+        QueryRefused, NoCurrentClassifier: As `search` does.
+    """
+    hits: list[Hit] = []
+    while True:
+        size = LARGEST_PAGE if wanted is None else min(wanted - len(hits), LARGEST_PAGE)
+        page = search(engine, replace(query, limit=size))
+        hits += page.hits
+        if page.next is None or len(hits) == wanted:
+            return Page(tuple(hits), page.next)
+        query = replace(query, after=page.next)
 
 
 @transaction

@@ -6,7 +6,7 @@ GDAL for a product. Therefore the functions of this module import the rooms that
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from numpy.typing import NDArray
 
-    from mernet.db.search import Hit, Query
+    from mernet.db.search import Hit
     from mernet.model.classifier import Classifier
     from mernet.pds.image import Frame
 
@@ -273,7 +273,7 @@ def search(
 
     from mernet.db import classifiers
     from mernet.db.errors import DbError
-    from mernet.db.search import Query
+    from mernet.db.search import Query, search_pages
 
     query = Query(
         classes=classes,
@@ -285,7 +285,7 @@ def search(
     engine = _connect(database_url)
     try:
         _check_tables(engine)
-        hits = _all_hits(engine, query, limit)
+        hits = search_pages(engine, query, limit).hits
         name = classifiers.current(engine).name
     except SQLAlchemyError as error:
         reason = str(error).partition("\n")[0]
@@ -322,21 +322,6 @@ def _check_tables(engine: "sa.Engine") -> None:
         check_current(engine)
     except SchemaOutdated as error:
         raise SchemaOutdated(f"{error} `mernet db upgrade` does this.") from error
-
-
-def _all_hits(engine: "sa.Engine", query: "Query", limit: int | None) -> "list[Hit]":
-    """Return the first `limit` images that a query finds, or all, read page by page."""
-    from mernet.db.search import LARGEST_PAGE
-    from mernet.db.search import search as search_page
-
-    hits: list[Hit] = []
-    while True:
-        size = LARGEST_PAGE if limit is None else min(limit - len(hits), LARGEST_PAGE)
-        page = search_page(engine, replace(query, limit=size))
-        hits += page.hits
-        if page.next is None or len(hits) == limit:
-            return hits
-        query = replace(query, after=page.next)
 
 
 def _records(hit: "Hit", classifier: str) -> Iterator[SearchRecord]:

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from dataclasses import replace
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -10,8 +9,7 @@ import typer
 
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
-from mernet.db.search import LARGEST_PAGE, Hit, Page, Place, Query, class_counts, scores_of
-from mernet.db.search import search as search_page
+from mernet.db.search import Hit, Page, Place, Query, class_counts, scores_of, search_pages
 from mernet.pds.product import ProductName
 
 SHOWN = 20
@@ -64,7 +62,7 @@ def search(
         after=_parse_place(after),
     )
     wanted = limit or (None if as_csv or as_json else SHOWN)
-    _print_page(_read_pages(ledger(), query, wanted), query, as_csv, as_json)
+    _print_page(search_pages(ledger(), query, wanted), query, as_csv, as_json)
 
 
 def show(
@@ -80,18 +78,6 @@ def show(
         ("class", "name", "probability", "published"),
         [(s.code, s.name, s.probability, "yes" if s.published else "") for s in scores],
     )
-
-
-def _read_pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
-    """Return the first `wanted` images, or all of them, as one page."""
-    hits: list[Hit] = []
-    while True:
-        size = LARGEST_PAGE if wanted is None else min(wanted - len(hits), LARGEST_PAGE)
-        page = search_page(engine, replace(query, limit=size))
-        hits += page.hits
-        if page.next is None or len(hits) == wanted:
-            return Page(tuple(hits), page.next)
-        query = replace(query, after=page.next)
 
 
 def _print_counts(engine: sa.Engine, as_csv: bool, as_json: bool) -> None:
