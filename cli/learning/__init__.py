@@ -1,1 +1,1 @@
-"""Commands that make data sets and train, calibrate and evaluate classifiers."""
+"""Commands that create data sets, train and evaluate classifiers, and discover novel images."""

@@ -1,1 +1,1 @@
-"""What only learning needs: fitting a chain head and its calibration."""
+"""Training, evaluation and discovery: what serving does not need."""
