@@ -4,8 +4,6 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from mernet.db.migrate import MIGRATIONS
-
 
 def upgrade_to_newest(connection: sa.Connection) -> None:
     """Run the migrations that the database has not had yet, in the connection's transaction."""
@@ -15,6 +13,6 @@ def upgrade_to_newest(connection: sa.Connection) -> None:
 def configuration(connection: sa.Connection) -> Config:
     """Return what alembic's commands need to migrate over `connection`."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", "mernet.db:migrations")
     config.attributes["connection"] = connection
     return config
