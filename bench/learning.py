@@ -27,9 +27,9 @@ from bench.recording import add_rows, cpu_name, option_parser
 from bench.torch_device import torch_versions
 from mernet.demo.data_set import DEPENDENT, TRUTH
 from mernet.model.classifier import Classifier
+from mernet.model.pictures import read_picture
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.loading import load_data_set
-from mernet.model.training.data.picture_files import read_picture
 from mernet.model.training.data.split import read_split
 from mernet.model.training.evaluation.predictions import predict
 from mernet.self_command import self_command

@@ -214,6 +214,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
     from mernet.model.errors import RenderingError
     from mernet.pds.image import Frame
     from mernet.pds.image import render as stretch
+    from mernet.worker.image_files import read_image_file
 
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 2:
@@ -226,16 +227,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
         return stretch(image)
     if isinstance(image, bytes):
         return stretch(read_product(image))
-    return _render_file(Path(image))
-
-
-def _render_file(path: Path) -> "NDArray[np.uint8]":
-    from mernet.model.training.data.picture_files import PICTURE_SUFFIXES, read_picture
-    from mernet.pds.image import render as stretch
-
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return read_picture(path)
-    return stretch(read_product(path))
+    return read_image_file(Path(image))
 
 
 def search(

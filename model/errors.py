@@ -31,6 +31,10 @@ class FitError(ModelError):
     """Numbers do not fit a computation: shapes differ, or values are out of range or not finite."""
 
 
+class PictureError(ModelError):
+    """A picture file cannot be read."""
+
+
 class DataSetError(ModelError):
     """Labelled images, their labels, a split or an export cannot be read, or do not fit."""
 

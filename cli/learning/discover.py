@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from rich.progress import Progress, track
 
 from mernet.cli.learning.backbones import IMAGENET, BackboneName, Weights, load_backbone
-from mernet.cli.shared.image_files import find_image_files, read_image_file
 from mernet.cli.shared.output import err, note
 from mernet.model.backbone import ArchitectureName, check_input_size, extract_features
 from mernet.model.classifier import Classifier, select_device
-from mernet.model.errors import DataSetError
+from mernet.model.errors import DataSetError, PictureError
+from mernet.model.pictures import Picture
 from mernet.model.training.data.loading import load_data_set
-from mernet.model.training.data.picture_files import Picture
 from mernet.model.training.discovery.demud import COMPONENTS, NoveltyRanking, rank_by_novelty
 from mernet.model.training.discovery.gallery import RankedPicture, write_gallery
 from mernet.model.training.discovery.pixel_features import pixel_features, residual_picture
 from mernet.model.training.text_files import write_csv
 from mernet.pds.errors import PdsError
+from mernet.worker.image_files import find_image_files, read_image_file
 
 Features = NDArray[np.float32]
 FeatureExtractor = Callable[[Sequence[Picture]], Features]
@@ -196,9 +196,9 @@ def _read_pictures(files: Sequence[Path]) -> dict[Path, Picture]:
         try:
             picture = read_image_file(file)
             if min(picture.shape) < SMALLEST_SIDE:
-                raise DataSetError(f"{file}: is smaller than {SMALLEST_SIDE} pixels")
+                raise PictureError(f"{file}: is smaller than {SMALLEST_SIDE} pixels")
             pictures[file] = picture
-        except (DataSetError, PdsError) as error:
+        except (PictureError, PdsError) as error:
             note(f"Left out: {error}")
     return pictures
 

@@ -16,9 +16,9 @@ from mernet.cli.learning.train import SPLIT_FILE, training_folder
 from mernet.cli.shared.output import AsJson, note, out, print_table
 from mernet.model.checkpoint import Header
 from mernet.model.classifier import Classifier
+from mernet.model.pictures import read_picture
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.loading import load_data_set
-from mernet.model.training.data.picture_files import read_picture
 from mernet.model.training.data.split import read_parts, read_split, split_digest
 from mernet.model.training.evaluation.evaluate import Evaluation, evaluate_predictions
 from mernet.model.training.evaluation.predictions import predict

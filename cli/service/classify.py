@@ -9,13 +9,13 @@ import typer
 from numpy.typing import NDArray
 from rich.progress import track
 
-from mernet.cli.shared.image_files import read_image_file
 from mernet.cli.shared.output import AsJson, err, note, out, print_json, print_table
 from mernet.model.classes import CLASSES
-from mernet.model.errors import DataSetError
-from mernet.model.training.data.picture_files import Picture
+from mernet.model.errors import PictureError
+from mernet.model.pictures import Picture
 from mernet.pds.errors import PdsError
 from mernet.worker.checkpoints import load_checkpoint
+from mernet.worker.image_files import read_image_file
 from mernet.worker.settings import settings
 
 SHOWN = 5
@@ -97,10 +97,10 @@ def _classify_batch(
     ]
 
 
-def _read(file: Path) -> Picture | PdsError | DataSetError:
+def _read(file: Path) -> Picture | PdsError | PictureError:
     try:
         return read_image_file(file)
-    except (PdsError, DataSetError) as error:
+    except (PdsError, PictureError) as error:
         return error
 
 

@@ -21,7 +21,7 @@ from mernet.model.backbone import (
     resize,
     weights_sha256,
 )
-from mernet.model.training.data.picture_files import Picture
+from mernet.model.pictures import Picture
 from mernet.model.training.finetuning.augmentation import (
     AugmentationRanges,
     variant_homographies,

@@ -15,9 +15,9 @@ from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Head, Header, HeadKind
 from mernet.model.errors import CheckpointError, EmptyPartError, TrainingError
+from mernet.model.pictures import Picture, read_picture
 from mernet.model.training.calibrate import fit_platt
 from mernet.model.training.data.data_set import DataSet, Part
-from mernet.model.training.data.picture_files import Picture, read_picture
 from mernet.model.training.data.split import split_digest
 from mernet.model.training.feature_cache import FeatureCache, with_variants
 from mernet.model.training.finetuning.batches import prepare_images

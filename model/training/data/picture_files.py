@@ -1,17 +1,13 @@
-"""Picture files: finds those that a label file names, and reads them."""
+"""Finds the picture files that a label file names."""
 
 import os
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
 from mernet.model.errors import DataSetError
+from mernet.model.pictures import PICTURE_SUFFIXES
 from mernet.model.training.data.data_set import Part
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PRODUCT_SUFFIX = ".img"
 """The archive's browse pictures are named after the product file: NAME.img.jpg."""
 FOLDERS_OF_PARTS = {
@@ -20,11 +16,6 @@ FOLDERS_OF_PARTS = {
     Part.TEST: ("test", "testing"),
 }
 USUAL_FOLDERS = (".", "images", "data")
-
-Picture = NDArray[np.uint8]
-"""One image, (H, W) grey levels 0 to 255."""
-
-PILLOW_FORMATS = ("JPEG", "PNG", "TIFF")
 
 
 class PictureFinder:
@@ -68,28 +59,6 @@ class PictureFinder:
             return 0
         usual = folder.as_posix().lower()
         return 1 + (USUAL_FOLDERS.index(usual) if usual in USUAL_FOLDERS else len(USUAL_FOLDERS))
-
-
-def read_picture(path: Path) -> Picture:
-    """Read the grey levels (H, W) uint8 of a JPEG, PNG or TIFF file; colours become their luma.
-
-    Raises:
-        DataSetError: The file cannot be read, or has more than 8 bits per pixel; the message names
-            the file.
-    """
-    try:
-        with Image.open(path, formats=PILLOW_FORMATS) as image:
-            if image.mode[0] in "IF":
-                raise DataSetError(
-                    f"{path}: has more than 8 bits per pixel; use the 8-bit browse picture"
-                )
-            return np.asarray(image.convert("L"))
-    except UnidentifiedImageError as error:
-        raise DataSetError(
-            f"{path}: is not a JPEG, PNG or TIFF picture; replace the file"
-        ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataSetError(f"{path}: cannot be read ({error}); replace the file") from error
 
 
 def _stem(name: str) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mernet.model.errors import DataSetError
+from mernet.model.pictures import PICTURE_SUFFIXES
 from mernet.model.training.data.class_list import normalise_word
-from mernet.model.training.data.picture_files import PICTURE_SUFFIXES
 from mernet.model.training.text_files import Problems, read_csv
 
 COLUMNS = (

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from mernet.model.training.data.picture_files import Picture
+from mernet.model.pictures import Picture
 from mernet.model.training.html_templates import load_template
 from mernet.model.training.text_files import write_text
 

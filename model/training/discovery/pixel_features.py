@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mernet.model.training.data.picture_files import Picture
+from mernet.model.pictures import Picture
 
 
 def pixel_features(pictures: Sequence[Picture], size: int) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from mernet.model.calibration import Platt
 from mernet.model.chain import ChainSettings
 from mernet.model.checkpoint import Head
 from mernet.model.errors import CheckpointError
-from mernet.model.training.data.picture_files import Picture
+from mernet.model.pictures import Picture
 
 if TYPE_CHECKING:
     from mernet.model.classifier import Classifier

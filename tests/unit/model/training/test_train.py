@@ -12,10 +12,10 @@ from mernet.model.backbone import Backbone
 from mernet.model.checkpoint import Header, HeadKind, load
 from mernet.model.classifier import Classifier
 from mernet.model.errors import TrainingError
+from mernet.model.pictures import read_picture
 from mernet.model.softmax import SoftmaxHead
 from mernet.model.training import feature_cache, train
 from mernet.model.training.data.data_set import DataSet, Part
-from mernet.model.training.data.picture_files import read_picture
 from mernet.model.training.evaluation.predictions import predict
 from mernet.model.training.finetuning.recipes import RECIPES
 from mernet.model.training.train import TrainingPlan

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mernet.model.errors import DataSetError
-from mernet.model.training.data.picture_files import read_picture
+from mernet.model.errors import PictureError
+from mernet.model.pictures import read_picture
 
 
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
@@ -26,7 +26,7 @@ def test_colours_become_grey(tmp_path: Path):
 
 def test_pixels_of_more_than_8_bits_are_refused(tmp_path: Path):
     Image.fromarray(np.full((2, 2), 4095, dtype=np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataSetError, match=r"deep\.png: has more than 8 bits per pixel"):
+    with pytest.raises(PictureError, match=r"deep\.png: has more than 8 bits per pixel"):
         read_picture(tmp_path / "deep.png")
 
 
@@ -34,7 +34,7 @@ def test_pixels_of_more_than_8_bits_are_refused(tmp_path: Path):
 def test_a_file_that_is_not_a_picture_is_named(tmp_path: Path, content: bytes | None):
     if content is not None:
         (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(DataSetError, match=r"a\.jpg"):
+    with pytest.raises(PictureError, match=r"a\.jpg"):
         read_picture(tmp_path / "a.jpg")
 
 
@@ -42,5 +42,5 @@ def test_a_picture_that_ends_too_early_is_named(tmp_path: Path):
     Image.effect_noise((64, 64), 50).save(tmp_path / "whole.jpg")
     content = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataSetError, match=r"cut\.jpg"):
+    with pytest.raises(PictureError, match=r"cut\.jpg"):
         read_picture(tmp_path / "cut.jpg")
