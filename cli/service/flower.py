@@ -33,7 +33,7 @@ def flower(
     environment. Flower's other options are read from the environment too, as FLOWER_ and the name
     in capitals.
     """
-    if not _is_loopback(host) and ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):
+    if not _is_loopback(host) and not _has_password(os.environ.get("FLOWER_BASIC_AUTH", "")):
         raise typer.BadParameter(
             f"{host} can be reached from other machines, so set a password in the environment: "
             "FLOWER_BASIC_AUTH=name:password."
@@ -63,6 +63,12 @@ def _is_loopback(host: str) -> bool:
     except OSError as error:
         raise typer.BadParameter(f"{host} is not an address of this machine ({error}).") from error
     return all(ip_address(address).is_loopback for address in found)
+
+
+def _has_password(basic_auth: str) -> bool:
+    """Return whether this is name:password, or several of them separated by commas."""
+    logins = (login.partition(":") for login in basic_auth.split(","))
+    return all(name and password for name, _, password in logins)
 
 
 def _flower_arguments(host: str, port: int) -> list[str]:
