@@ -239,7 +239,7 @@ COMMANDS = (
             ),
             Command(
                 "consensus",
-                "learning.data:consensus",
+                "learning.data_consensus:consensus",
                 "Create labels from volunteers' choices; only a volunteer's last vote on an image "
                 "counts.",
             ),

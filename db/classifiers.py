@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from mernet.db.class_codes import all_class_codes
 from mernet.db.engine import sqlstate, transaction
 from mernet.db.errors import (
     ClassifierRefused,
@@ -15,7 +16,6 @@ from mernet.db.errors import (
     NothingToRollBack,
     UnknownClassifier,
 )
-from mernet.db.image_classes import all_class_codes
 from mernet.db.republish import lock_thresholds_for_change, republish
 from mernet.db.tables import classifier, promotion
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db import classifiers
+from mernet.db.class_codes import all_class_codes, class_codes
 from mernet.db.classifiers import RegisteredClassifier
 from mernet.db.engine import transaction
 from mernet.db.errors import ClassesPruned, QueryRefused
-from mernet.db.image_classes import all_class_codes, class_codes
 
 IMAGES = sa.text("""
 SELECT

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from mernet.db import classifiers
+from mernet.db.class_codes import class_codes
 from mernet.db.engine import transaction
 from mernet.db.errors import (
     NoScores,
@@ -15,7 +16,6 @@ from mernet.db.errors import (
     QueryRefused,
     UnknownProduct,
 )
-from mernet.db.image_classes import class_codes
 from mernet.db.tables import product
 
 LARGEST_PAGE = 1000

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from mernet.db import classifiers
+from mernet.db.class_codes import class_codes
 from mernet.db.engine import transaction
 from mernet.db.errors import ThresholdRefused
-from mernet.db.image_classes import class_codes
 from mernet.db.republish import lock_thresholds_for_change, republish
 from mernet.db.tables import class_threshold
 

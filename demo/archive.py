@@ -9,12 +9,12 @@ from pathlib import Path
 
 from PIL import Image as PillowImage
 
-from mernet.demo import index, pds3, pds4
+from mernet.demo import index_table, pds3_volume, pds4_bundle
+from mernet.demo.camera import Pixels, compand, expose, stretch
 from mernet.demo.drawing.canvas import Image
-from mernet.demo.edr import MISSIONS
-from mernet.demo.frames import Pixels, compand, expose, stretch
 from mernet.demo.parallel import CountCallback, map_in_processes
 from mernet.demo.plan import Delivery, Shot, Take, plan_archive
+from mernet.demo.raw_product import MISSIONS
 from mernet.demo.scenes import SHOWN_CLASSES, draw
 from mernet.model.training.text_files import write_text
 
@@ -52,7 +52,7 @@ def write_archive(
     shots = plan_archive(seed, products)
     _write_products(folder, shots, on_progress, processes)
     _write_indexes(folder, shots)
-    pds4.write_bundle(folder / BUNDLE, seed)
+    pds4_bundle.write_bundle(folder / BUNDLE, seed)
     _write_truth(folder / TRUTH, shots)
     write_text(folder / MANIFEST, json.dumps(manifest))
 
@@ -87,7 +87,7 @@ def _write_shot(folder: Path, shot: Shot) -> None:
     picture = draw(shot.scene)
     for take in shot.takes:
         pixels = take_pixels(picture, take)
-        data = pds3.product_bytes(take.edr, pixels)
+        data = pds3_volume.product_bytes(take.edr, pixels)
         if take.delivery is Delivery.TRUNCATED:
             data = data[: int(len(data) * TRUNCATED_TO)]
         if take.delivery is not Delivery.MISSING:
@@ -116,8 +116,8 @@ def _write_indexes(folder: Path, shots: list[Shot]) -> None:
             key=lambda edr: (edr.sol, str(edr.name)),
         )
         volume_index = folder / mission.volume / "index"
-        _write_file(volume_index / "edrindex.tab", index.table(edrs).encode("ascii"))
-        _write_file(volume_index / "edrindex.lbl", index.label(len(edrs)).encode("ascii"))
+        _write_file(volume_index / "edrindex.tab", index_table.table(edrs).encode("ascii"))
+        _write_file(volume_index / "edrindex.lbl", index_table.label(len(edrs)).encode("ascii"))
 
 
 def _write_truth(path: Path, shots: list[Shot]) -> None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mernet.demo.archive import FORMAT_VERSION
-from mernet.demo.frames import rendering_of
+from mernet.demo.camera import rendering_of
 from mernet.demo.parallel import CountCallback, map_in_processes
 from mernet.demo.scenes import Scene, sample_scenes
 from mernet.model.backbone import Backbone, build_backbone, extract_features, restore_backbone

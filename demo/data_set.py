@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from mernet.atomic_file import replacing_file
+from mernet.demo.camera import rendering_of
 from mernet.demo.errors import OccupiedFolderError
-from mernet.demo.frames import rendering_of
 from mernet.demo.parallel import CountCallback, map_in_processes
 from mernet.demo.plan import LARGEST_COUNTER
 from mernet.demo.scenes import Scene, sample_scenes

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mernet.demo.edr import Edr, clock_of, time_of
-from mernet.demo.frames import SHAPES, Cut
+from mernet.demo.camera import SHAPES, Cut
+from mernet.demo.raw_product import Edr, clock_of, time_of
 from mernet.demo.scenes import Scene, sample_scenes
 from mernet.pds.product import ProductName, Rover
 

@@ -12,10 +12,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from mernet.demo.archive import write_archive
 from mernet.demo.checkpoint import create_checkpoint
-from mernet.demo.edr import MISSIONS
 from mernet.demo.errors import DemoError
 from mernet.demo.evaluation import print_evaluation
 from mernet.demo.parallel import CountCallback
+from mernet.demo.raw_product import MISSIONS
 from mernet.demo.server import serve
 from mernet.self_command import self_command
 from mernet.worker.checkpoints import DEMO_CLASSIFIER

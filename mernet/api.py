@@ -213,7 +213,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
 
     from mernet.model.errors import RenderingError
     from mernet.pds.image import Frame
-    from mernet.pds.image import render as stretch
+    from mernet.pds.rendering import render as stretch
     from mernet.worker.image_files import read_image_file
 
     if isinstance(image, np.ndarray):

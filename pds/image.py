@@ -1,4 +1,4 @@
-"""Decode a product's bytes into pixels, and render pixels as the archive's 8-bit browse picture."""
+"""Decodes a product's bytes into a frame: pixels, and the facts of its label."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,23 +54,3 @@ def read_file(path: Path) -> Frame:
     if label and is_label:
         path = path.with_name(pds4.read_label(label, path.name).file_name)
     return decode(disk.read_file(path, MAX_PRODUCT_BYTES), path.name, label)
-
-
-def render(frame: Frame) -> np.ndarray:
-    """Render pixels as the archive's browse images do: linear from minimum (0) to maximum (255).
-
-    All pixels count, fill values too, as in the archive's own browse images (mean absolute
-    difference to a real one: 1.7 to 2.2 grey levels). Pixels that are not finite become 0, and an
-    image of one value is black.
-
-    Returns:
-        The rendering: uint8, of the pixels' shape.
-    """
-    values = frame.pixels.astype(np.float64)
-    finite = np.isfinite(values)
-    low, high = values[finite].min(), values[finite].max()
-    if low == high:
-        return np.zeros(values.shape, np.uint8)
-    stretched = (np.where(finite, values, low) - low) * (255.0 / (high - low))
-    rendering: np.ndarray = np.rint(stretched).astype(np.uint8)
-    return rendering

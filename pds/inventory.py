@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from urllib.parse import quote, urljoin
 
 from mernet.pds.archive import Archive
+from mernet.pds.collection_members import (
+    TRANSIENT_REASONS,
+    Member,
+    product_from_lidvid,
+    read_members,
+)
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
-from mernet.pds.members import TRANSIENT_REASONS, Member, product_from_lidvid, read_members
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from mernet.pds.errors import DamagedError, DecodeError, TruncatedError
 from mernet.pds.label import LabelFacts, check_size, counter_or_none, text_or_none, time_or_none
-from mernet.pds.pixels import to_native_pixels
+from mernet.pds.native_pixels import to_native_pixels
 
 MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
 CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits

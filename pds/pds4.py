@@ -26,7 +26,7 @@ from mernet.pds.label import (
     time_or_none,
     whole_or_none,
 )
-from mernet.pds.pixels import to_native_pixels
+from mernet.pds.native_pixels import to_native_pixels
 
 LABEL_SUFFIX = ".xml"
 MAX_LABEL_BYTES = 1024 * 1024

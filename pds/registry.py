@@ -23,10 +23,15 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from mernet.pds.archive import Archive
+from mernet.pds.collection_members import (
+    TRANSIENT_REASONS,
+    Member,
+    product_from_lidvid,
+    read_members,
+)
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
 from mernet.pds.label import time_or_none
-from mernet.pds.members import TRANSIENT_REASONS, Member, product_from_lidvid, read_members
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mernet.model.pictures import PICTURE_SUFFIXES, Picture, read_picture
-from mernet.pds.image import read_file, render
+from mernet.pds.image import read_file
+from mernet.pds.rendering import render
 
 PRODUCT_SUFFIX = ".img"
 

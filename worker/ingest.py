@@ -22,10 +22,10 @@ from mernet.db.ledger import (
 )
 from mernet.pds.archive import Archive, resolve
 from mernet.pds.changes import ChangeDetector, FileVersion
+from mernet.pds.collection_members import TRANSIENT_REASONS
 from mernet.pds.errors import BadNameError, PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
-from mernet.pds.members import TRANSIENT_REASONS
 from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, ProductKind, Selection

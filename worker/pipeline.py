@@ -14,7 +14,8 @@ from mernet.db import ledger
 from mernet.db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split, publish_chunk
 from mernet.db.publish import Classified, Failed, Outcome
 from mernet.pds.errors import PdsError
-from mernet.pds.image import Frame, decode, render
+from mernet.pds.image import Frame, decode
+from mernet.pds.rendering import render
 from mernet.worker.errors import Abandoned
 from mernet.worker.failure_reasons import WRONG_SIZE
 from mernet.worker.heartbeat import Heartbeat

@@ -1,9 +1,8 @@
-"""`mernet data describe`, `split` and `consensus`: labelled data sets and volunteers' labels."""
+"""`mernet data describe` and `mernet data split`: labelled data sets."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,6 @@ import typer
 from mernet.cli.learning.image_groups import find_groups
 from mernet.cli.learning.options import GroupPattern, Seed
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
-from mernet.model.training.data.consensus import Consensus, compute_consensus, write_label_file
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.data.description import (
     ClassCount,
@@ -22,9 +20,6 @@ from mernet.model.training.data.description import (
 )
 from mernet.model.training.data.loading import load_data_set
 from mernet.model.training.data.split import complete_split, read_split, split, write_split
-from mernet.model.training.data.zooniverse import read_export
-
-DISPUTED_SHOWN = 5
 
 Folder = Annotated[
     Path, typer.Argument(help="Folder of a labelled data set, or label file.", metavar="DATA")
@@ -92,52 +87,6 @@ def split_data(
     note(f"{_format_parts({part: counts[part] for part in Part})}. The split is in {file}.")
 
 
-def consensus(
-    export: Annotated[Path, typer.Argument(help="Zooniverse's CSV export of classifications.")],
-    file: Annotated[Path, typer.Option("--out", help="Label file (CSV) to write.")],
-    task: Annotated[
-        str | None,
-        typer.Option(help="Use only answers to this task, such as T0; by default to all tasks."),
-    ] = None,
-    workflow: Annotated[
-        str | None, typer.Option(help="Use only classifications of this workflow (its number).")
-    ] = None,
-    retirement: Annotated[
-        int,
-        typer.Option(help="Images seen by fewer volunteers than this get no labels yet.", min=1),
-    ] = 5,
-    threshold: Annotated[
-        float,
-        typer.Option(
-            help="A class becomes a label if at least this share of the volunteers chose it.",
-            min=0,
-            max=1,
-        ),
-    ] = 0.5,
-    as_json: AsJson = False,
-) -> None:
-    """Create labels from volunteers' choices; only a volunteer's last vote on an image counts.
-
-    The label file has 0 or 1 for each class, the share of volunteers who chose it, and the number
-    of volunteers. Fleiss' kappa measures their agreement on a class: 1 is perfect, 0 is chance.
-    """
-    result = compute_consensus(
-        read_export(export, task, workflow), retirement=retirement, threshold=threshold
-    )
-    write_label_file(file, result)
-    if as_json:
-        print_json(_consensus_as_dict(result))
-    else:
-        _print_consensus(result)
-    note(
-        f"{file} has labels for {len(result.images)} images; {len(result.waiting)} images have too "
-        "few volunteers yet."
-    )
-    if result.unknown:
-        choices = ", ".join(f"{choice!r} ({count})" for choice, count in result.unknown.items())
-        note(f"Choices that are not MERNet classes were ignored: {choices}.")
-
-
 def _parse_shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(share) for share in text.split(","))
@@ -186,28 +135,3 @@ def _description_as_dict(description: Description) -> dict[str, Any]:
         "labels_an_image": {"mean": mean, "least": least, "most": most},
         "co_occurrence": description.co_occurrence.tolist(),
     }
-
-
-def _consensus_as_dict(result: Consensus) -> dict[str, Any]:
-    return {
-        "images": len(result.images),
-        "threshold": result.threshold,
-        "classes": [
-            {"code": code, "images": images, "kappa": kappa}
-            for code, images, kappa in _agreement_by_class(result)
-        ],
-        "disputed": dict(result.disputed()),
-        "waiting": dict(result.waiting),
-        "unknown": dict(result.unknown),
-    }
-
-
-def _print_consensus(result: Consensus) -> None:
-    print_table(("class", "images", "kappa"), _agreement_by_class(result))
-    print_table(("most disputed image", "labels in dispute"), result.disputed()[:DISPUTED_SHOWN])
-
-
-def _agreement_by_class(result: Consensus) -> list[tuple[str, int, float | None]]:
-    """Return code, number of images and Fleiss' kappa (None if undefined) of each class."""
-    kappa = [value if isfinite(value) else None for value in result.kappa().tolist()]
-    return list(zip(result.classes, result.labels.sum(axis=0).tolist(), kappa, strict=True))

@@ -9,7 +9,7 @@ from mernet.cli.shared.connections import ledger, start_embedded
 from mernet.cli.shared.output import note
 from mernet.db import migrate
 from mernet.db.engine import connect
-from mernet.db.readers import create_reader
+from mernet.db.reader_logins import create_reader
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import settings
 

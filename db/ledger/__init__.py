@@ -17,6 +17,7 @@ from mernet.db.ledger.ingest import (
     record_new,
 )
 from mernet.db.ledger.listing import claim_listing, record_listing, report_rows
+from mernet.db.ledger.messages import exclusive, mark_listing_sent, mark_sent, stale, unsent
 from mernet.db.ledger.progress import (
     FailedProduct,
     RunProgress,
@@ -41,7 +42,6 @@ from mernet.db.ledger.runs import (
     pause_run,
     resume_run,
 )
-from mernet.db.ledger.sweep import exclusive, mark_listing_sent, mark_sent, stale, unsent
 from mernet.db.products import ProductRow
 
 __all__ = [

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import storable_text, transaction
-from mernet.db.ledger.claims import claim, claimed_by_another
 from mernet.db.ledger.giving_up import Lost, Split, give_up
-from mernet.db.ledger.members import drop_products_with_outcome
+from mernet.db.ledger.leases import claim, claimed_by_another
 from mernet.db.ledger.open_chunks import (
     OpenChunk,
     close_chunk,
@@ -16,6 +15,7 @@ from mernet.db.ledger.open_chunks import (
     lock_open_chunk,
     settle_chunk,
 )
+from mernet.db.ledger.run_products import drop_products_with_outcome
 from mernet.db.products import ProductRow, chunk_products
 from mernet.db.publish import Outcome
 from mernet.db.tables import chunk, run

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.engine import transaction
-from mernet.db.ledger.listed import Listed, list_file, merge_into_products, spool
-from mernet.db.ledger.members import enrol
+from mernet.db.ledger.listed_table import Listed, list_file, merge_into_products, spool
+from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import (
     LeftOutCount,
     NewRun,

@@ -6,9 +6,9 @@ from typing import IO
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.claims import claim, claimed_by_another
-from mernet.db.ledger.listed import list_file, merge_into_products, spool
-from mernet.db.ledger.members import enrol, unsent_chunks
+from mernet.db.ledger.leases import claim, claimed_by_another
+from mernet.db.ledger.listed_table import list_file, merge_into_products, spool
+from mernet.db.ledger.run_products import enrol, unsent_chunks
 from mernet.db.ledger.runs import (
     LeftOutCount,
     Run,

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.errors import RunRefused
-from mernet.db.ledger.listed import list_selected
-from mernet.db.ledger.members import enrol
+from mernet.db.ledger.listed_table import list_selected
+from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
 from mernet.db.products import PRODUCT_COLUMNS
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from mernet.db.errors import TooManyWithdrawn
-from mernet.db.ledger.listed import Listed
+from mernet.db.ledger.listed_table import Listed
 
 FEW = 100
 """This many products of an archive may always be withdrawn at once."""

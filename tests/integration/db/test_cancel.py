@@ -8,7 +8,7 @@ import pytest
 from mernet.db import ledger
 from mernet.db.ledger import ListedArchives, ListedFile, NewRun, RunState, publish_chunk
 from mernet.db.ledger.ingest import _ingest_file
-from mernet.db.ledger.listed import spool
+from mernet.db.ledger.listed_table import spool
 from mernet.db.ledger.open_chunks import lock_open_chunk, settle_chunk
 from mernet.db.ledger.runs import end_run, read_run
 from mernet.db.publish import Classified

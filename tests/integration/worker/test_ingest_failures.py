@@ -7,7 +7,7 @@ import pytest
 from fixtures.index_volume import Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
 from mernet.db.errors import TooManyWithdrawn
-from mernet.demo import pds4
+from mernet.demo import pds4_bundle
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.ingest import UNCHANGED
 
@@ -25,7 +25,7 @@ def other(tmp_path, url, volume):
 def bundle(tmp_path):
     """A PDS4 bundle of 12 products whose inventory has changed, so it is read again."""
     folder = tmp_path / "pds4"
-    pds4.write_bundle(folder, 11)
+    pds4_bundle.write_bundle(folder, 11)
 
     class Bundle:
         path = str(folder)

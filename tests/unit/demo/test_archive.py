@@ -14,9 +14,10 @@ from mernet.demo.scenes import SHOWN_CLASSES
 from mernet.pds.archive import resolve
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
-from mernet.pds.image import decode, render
+from mernet.pds.image import decode
 from mernet.pds.listing import LeftOut, LeftOutReason, Selection, list_products
 from mernet.pds.product import Product, ProductName
+from mernet.pds.rendering import render
 
 VOLUMES = ("mer1po_0xxx", "mer2po_0xxx")
 

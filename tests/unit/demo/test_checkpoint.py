@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mernet.demo import checkpoint
-from mernet.demo.frames import rendering_of
+from mernet.demo.camera import rendering_of
 from mernet.model import backbone
 from mernet.model.checkpoint import load, read_header
 from mernet.model.classes import CODES

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mernet.demo.camera import rendering_of
 from mernet.demo.data_set import (
     DEPENDENT,
     LIKELY,
@@ -19,7 +20,6 @@ from mernet.demo.data_set import (
     plan_data_set,
 )
 from mernet.demo.errors import OccupiedFolderError
-from mernet.demo.frames import rendering_of
 from mernet.demo.scenes import SHOWN_CLASSES, sample_scenes
 from mernet.model.classes import CODES
 from mernet.pds.product import ProductName

@@ -20,8 +20,9 @@ from mernet.pds.errors import (
     PdsError,
     TruncatedError,
 )
-from mernet.pds.image import Frame, decode, read_file, render
+from mernet.pds.image import Frame, decode, read_file
 from mernet.pds.pds3 import read_label
+from mernet.pds.rendering import render
 
 NAME = "1p128287181eff0000p2303l2m1.img"
 

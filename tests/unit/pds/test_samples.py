@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mernet.pds.errors import DecodeError
-from mernet.pds.image import decode, render
+from mernet.pds.image import decode
+from mernet.pds.rendering import render
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 NAME = "1p128287181eff0000p2303l2m1.img"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mernet.cli.commands import app
 from mernet.cli.learning.image_groups import group_of, groups_of
-from mernet.demo import index
+from mernet.demo import index_table
 from mernet.demo.plan import Take, plan_archive
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.zooniverse import COLUMNS
@@ -120,8 +120,8 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[
         edrs = [take.edr for take in takes if take.edr.mission is mission]
         folder = root / volume / "index"
         folder.mkdir(parents=True)
-        (folder / "edrindex.tab").write_bytes(index.table(edrs).encode("ascii"))
-        (folder / "edrindex.lbl").write_bytes(index.label(len(edrs)).encode("ascii"))
+        (folder / "edrindex.tab").write_bytes(index_table.table(edrs).encode("ascii"))
+        (folder / "edrindex.lbl").write_bytes(index_table.label(len(edrs)).encode("ascii"))
     return [root / volume for volume in missions], takes
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from mernet.cli.learning.discover import discover
-from mernet.demo import pds3
+from mernet.demo import pds3_volume
 from mernet.demo.archive import take_pixels
 from mernet.demo.plan import plan_archive
 from mernet.demo.scenes import draw
@@ -94,7 +94,9 @@ def test_a_file_that_cannot_be_read_is_reported_and_left_out(folder: Path, tmp_p
 
 def test_products_of_the_archive_are_pictures_too(folder: Path, tmp_path: Path):
     shot = plan_archive(seed=1, products=4)[0]
-    data = pds3.product_bytes(shot.takes[0].edr, take_pixels(draw(shot.scene), shot.takes[0]))
+    data = pds3_volume.product_bytes(
+        shot.takes[0].edr, take_pixels(draw(shot.scene), shot.takes[0])
+    )
     (folder / "product.IMG").write_bytes(data)
     ran = run(folder, "--by", "pixels", "--csv", tmp_path / "ranks.csv")
     assert ran.exit_code == 0, ran.output

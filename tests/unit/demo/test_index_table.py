@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mernet.demo.index import COLUMNS, OFF_BY_ONE
+from mernet.demo.index_table import COLUMNS, OFF_BY_ONE
 from mernet.demo.plan import Take
 
 VOLUMES = ("mer1po_0xxx", "mer2po_0xxx")

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from mernet.db.ledger.listed import Listed
+from mernet.db.ledger.listed_table import Listed
 from mernet.db.tables import chunk, run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mernet.demo.edr import clock_of, time_of
-from mernet.demo.frames import FULL_SCALE, photograph
+from mernet.demo.camera import FULL_SCALE, photograph
+from mernet.demo.raw_product import clock_of, time_of
 from mernet.demo.scenes import Scene, sample_scenes
 from mernet.pds.product import ProductName, Rover
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.members import unsent_chunks
+from mernet.db.ledger.run_products import unsent_chunks
 from mernet.db.tables import chunk, run
 
 # A message is due when none was sent, when the last was sent long ago, or when the claimant that it

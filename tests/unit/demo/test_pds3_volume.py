@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from mernet.demo.archive import take_pixels
-from mernet.demo.frames import Cut
+from mernet.demo.camera import Cut
 from mernet.demo.plan import Delivery, Shot, Take
 from mernet.demo.scenes import draw
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from mernet.demo.edr import Edr
+from mernet.demo.raw_product import Edr
 
 Kind = Literal["CHARACTER", "TIME", "ASCII_INTEGER", "ASCII_REAL"]
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from mernet.demo.frames import SHAPES, Cut, compand, expose, photograph, rendering_of
-from mernet.demo.pds3 import product_bytes
+from mernet.demo.camera import SHAPES, Cut, compand, expose, photograph, rendering_of
+from mernet.demo.pds3_volume import product_bytes
 from mernet.demo.plan import Shot
 from mernet.demo.scenes import sample_scenes
-from mernet.pds.image import decode, render
+from mernet.pds.image import decode
+from mernet.pds.rendering import render
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.listed import list_file, list_selected, merge_into_products, spool
+from mernet.db.ledger.listed_table import list_file, list_selected, merge_into_products, spool
 from mernet.db.products import PRODUCT_COLUMNS
 
 

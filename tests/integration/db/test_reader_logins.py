@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from mernet.db.errors import ReaderRefused
-from mernet.db.readers import create_reader
+from mernet.db.reader_logins import create_reader
 
 READER = "test_reader"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pds4_tools
 import pytest
 
-from mernet.demo.pds4 import (
+from mernet.demo.pds4_bundle import (
     INVENTORY,
     PRODUCTS,
     SAMPLE_TYPES,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mernet.demo.edr import Edr
-from mernet.demo.frames import Pixels
+from mernet.demo.camera import Pixels
+from mernet.demo.raw_product import Edr
 
 LABEL = """\
 PDS_VERSION_ID                    = PDS3
