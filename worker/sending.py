@@ -1,7 +1,5 @@
 """Sends the service's messages: list a run, classify a chunk of it. They carry numbers only."""
 
-import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -10,9 +8,7 @@ from kombu.exceptions import OperationalError
 
 from mernet.db import ledger
 from mernet.worker.app import app
-from mernet.worker.broker import broker_unreachable, count_waiting_chunk_messages
-
-log = logging.getLogger(__name__)
+from mernet.worker.broker import broker_unreachable
 
 
 def send_listing(engine: sa.Engine, run_id: int) -> None:
@@ -34,38 +30,6 @@ def send_chunks(engine: sa.Engine, run_id: int, numbers: Sequence[int]) -> None:
     for number in numbers:
         _send("mernet.classify_chunk", f"run {run_id} chunk {number}", run_id, number)
     ledger.mark_sent(engine, run_id, numbers)
-
-
-def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
-    """Sweep the ledger: send again the messages of work without progress for the lease time.
-
-    Chunks are not sent again while the chunk queue still holds messages: they only wait their turn.
-    If several sweeps run at once, only one of them sends.
-
-    Returns:
-        The number of messages sent.
-
-    Raises:
-        BrokerError: If the broker does not answer.
-    """
-    with ledger.exclusive(engine, "sweep") as is_only_sweep:
-        if not is_only_sweep:
-            return 0
-        sent = 0
-        chunks: defaultdict[int, list[int]] = defaultdict(list)
-        for run_id, number in ledger.stale(engine, lease_seconds, lease_seconds):
-            if number is None:
-                send_listing(engine, run_id)
-                sent += 1
-            else:
-                chunks[run_id].append(number)
-        if chunks and count_waiting_chunk_messages() == 0:
-            for run_id, numbers in chunks.items():
-                send_chunks(engine, run_id, numbers)
-                sent += len(numbers)
-        if sent:
-            log.info("%d messages sent again", sent)
-        return sent
 
 
 def _send(task: str, subject: str, *numbers: int) -> None:

@@ -25,8 +25,9 @@ from mernet.worker.fetcher import create_fetcher
 from mernet.worker.ingest import ingest
 from mernet.worker.listing import record_products
 from mernet.worker.pipeline import ImageClassifier, Pipeline
-from mernet.worker.sending import resend_stalled, send_chunks
+from mernet.worker.sending import send_chunks
 from mernet.worker.settings import settings
+from mernet.worker.sweep import resend_stalled
 
 log = logging.getLogger(__name__)
 

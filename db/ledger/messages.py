@@ -1,4 +1,4 @@
-"""The sweep: which messages to send again because their work has stalled."""
+"""Which messages to send: of work that has none yet, and again of work that has stalled."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
