@@ -45,7 +45,7 @@ class IngestReport:
 
     Attributes:
         run: The run over the new products, None if nothing is new.
-        withdrawn: How many marked as withdrawn.
+        withdrawn: How many products were marked as withdrawn.
         sentence: The result in one sentence.
         failure: A sentence about the archives that could not be listed, None if all could.
     """

@@ -50,7 +50,7 @@ def test_a_host_without_network_loses_nothing_and_continues_when_it_is_reconnect
     with host.worker("--processes", "1"):
         with other.worker("--processes", "1"):
             wait_until_each_host_holds_a_chunk(service)
-            host.cut_off()
+            host.disconnect()
             gated_network_archive.is_open.set()
             wait_for_the_end(service, disturbed)
         assert service.rows("SELECT count(*) FROM chunk WHERE attempts = 2") == [(1,)]

@@ -34,13 +34,13 @@ def test_postgres_has_its_data_after_a_restart(postgres: EmbeddedPostgres) -> No
     assert not postgres.status().running
     engine = connect(postgres.start())
     with engine.begin() as connection:
-        connection.execute(sa.text("CREATE TABLE kept AS SELECT 42 AS value"))
+        connection.execute(sa.text("CREATE TABLE saved AS SELECT 42 AS value"))
     engine.dispose()
     assert postgres.status().running
     postgres.stop()
     assert not postgres.status().running
     with connect(postgres.start()).connect() as connection:
-        assert connection.scalar(sa.text("SELECT value FROM kept")) == 42
+        assert connection.scalar(sa.text("SELECT value FROM saved")) == 42
 
 
 def test_starting_twice_finds_the_running_server(broker: EmbeddedRedis) -> None:

@@ -34,8 +34,8 @@ def bundle(tmp_path):
 
         def drops(self, *stems):
             rows = self.inventory.read_text().splitlines()
-            kept = [row for row in rows if not any(stem in row for stem in stems)]
-            self.inventory.write_text("\n".join(["", *kept]))
+            remaining = [row for row in rows if not any(stem in row for stem in stems)]
+            self.inventory.write_text("\n".join(["", *remaining]))
 
     return Bundle()
 

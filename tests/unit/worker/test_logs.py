@@ -24,7 +24,7 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def said(as_before: None, capsys: pytest.CaptureFixture[str]):
+def log_lines(as_before: None, capsys: pytest.CaptureFixture[str]):
     """Configure the log in a form; afterwards gives its lines."""
 
     def configure(form: logs.LogFormat, level: str = "INFO"):
@@ -34,8 +34,8 @@ def said(as_before: None, capsys: pytest.CaptureFixture[str]):
     return configure
 
 
-def test_a_line_names_run_chunk_and_product_inside_their_context(said) -> None:
-    lines = said("json")
+def test_a_line_names_run_chunk_and_product_inside_their_context(log_lines) -> None:
+    lines = log_lines("json")
     with logs.log_context(run=3, chunk=17):
         with logs.log_context(product="1P1"):
             log.info("fetched")
@@ -48,16 +48,16 @@ def test_a_line_names_run_chunk_and_product_inside_their_context(said) -> None:
     assert set(idle) == {"time", "level", "logger", "message"}
 
 
-def test_text_is_one_line_with_keys_and_values(said) -> None:
-    lines = said("text")
+def test_text_is_one_line_with_keys_and_values(log_lines) -> None:
+    lines = log_lines("text")
     with logs.log_context(run=3, chunk=17):
         log.warning("split in %s", "two")
     [line] = lines()
     assert line.endswith("WARNING mernet.worker.pipeline run=3 chunk=17: split in two")
 
 
-def test_a_traceback_stays_in_its_json_line(said) -> None:
-    lines = said("json")
+def test_a_traceback_stays_in_its_json_line(log_lines) -> None:
+    lines = log_lines("json")
     try:
         raise ValueError("bad\nnews")
     except ValueError:
@@ -66,8 +66,8 @@ def test_a_traceback_stays_in_its_json_line(said) -> None:
     assert "ValueError: bad\nnews" in json.loads(line)["error"]
 
 
-def test_lines_below_the_level_are_left_out(said) -> None:
-    lines = said("text", "WARNING")
+def test_lines_below_the_level_are_left_out(log_lines) -> None:
+    lines = log_lines("text", "WARNING")
     log.info("chatter")
     assert lines() == []
 
@@ -78,8 +78,8 @@ def celery_succeeds(task: str) -> None:
     )
 
 
-def test_that_a_routine_task_ended_well_is_left_out_and_its_failure_is_not(said) -> None:
-    lines = said("text")
+def test_that_a_routine_task_ended_well_is_left_out_and_its_failure_is_not(log_lines) -> None:
+    lines = log_lines("text")
     for task in ("mernet.probe", "mernet.sweep", "mernet.classify_chunk"):
         celery_succeeds(task)
     [line] = lines()
@@ -89,8 +89,8 @@ def test_that_a_routine_task_ended_well_is_left_out_and_its_failure_is_not(said)
     assert "it failed" in line
 
 
-def test_the_heartbeat_logs_with_its_caller_s_context(said) -> None:
-    lines = said("json")
+def test_the_heartbeat_logs_with_its_caller_s_context(log_lines) -> None:
+    lines = log_lines("json")
     beaten = threading.Event()
 
     def beat() -> bool:

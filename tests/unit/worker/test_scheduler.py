@@ -17,11 +17,11 @@ def config(tmp_path):
 
 
 def sent(config, seconds_ago: float) -> None:
-    alive = last_sent_file(config)
-    alive.parent.mkdir()
-    alive.touch()
+    file = last_sent_file(config)
+    file.parent.mkdir()
+    file.touch()
     then = time.time() - seconds_ago
-    os.utime(alive, (then, then))
+    os.utime(file, (then, then))
 
 
 def test_a_scheduler_that_has_not_run_is_unhealthy(config):
