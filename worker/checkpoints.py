@@ -13,7 +13,7 @@ from mernet.db import classifiers
 from mernet.model.checkpoint import Header, sha256_of
 from mernet.model.classes import CODES
 from mernet.model.errors import ModelError
-from mernet.worker.errors import CheckpointUnusable
+from mernet.worker.errors import CheckpointUnusable, ClassesNotPublishable
 from mernet.worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def check_publishable(path: Path, header: Header) -> None:
     """Check that a checkpoint has MERNet's 25 classes.
 
     Raises:
-        CheckpointUnusable: If it has other classes, or in another order.
+        ClassesNotPublishable: If it has other classes, or in another order.
     """
     if header.classes != CODES:
-        raise CheckpointUnusable(
+        raise ClassesNotPublishable(
             f"{path} classifies {len(header.classes)} classes that are not MERNet's 25 in chain "
             "order, so its results cannot be published; it can only be evaluated."
         )

@@ -24,7 +24,11 @@ class Abandoned(WorkerError):
 
 
 class CheckpointUnusable(WorkerError):
-    """A checkpoint is missing on this host, has changed, or its results cannot be published."""
+    """A checkpoint is missing on this host, cannot be loaded, or has changed."""
+
+
+class ClassesNotPublishable(CheckpointUnusable):
+    """A checkpoint has other classes than MERNet's 25, so its results cannot be published."""
 
 
 class ArchivesNotListed(WorkerError):

@@ -21,8 +21,10 @@ from mernet.db.errors import (
 from mernet.errors import MernetError
 from mernet.model.errors import EmptyPartError, WeightsDownloadError
 from mernet.pds.errors import ForbiddenError
+from mernet.worker.errors import ClassesNotPublishable
 
 ADVICE: Mapping[type[MernetError], str] = {
+    ClassesNotPublishable: "`mernet evaluate` does so.",
     ClassesPruned: "`mernet classifier promote NAME` does so.",
     ClassifierInOpenRun: "`mernet run cancel N` cancels it.",
     EmptyPartError: "`mernet data split` writes a new split file.",
