@@ -1,11 +1,11 @@
 """All commands of `mernet`: their names, functions and the first lines of their help."""
 
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer import completion
 
+import mernet
 from mernet.cli.lazy_group import Command, Group, LazyGroup, lazy_commands
 
 LEARNING = "Learning: from labelled images to an evaluated checkpoint"
@@ -294,7 +294,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mernet {version('mernet')}")
+        typer.echo(f"mernet {mernet.__version__}")
         raise typer.Exit
 
 

@@ -9,19 +9,23 @@
 docs/python.md shows more. Importing this package loads neither torch nor any other large library.
 """
 
-from mernet.api import (
-    CheckpointNotNamedError,
-    MissingLibraryError,
-    Prediction,
-    ProductClassifier,
-    SearchRecord,
-    load_classifier,
-    read_product,
-    render,
-    search,
-    to_dataframe,
-)
+from typing import TYPE_CHECKING, Any
+
 from mernet.errors import MernetError
+
+if TYPE_CHECKING:
+    from mernet.api import (
+        CheckpointNotNamedError,
+        MissingLibraryError,
+        Prediction,
+        ProductClassifier,
+        SearchRecord,
+        load_classifier,
+        read_product,
+        render,
+        search,
+        to_dataframe,
+    )
 
 __all__ = [
     "CheckpointNotNamedError",
@@ -40,12 +44,16 @@ __all__ = [
 __version__: str
 
 
-def __getattr__(name: str) -> str:
-    """Return `__version__`: the metadata of the installed package is read when asked for."""
+def __getattr__(name: str) -> Any:
+    """Load what a name of the interface needs when it is first used: the command starts faster."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("mernet")
+    if name in __all__:
+        from mernet import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
