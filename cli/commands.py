@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import typer
 from typer import completion
 
-import mernet
 from mernet.cli.lazy_group import Command, Group, LazyGroup, lazy_commands
 
 LEARNING = "Learning: from labelled images to an evaluated checkpoint"
@@ -294,7 +293,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mernet {mernet.__version__}")
+        from importlib.metadata import version  # here because help and completion do not need it
+
+        typer.echo(f"mernet {version('mernet')}")
         raise typer.Exit
 
 
