@@ -10,7 +10,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 help:
 	@echo "make install   install the mernet command into $(VENV)"
 	@echo "make demo      the tour: a sample archive, classified end to end, in about 5 minutes"
-	@echo "make test      linters, types and every test, at most 12 minutes on 2 cores"
+	@echo "make test      linters, types and every test, about 8 minutes on 2 cores"
 	@echo "make test-unit the unit tests alone, less than a minute"
 	@echo "make clean     remove $(VENV) (the embedded databases stay where \`mernet services status\` says)"
 

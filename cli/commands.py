@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import typer
 from typer import completion
 
-from mernet.cli.lazy_group import Command, Group, LazyGroup, lazy_commands
+from mernet.cli.lazy_group import Command, CommandGroup, LazyGroup, lazy_commands
 
 LEARNING = "Learning: from labelled images to an evaluated checkpoint"
 
 COMMANDS = (
-    Group(
+    CommandGroup(
         "run",
         "Runs: one pass over a list of products, from the queue to its end.",
         (
@@ -80,7 +80,7 @@ COMMANDS = (
         "service.search:show",
         "Show all 25 probabilities of one product, and which classes are published.",
     ),
-    Group(
+    CommandGroup(
         "classifier",
         "Registered classifiers. One is current: new runs use it, and searches show its classes.",
         (
@@ -125,7 +125,7 @@ COMMANDS = (
             ),
         ),
     ),
-    Group(
+    CommandGroup(
         "db",
         "The tables in Postgres, and logins that may only read.",
         (
@@ -142,7 +142,7 @@ COMMANDS = (
             ),
         ),
     ),
-    Group(
+    CommandGroup(
         "services",
         "The embedded Postgres and Redis, used unless MERNET_DATABASE_URL and MERNET_BROKER_URL "
         "are set.",
@@ -175,7 +175,7 @@ COMMANDS = (
         "Send the periodic tasks until Ctrl-C: the sweep, and the ingest with "
         "MERNET_INGEST_SECONDS.",
     ),
-    Group(
+    CommandGroup(
         "health",
         "Health checks of the workers and the scheduler on this host.",
         (
@@ -208,7 +208,7 @@ COMMANDS = (
         "service.demo:demo",
         "Show the service at work: a sample archive of drawn scenes, classified end to end.",
     ),
-    Group(
+    CommandGroup(
         "data",
         "Labelled data sets: describe and split them, or create them.",
         (

@@ -23,7 +23,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CommandGroup:
     """Commands under a common name."""
 
     name: str
@@ -66,7 +66,7 @@ class LazyGroup(TyperGroup):
         return name, command.load() if isinstance(command, LazyCommand) else command, rest
 
 
-def lazy_commands(table: Sequence[Command | Group]) -> dict[str, Any]:
+def lazy_commands(table: Sequence[Command | CommandGroup]) -> dict[str, Any]:
     """Return the commands and groups of a table by name; none of their modules is imported."""
     return {
         entry.name: LazyCommand(entry)

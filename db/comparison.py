@@ -88,7 +88,7 @@ class ImageChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ClassifierComparison:
     """The differences between two classifiers.
 
     Attributes:
@@ -118,7 +118,7 @@ def compare(
     after: str,
     classes: tuple[str, ...] = (),
     limit: int = 20,
-) -> Comparison:
+) -> ClassifierComparison:
     """Compare two classifiers.
 
     Args:
@@ -139,7 +139,7 @@ def compare(
     wanted = class_codes(connection, classes) or all_class_codes(connection)
     key = {"before": old.sha256, "after": new.sha256, "codes": wanted}
     images = connection.execute(BY_IMAGE, key | {"limit": limit})
-    return Comparison(
+    return ClassifierComparison(
         before=old,
         after=new,
         **connection.execute(IMAGES, key).one()._asdict(),

@@ -164,7 +164,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassCount:
+class ImageCount:
     """Number of images that show a class."""
 
     code: str
@@ -235,14 +235,14 @@ def search_pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
 
 
 @transaction
-def class_counts(connection: sa.Connection) -> list[ClassCount]:
+def class_counts(connection: sa.Connection) -> list[ImageCount]:
     """Count the images that show each of the 25 classes, in the order of the chain.
 
     Raises:
         NoCurrentClassifier: No classifier is current.
     """
     classifiers.current_in(connection)
-    return [ClassCount(*row) for row in connection.execute(CLASS_COUNTS)]
+    return [ImageCount(*row) for row in connection.execute(CLASS_COUNTS)]
 
 
 @transaction

@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from mernet.db.engine import connect
 from mernet.demo.errors import DemoError
 
-Labels = npt.NDArray[np.bool_]
+ClassTable = npt.NDArray[np.bool_]
 
 PUBLISHED = sa.text("SELECT product_id, class FROM atlas_search WHERE product_id = ANY (:products)")
 
@@ -37,7 +37,7 @@ def print_evaluation(console: Console, database_url: str, truth_path: Path) -> N
     console.print(table)
 
 
-def read_truth(path: Path) -> tuple[list[str], list[str], Labels]:
+def read_truth(path: Path) -> tuple[list[str], list[str], ClassTable]:
     """Read the truth of the products that can be classified.
 
     Returns:
@@ -56,7 +56,7 @@ def read_truth(path: Path) -> tuple[list[str], list[str], Labels]:
     return [row["product_id"] for row in rows], classes, shown
 
 
-def _read_published(database_url: str, products: list[str], classes: list[str]) -> Labels:
+def _read_published(database_url: str, products: list[str], classes: list[str]) -> ClassTable:
     """Read which product has which published class: bool (products, classes)."""
     published = np.zeros((len(products), len(classes)), bool)
     rows = {product: index for index, product in enumerate(products)}
@@ -70,7 +70,7 @@ def _read_published(database_url: str, products: list[str], classes: list[str]) 
     return published
 
 
-def _add_row(table: Table, title: str, shown: Labels, published: Labels) -> None:
+def _add_row(table: Table, title: str, shown: ClassTable, published: ClassTable) -> None:
     precision, recall, _, _ = precision_recall_fscore_support(
         shown, published, average="binary", zero_division=np.nan
     )

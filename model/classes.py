@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Group(StrEnum):
+class ClassGroup(StrEnum):
     """How common a class is among labelled images: above 10%, 5 to 10%, below 5%."""
 
     MAJORITY = "majority"
@@ -19,35 +19,35 @@ class ImageClass:
     position: int
     code: str
     name: str
-    group: Group
+    group: ClassGroup
 
 
 _TABLE_1 = (
-    ("rod", "Rover deck", Group.MINORITY),
-    ("pct", "Pancam calibration target", Group.EXTREME_MINORITY),
-    ("arh", "Arm hardware", Group.EXTREME_MINORITY),
-    ("ohw", "Other hardware", Group.EXTREME_MINORITY),
-    ("rtr", "Rover tracks", Group.MAJORITY),
-    ("sot", "Soil trench", Group.EXTREME_MINORITY),
-    ("rab", "RAT brushed target", Group.EXTREME_MINORITY),
-    ("rah", "RAT hole", Group.EXTREME_MINORITY),
-    ("roc", "Outcrop rocks", Group.MAJORITY),
-    ("flr", "Float rocks", Group.MAJORITY),
-    ("cla", "Clasts", Group.MAJORITY),
-    ("rmi", "Misc. rocks", Group.MINORITY),
-    ("bso", "Bright soil", Group.EXTREME_MINORITY),
-    ("dur", "Dunes/ripples", Group.MAJORITY),
-    ("rlf", "Rock (linear feature)", Group.MAJORITY),
-    ("rrf", "Rock (round feature)", Group.MINORITY),
-    ("soi", "Soil", Group.MAJORITY),
-    ("ast", "Astronomy", Group.EXTREME_MINORITY),
-    ("sph", "Spherules", Group.MAJORITY),
-    ("div", "Distant vista", Group.MAJORITY),
-    ("sky", "Sky", Group.MAJORITY),
-    ("clr", "Close-up rock", Group.EXTREME_MINORITY),
-    ("nbs", "Nearby surface", Group.MAJORITY),
-    ("rpa", "Rover parts", Group.MAJORITY),
-    ("art", "Artifacts", Group.EXTREME_MINORITY),
+    ("rod", "Rover deck", ClassGroup.MINORITY),
+    ("pct", "Pancam calibration target", ClassGroup.EXTREME_MINORITY),
+    ("arh", "Arm hardware", ClassGroup.EXTREME_MINORITY),
+    ("ohw", "Other hardware", ClassGroup.EXTREME_MINORITY),
+    ("rtr", "Rover tracks", ClassGroup.MAJORITY),
+    ("sot", "Soil trench", ClassGroup.EXTREME_MINORITY),
+    ("rab", "RAT brushed target", ClassGroup.EXTREME_MINORITY),
+    ("rah", "RAT hole", ClassGroup.EXTREME_MINORITY),
+    ("roc", "Outcrop rocks", ClassGroup.MAJORITY),
+    ("flr", "Float rocks", ClassGroup.MAJORITY),
+    ("cla", "Clasts", ClassGroup.MAJORITY),
+    ("rmi", "Misc. rocks", ClassGroup.MINORITY),
+    ("bso", "Bright soil", ClassGroup.EXTREME_MINORITY),
+    ("dur", "Dunes/ripples", ClassGroup.MAJORITY),
+    ("rlf", "Rock (linear feature)", ClassGroup.MAJORITY),
+    ("rrf", "Rock (round feature)", ClassGroup.MINORITY),
+    ("soi", "Soil", ClassGroup.MAJORITY),
+    ("ast", "Astronomy", ClassGroup.EXTREME_MINORITY),
+    ("sph", "Spherules", ClassGroup.MAJORITY),
+    ("div", "Distant vista", ClassGroup.MAJORITY),
+    ("sky", "Sky", ClassGroup.MAJORITY),
+    ("clr", "Close-up rock", ClassGroup.EXTREME_MINORITY),
+    ("nbs", "Nearby surface", ClassGroup.MAJORITY),
+    ("rpa", "Rover parts", ClassGroup.MAJORITY),
+    ("art", "Artifacts", ClassGroup.EXTREME_MINORITY),
 )
 
 CLASSES: tuple[ImageClass, ...] = tuple(

@@ -13,8 +13,8 @@ from mernet.cli.learning.options import GroupPattern, Seed
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.data.description import (
-    ClassCount,
     Description,
+    LabelCount,
     class_counts,
     describe_data_set,
 )
@@ -112,7 +112,7 @@ def _print_description(description: Description) -> None:
     out.print(f"digest {description.digest}", soft_wrap=True)
 
 
-def _print_classes(classes: Sequence[ClassCount]) -> None:
+def _print_classes(classes: Sequence[LabelCount]) -> None:
     rows = [
         (each.code, each.name, each.count, f"{each.share:.2%}", each.group, *each.by_part.values())
         for each in classes

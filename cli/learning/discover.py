@@ -37,7 +37,7 @@ SMALLEST_SIDE = 8
 RANDOM_SEED = 0
 
 
-class Comparison(StrEnum):
+class ImageFeatures(StrEnum):
     """What images are compared by: the features of a network, or their pixels."""
 
     FEATURES = "features"
@@ -54,7 +54,7 @@ ImageFolder = Annotated[
     ),
 ]
 CompareBy = Annotated[
-    Comparison, typer.Option(help="Compare images by features of a network, or by their pixels.")
+    ImageFeatures, typer.Option(help="Compare images by features of a network, or by their pixels.")
 ]
 Seen = Annotated[
     Path | None,
@@ -63,17 +63,17 @@ Seen = Annotated[
 Components = Annotated[
     int, typer.Option(help="Number of singular vectors that model the known images.", min=1)
 ]
-Labels = Annotated[
+ShownLabels = Annotated[
     Path | None,
     typer.Option(
         exists=True, help="Labelled data set or label file; its classes are shown on the page."
     ),
 ]
-Checkpoint = Annotated[
+CheckpointFile = Annotated[
     Path | None,
     typer.Option(help="Use the network of this checkpoint instead of --backbone and --weights."),
 ]
-InputSize = Annotated[
+ResizedTo = Annotated[
     int | None,
     typer.Option(
         help="Width and height in pixels that images are resized to; by default the checkpoint's, "
@@ -89,15 +89,15 @@ def discover(
     page: Annotated[Path, typer.Option("--out", help="HTML page to write.")] = Path(
         "discovered.html"
     ),
-    by: CompareBy = Comparison.FEATURES,
+    by: CompareBy = ImageFeatures.FEATURES,
     count: Annotated[int, typer.Option(help="Number of images to rank.", min=1)] = 100,
     components: Components = COMPONENTS,
     seen: Seen = None,
-    labels: Labels = None,
-    checkpoint: Checkpoint = None,
+    labels: ShownLabels = None,
+    checkpoint: CheckpointFile = None,
     backbone: BackboneName = ArchitectureName.VGG16,
     weights: Weights = IMAGENET,
-    input_size: InputSize = None,
+    input_size: ResizedTo = None,
     table: Annotated[
         Path | None, typer.Option("--csv", help="Also write ranks, files and scores as CSV.")
     ] = None,
@@ -135,14 +135,14 @@ def _read_class_names(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _choose_extractor(
-    by: Comparison,
+    by: ImageFeatures,
     size: int | None,
     checkpoint: Path | None,
     backbone: ArchitectureName,
     weights: str,
 ) -> tuple[FeatureExtractor, str]:
     """Return the feature extractor, and its description for the page."""
-    if by is Comparison.PIXELS:
+    if by is ImageFeatures.PIXELS:
         size = size or PIXELS_SIZE
         return partial(pixel_features, size=size), f"grey levels, {size}x{size}"
     if checkpoint:
@@ -221,7 +221,7 @@ def _load_ranked_pictures(
     ranking: NoveltyRanking,
     paths: Sequence[Path],
     classes: Mapping[str, tuple[str, ...]],
-    by: Comparison,
+    by: ImageFeatures,
 ) -> list[RankedPicture]:
     """Read the ranked pictures again, since not all pictures fit in memory at once."""
     rows = zip(ranking.order.tolist(), ranking.scores.tolist(), ranking.residuals, strict=True)
@@ -231,7 +231,7 @@ def _load_ranked_pictures(
             score=score,
             picture=read_image_file(paths[index]),
             labels=classes.get(paths[index].name, ()),
-            residual=residual_picture(residual) if by is Comparison.PIXELS else None,
+            residual=residual_picture(residual) if by is ImageFeatures.PIXELS else None,
         )
         for index, score, residual in rows
     ]

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.output import AsJson, err, note, print_json, print_table
 from mernet.db import classifiers, thresholds
-from mernet.db.comparison import Comparison, compare
+from mernet.db.comparison import ClassifierComparison, compare
 from mernet.db.pruning import prunable
 from mernet.db.pruning import prune as delete_in_batches
 from mernet.db.thresholds import set_threshold
@@ -184,11 +184,11 @@ def prune(
     note(f"Deleted {what} of {name}.")
 
 
-def _comparison_as_dict(found: Comparison) -> dict[str, object]:
+def _comparison_as_dict(found: ClassifierComparison) -> dict[str, object]:
     return asdict(found) | {"before": found.before.name, "after": found.after.name}
 
 
-def _print_comparison(found: Comparison) -> None:
+def _print_comparison(found: ClassifierComparison) -> None:
     def rate(images: int) -> float | None:
         return images / found.both if found.both else None
 

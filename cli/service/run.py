@@ -70,7 +70,7 @@ Reclassify = Annotated[
         "--reclassify", help="Also classify products that the classifier has an outcome of."
     ),
 ]
-Classifier = Annotated[
+ClassifierName = Annotated[
     str | None,
     typer.Option(
         help="Name of a registered classifier, to see its results before it is promoted; by "
@@ -116,7 +116,7 @@ def full(
     mirror: Mirror = None,
     products: ProductsWanted = "edr",
     reclassify: Reclassify = False,
-    classifier: Classifier = None,
+    classifier: ClassifierName = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:

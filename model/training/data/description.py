@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mernet.model.classes import Group
+from mernet.model.classes import ClassGroup
 from mernet.model.training.data.data_set import DataSet, Part
 
 MAJORITY_ABOVE, MINORITY_FROM = 0.10, 0.05
@@ -15,7 +15,7 @@ MAJORITY_ABOVE, MINORITY_FROM = 0.10, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class ClassCount:
+class LabelCount:
     """The number of images that show a class.
 
     Attributes:
@@ -31,7 +31,7 @@ class ClassCount:
     name: str
     count: int
     share: float
-    group: Group
+    group: ClassGroup
     by_part: dict[Part, int]
 
 
@@ -53,7 +53,7 @@ class Description:
 
     images: int
     by_part: dict[Part, int]
-    classes: tuple[ClassCount, ...]
+    classes: tuple[LabelCount, ...]
     labels_an_image: tuple[float, int, int]
     co_occurrence: NDArray[np.int64]
     duplicates: int
@@ -82,11 +82,11 @@ def describe_data_set(data: DataSet, parts: Sequence[Part | None]) -> Descriptio
     )
 
 
-def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[ClassCount]:
+def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[LabelCount]:
     """Count the images of each class, in all and in each part of `parts`."""
     shares = data.labels.mean(axis=0)
     return [
-        ClassCount(
+        LabelCount(
             code=code,
             name=name,
             count=int(shown.sum()),
@@ -100,11 +100,11 @@ def class_counts(data: DataSet, parts: Sequence[Part | None]) -> list[ClassCount
     ]
 
 
-def group_of_share(share: float) -> Group:
+def group_of_share(share: float) -> ClassGroup:
     """Return the group of a class that this share (0 to 1) of images shows."""
     if share > MAJORITY_ABOVE:
-        return Group.MAJORITY
-    return Group.MINORITY if share >= MINORITY_FROM else Group.EXTREME_MINORITY
+        return ClassGroup.MAJORITY
+    return ClassGroup.MINORITY if share >= MINORITY_FROM else ClassGroup.EXTREME_MINORITY
 
 
 def _count_by_part(shown: NDArray[np.bool_], parts: Sequence[Part | None]) -> dict[Part, int]:

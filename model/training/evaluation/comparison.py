@@ -40,7 +40,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class HeadComparison:
     """The comparison of both heads' calibrated probabilities on the same images.
 
     Attributes:
@@ -150,7 +150,7 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
     name: str = "chain",
-) -> Comparison:
+) -> HeadComparison:
     """Compare two heads by average precision and log-loss.
 
     Groups are drawn with replacement, since images of one group are alike. Intervals are
@@ -180,7 +180,7 @@ def compare(
     verdicts = [("control better", tie, f"{name} better")] * len(values)
     verdicts[-1] = verdicts[-1][::-1]  # a lower log-loss is better
     *by_class, mean, loss = map(_build_difference, values, bounds, verdicts)
-    return Comparison(int(group_of.max()) + 1, resamples, tuple(by_class), mean, loss)
+    return HeadComparison(int(group_of.max()) + 1, resamples, tuple(by_class), mean, loss)
 
 
 def image_losses(truth: Labels, probabilities: Probabilities) -> NDArray[np.float64]:

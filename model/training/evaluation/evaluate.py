@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import brier_score_loss, f1_score, log_loss
 
 from mernet.model.errors import FitError
-from mernet.model.training.evaluation.comparison import Comparison, compare
+from mernet.model.training.evaluation.comparison import HeadComparison, compare
 from mernet.model.training.evaluation.metrics import (
     MIN_EVIDENCE,
     CalibrationError,
@@ -132,7 +132,7 @@ class Evaluation:
     classes: tuple[ClassSupport, ...]
     main: HeadScores
     control: HeadScores | None
-    comparison: Comparison | None
+    comparison: HeadComparison | None
 
 
 def evaluate_predictions(

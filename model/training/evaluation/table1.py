@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from statistics import fmean
 
-from mernet.model.classes import Group
+from mernet.model.classes import ClassGroup
 from mernet.model.training.evaluation.evaluate import ClassScores, Evaluation
 
 THRESHOLD = 0.9
@@ -33,7 +33,7 @@ class PublishedClass:
     position: int
     code: str
     name: str
-    group: Group
+    group: ClassGroup
     count: int
     percent: float
     before: Measures
@@ -124,7 +124,7 @@ def _parse_row(fields: dict[str, str]) -> PublishedClass:
         int(fields["chain_position"]),
         fields["code"],
         fields["name"],
-        Group(fields["group"]),
+        ClassGroup(fields["group"]),
         int(fields["count"]),
         float(fields["percent"]),
         before,

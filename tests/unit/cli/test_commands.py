@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mernet.cli.commands import COMMANDS, app
-from mernet.cli.lazy_group import Command, Group
+from mernet.cli.lazy_group import Command, CommandGroup
 
 SLOW_TO_IMPORT = {"sqlalchemy", "celery", "numpy", "torch", "pydantic"}
 REPORT = """
@@ -29,7 +29,7 @@ sys.stderr.write(json.dumps([code, sorted({name.partition('.')[0] for name in sy
 
 def commands(table=COMMANDS, words=()):
     for entry in table:
-        if isinstance(entry, Group):
+        if isinstance(entry, CommandGroup):
             yield from commands(entry.commands, (*words, entry.name))
         else:
             yield pytest.param((*words, entry.name), entry, id=" ".join((*words, entry.name)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mernet.model.classes import CLASSES, CODES, Group
+from mernet.model.classes import CLASSES, CODES, ClassGroup
 
 
 def test_there_are_25_classes_with_distinct_three_letter_codes_and_names():
@@ -20,7 +20,7 @@ def test_positions_count_from_one_in_chain_order():
 
 
 def test_every_group_has_classes():
-    assert {image_class.group for image_class in CLASSES} == set(Group)
+    assert {image_class.group for image_class in CLASSES} == set(ClassGroup)
 
 
 @pytest.mark.real

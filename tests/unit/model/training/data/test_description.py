@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mernet.model.classes import CLASSES, Group
+from mernet.model.classes import CLASSES, ClassGroup
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.description import describe_data_set, group_of_share
 
@@ -55,14 +55,14 @@ def test_equal_files_are_counted_and_those_in_two_parts(data: DataSet):
 @pytest.mark.parametrize(
     ("share", "group"),
     [
-        (0.1001, Group.MAJORITY),
-        (0.1, Group.MINORITY),
-        (0.05, Group.MINORITY),
-        (0.0499, Group.EXTREME_MINORITY),
-        (0.0, Group.EXTREME_MINORITY),
+        (0.1001, ClassGroup.MAJORITY),
+        (0.1, ClassGroup.MINORITY),
+        (0.05, ClassGroup.MINORITY),
+        (0.0499, ClassGroup.EXTREME_MINORITY),
+        (0.0, ClassGroup.EXTREME_MINORITY),
     ],
 )
-def test_groups_follow_the_abstracts_limits(share: float, group: Group):
+def test_groups_follow_the_abstracts_limits(share: float, group: ClassGroup):
     assert group_of_share(share) is group
 
 
