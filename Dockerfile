@@ -35,7 +35,7 @@ RUN apt-get update \
 # The data folder must exist, because a new volume takes its owner from it.
 RUN useradd --uid 10001 --home-dir /var/lib/mernet --create-home --skel /dev/null --shell /usr/sbin/nologin mernet
 COPY --from=build /opt/mernet /opt/mernet
-ENV PATH=/opt/mernet/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/mernet/bin:$PATH PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1
 USER mernet
 WORKDIR /var/lib/mernet
 CMD ["mernet", "--help"]

@@ -61,9 +61,18 @@ class LazyGroup(TyperGroup):
         return option
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command that the first word names, and load it."""
+        """Find the command that the first word names, and load it.
+
+        If a library of an extra is not installed, help and completion show what the table says.
+        """
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+        if isinstance(command, LazyCommand):
+            try:
+                command = command.load()
+            except ModuleNotFoundError:
+                if not (ctx.resilient_parsing or "--help" in rest):
+                    raise
+        return name, command, rest
 
 
 def lazy_commands(table: Sequence[Command | CommandGroup]) -> dict[str, Any]:

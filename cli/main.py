@@ -1,5 +1,6 @@
 """The entry point of the `mernet` command: runs it and turns errors into one sentence."""
 
+import os
 import sys
 
 INTERRUPTED = 130
@@ -12,6 +13,8 @@ def main() -> None:
     An expected error ends it with one sentence and exit code 1, Ctrl-C with exit code 130, also
     while modules are imported. What the errors' texts need is imported only after one.
     """
+    # A Python process that this one starts does not import modules of the working folder either.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     try:
         from mernet.cli.commands import app
 

@@ -28,7 +28,7 @@ LARGEST_SOL = 2**31 - 1
 SEARCH = sa.text("""
 SELECT
     hit.product_id, hit.confidence, hit.rover, hit.sol, hit.site, hit.drive, hit.start_time,
-    hit.local_solar_time, hit.image_url, hit.browse_url, asked.probabilities
+    hit.local_solar_time, hit.image_url, hit.browse_url, hit.classifier, asked.probabilities
 FROM atlas_search AS hit
 CROSS JOIN LATERAL (
     SELECT jsonb_object_agg(class, probability) AS probabilities, count(*) AS present
@@ -141,6 +141,7 @@ class Hit:
         local_solar_time: The local true solar time.
         image_url: URL of the image file.
         browse_url: URL of the archive's 8-bit picture.
+        classifier: Name of the classifier that published the probabilities.
     """
 
     product_id: str
@@ -153,6 +154,7 @@ class Hit:
     local_solar_time: str | None
     image_url: str
     browse_url: str | None
+    classifier: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,8 +199,9 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
 
     Args:
         image: A path (a PDS3 product, the .xml label or data file of a PDS4 product, or a JPEG, PNG
-            or TIFF picture), the bytes of a PDS3 product, a frame that `read_product` returned, or
-            a two-dimensional array of uint8, which is returned as it is.
+            or TIFF picture), the bytes of a PDS3 product or of such a picture, a frame that
+            `read_product` returned, or a two-dimensional array of uint8, which is returned as it
+            is.
 
     Returns:
         A uint8 array (lines, samples). The pixels of a product are stretched linearly, their
@@ -212,6 +213,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
     import numpy as np
 
     from mernet.model.errors import RenderingError
+    from mernet.model.pictures import is_picture, read_picture
     from mernet.pds.image import Frame
     from mernet.pds.rendering import render as stretch
     from mernet.worker.image_files import read_image_file
@@ -226,7 +228,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
     if isinstance(image, Frame):
         return stretch(image)
     if isinstance(image, bytes):
-        return stretch(read_product(image))
+        return read_picture(image) if is_picture(image) else stretch(read_product(image))
     return read_image_file(Path(image))
 
 
@@ -263,7 +265,6 @@ def search(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from mernet.db import classifiers
     from mernet.db.errors import DbError
     from mernet.db.search import Query, search_pages
 
@@ -278,13 +279,12 @@ def search(
     try:
         _check_tables(engine)
         hits = search_pages(engine, query, limit).hits
-        name = classifiers.current(engine).name
     except SQLAlchemyError as error:
         reason = str(error).partition("\n")[0]
         raise DbError(f"The search failed ({reason}); check the database and its log.") from error
     finally:
         engine.dispose()
-    return [record for hit in hits for record in _records(hit, name)]
+    return [record for hit in hits for record in _records(hit)]
 
 
 def _connect(database_url: str | None) -> "sa.Engine":
@@ -316,7 +316,7 @@ def _check_tables(engine: "sa.Engine") -> None:
         raise SchemaOutdated(f"{error} `mernet db upgrade` does this.") from error
 
 
-def _records(hit: "Hit", classifier: str) -> Iterator[SearchRecord]:
+def _records(hit: "Hit") -> Iterator[SearchRecord]:
     from mernet.model.classes import CLASSES
 
     for each in CLASSES:
@@ -334,7 +334,7 @@ def _records(hit: "Hit", classifier: str) -> Iterator[SearchRecord]:
                 "local_solar_time": hit.local_solar_time,
                 "image_url": hit.image_url,
                 "browse_url": hit.browse_url,
-                "classifier": classifier,
+                "classifier": hit.classifier,
             }
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from mernet.cli.learning.options import Seed
-from mernet.cli.service.run import Mirror, ProductsWanted
+from mernet.cli.shared.options import Mirror, ProductsWanted
 from mernet.cli.shared.output import AsJson, err, note, print_json, print_table
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.sampling import draw_sample

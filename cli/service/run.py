@@ -13,6 +13,7 @@ from mernet.cli.service.run_progress import print_progress
 from mernet.cli.service.temporary_worker import TemporaryWorker
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
+from mernet.cli.shared.options import Mirror, ProductsWanted
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
 from mernet.db import classifiers
 from mernet.db.ledger import (
@@ -29,7 +30,6 @@ from mernet.db.ledger import (
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import named_archives, resolve
-from mernet.pds.selection import ProductKind
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.failure_reasons import failure_reasons
@@ -56,13 +56,6 @@ Archives = Annotated[
     typer.Option(
         help="Name, URL or path of an archive; may be repeated. By default opportunity and spirit.",
     ),
-]
-Mirror = Annotated[
-    str | None,
-    typer.Option(help="URL or path that replaces the base address of a named archive."),
-]
-ProductsWanted = Annotated[
-    ProductKind, typer.Option(help="Raw products (edr), derived ones (rdr), or any.")
 ]
 Reclassify = Annotated[
     bool,

@@ -12,7 +12,9 @@ import requests
 
 from mernet.self_command import self_command
 
-NAMES = ("model", "db", "cli", "worker", "pds", "demo", "mernet", "redis", "celery", "numpy")
+OUR_FOLDERS = ("model", "db", "cli", "worker", "pds", "demo", "mernet")
+LIBRARIES = ("redis", "celery", "numpy", "signal", "random", "queue")
+NAMES = OUR_FOLDERS + LIBRARIES
 SCRIPT = [str(Path(sys.executable).with_name("mernet"))]
 FAILING_WORKER = """
 from celery.worker.consumer import Consumer

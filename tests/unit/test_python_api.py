@@ -107,6 +107,7 @@ def test_a_file_its_bytes_its_frame_and_its_rendering_are_the_same_image(pds3_pa
         mernet.read_product(pds3_path),
         expected,
         write_browse_picture(pds3_path),
+        write_browse_picture(pds3_path).read_bytes(),
     ):
         np.testing.assert_array_equal(mernet.render(image), expected)
 

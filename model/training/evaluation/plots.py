@@ -1,7 +1,8 @@
 """Plots of an evaluation, as SVG text to embed in an HTML page."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -35,9 +36,18 @@ ROW_HEIGHT = 0.24
 """Height of a class's row in a plot, in inches."""
 
 
+@contextmanager
+def _style() -> Iterator[None]:
+    """Plot in our style alone, whatever a file `matplotlibrc` of the user or the folder says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
 def reliability_diagram(before: ClassScores, after: ClassScores, description: str) -> str:
     """Plot the share of positives over the mean probability, and each bin's number of images."""
-    with mpl.rc_context(STYLE):
+    with _style():
         figure = Figure(figsize=(2.5, 2.9), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
@@ -52,7 +62,7 @@ def calibration_plot(evaluation: Evaluation) -> str:
     """Plot each class's ECE before and after calibration, with the floor after it."""
     before, after = evaluation.main.before.classes, evaluation.main.after.classes
     rows = range(len(after))
-    with mpl.rc_context(STYLE):
+    with _style():
         figure, (axes,) = _create_class_rows(evaluation.classes)
         pairs = [(b.ece.bins_15, a.ece.bins_15) for b, a in zip(before, after, strict=True)]
         axes.hlines(rows, *zip(*pairs, strict=True), color=GREY, linewidth=1)
@@ -72,7 +82,7 @@ def calibration_plot(evaluation: Evaluation) -> str:
 def comparison_plot(evaluation: Evaluation, differences: Sequence[Difference]) -> str:
     """Plot the average precision of both heads and their difference, with intervals."""
     name = evaluation.main.name
-    with mpl.rc_context(STYLE):
+    with _style():
         figure, (axes, right) = _create_class_rows(evaluation.classes, columns=2)
         _plot_estimates(axes, [each.control for each in differences], 0.15, "control", CONTROL)
         _plot_estimates(axes, [each.main for each in differences], -0.15, name, AFTER)

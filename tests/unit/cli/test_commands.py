@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mernet.cli.commands import COMMANDS, app
-from mernet.cli.lazy_group import Command, CommandGroup
+from mernet.cli.lazy_group import Command, CommandGroup, LazyGroup, lazy_commands
 
 SLOW_TO_IMPORT = {"sqlalchemy", "celery", "numpy", "torch", "pydantic"}
 REPORT = """
@@ -87,3 +87,22 @@ def test_a_mistyped_command_is_answered_with_one_that_exists():
 def test_the_version_is_that_of_the_package():
     ran = CliRunner().invoke(app, ["--version"])
     assert (ran.exit_code, ran.output) == (0, f"mernet {version('mernet')}\n")
+
+
+@pytest.fixture
+def group_without_a_library():
+    """A group whose one command cannot be imported."""
+    entry = Command("evaluate", "no_such_module:evaluate", "Evaluate a checkpoint.")
+    return LazyGroup(name="mernet", commands=lazy_commands([entry]))
+
+
+def test_help_of_a_command_does_not_need_the_libraries_of_an_extra(group_without_a_library, capsys):
+    with pytest.raises(SystemExit) as end:
+        group_without_a_library.main(["evaluate", "--help"])
+    assert end.value.code == 0
+    assert "Evaluate a checkpoint." in capsys.readouterr().out
+
+
+def test_a_command_needs_its_libraries(group_without_a_library):
+    with pytest.raises(ModuleNotFoundError):
+        group_without_a_library.main(["evaluate"], standalone_mode=False)
