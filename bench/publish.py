@@ -53,7 +53,7 @@ def measure(engine: sa.Engine, chunks: int, publishers: int) -> dict[str, object
         "products_per_second_listed": round(products / (listed - begun)),
         "products_per_second_published": round(products / seconds),
         "classifications_per_second": round(rows / seconds),
-        "milliseconds_a_chunk": round(1000 * seconds * publishers / chunks, 1),
+        "milliseconds_per_chunk": round(1000 * seconds * publishers / chunks, 1),
         "database_megabytes": round(size / 2**20, 1),
     }
 

@@ -50,9 +50,9 @@ def add_rows(
             removed; without any, all earlier rows stay.
     """
     origin = {"date": datetime.now(UTC).date().isoformat(), "device": device, **versions}
-    new = [{name: _text(value) for name, value in {**origin, **row}.items()} for row in rows]
+    new = [{name: _cell_text(value) for name, value in {**origin, **row}.items()} for row in rows]
     replaced = {_key(row, replaces) for row in new} if replaces else set()
-    kept = [row for row in _read(path) if _key(row, replaces) not in replaced]
+    kept = [row for row in _read_rows(path) if _key(row, replaces) not in replaced]
     columns = dict.fromkeys(name for row in [*kept, *new] for name in row)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
@@ -78,7 +78,7 @@ def peak_process_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # given in kilobytes
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def _read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="") as file:
@@ -89,5 +89,5 @@ def _key(row: Mapping[str, str], columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(row.get(column, "") for column in columns)
 
 
-def _text(value: object) -> str:
+def _cell_text(value: object) -> str:
     return "" if value is None else str(value)

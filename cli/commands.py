@@ -34,8 +34,7 @@ COMMANDS = (
             Command(
                 "cancel",
                 "service.run:cancel",
-                "End a run: nothing more of it is classified or published; what is published "
-                "stays.",
+                "Cancel a run: nothing more is classified or published; published results stay.",
             ),
             Command(
                 "pause",
@@ -286,7 +285,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Classify the Planetary Data System's Pancam images with MERNet and search the result.",
-    epilog="With no settings, Postgres and Redis run embedded, in a folder of yours. "
+    epilog="With no settings, embedded Postgres and Redis run in your data folder. "
     "Start with: mernet demo",
 )
 

@@ -183,7 +183,7 @@ def current(connection: sa.Connection) -> RegisteredClassifier:
     """Return the current classifier.
 
     Raises:
-        NoCurrentClassifier: None was promoted yet.
+        NoCurrentClassifier: None has been promoted yet.
     """
     return current_in(connection)
 

@@ -13,9 +13,9 @@ OLDEST_SERVER = 15
 TRANSIENT_SQLSTATES = ("40P01", "40001", "57P01", "57P02", "57P03")
 """A deadlock, a serialization failure, a server that shuts down, has crashed or is starting."""
 
-# When a network fails silently, both ends wait: Linux closes the connection after 15 minutes if
-# something was sent, after two hours if not, and until then the client holds its locks. Times are
-# in seconds; those that end in `timeout` are in milliseconds.
+# When a network drops packets without an error, both ends wait: Linux closes the connection after
+# 15 minutes if something was sent, after two hours if not, and until then the client holds its
+# locks. Times are in seconds; those that end in `timeout` are in milliseconds.
 CLIENT_TIMEOUTS = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
 SESSION_SETTINGS = {
     "timezone": "UTC",
@@ -73,7 +73,8 @@ def transaction(
 
     It is run up to ten times if a deadlock, a serialization failure or a lost connection ends it,
     so its effect has to be safe to repeat. The function raises `ConnectionFailed` after that: after
-    about twenty seconds if the server refuses, two or three minutes if the network is silent.
+    about twenty seconds if the server refuses, two or three minutes if the network drops packets
+    without an error.
     """
 
     @wraps(work)

@@ -24,7 +24,7 @@ class UnknownRun(DbError):
 
 
 class NoRuns(UnknownRun):
-    """The latest run was asked for, and no run was ever created."""
+    """The latest run was asked for, and no run has been created yet."""
 
 
 class RunRefused(DbError):
@@ -40,7 +40,7 @@ class UnknownClassifier(DbError):
 
 
 class NoCurrentClassifier(UnknownClassifier):
-    """No classifier was promoted yet."""
+    """No classifier has been promoted yet."""
 
 
 class ClassifierRefused(DbError):

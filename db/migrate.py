@@ -74,7 +74,7 @@ def _read_known_version(connection: sa.Connection) -> str | None:
 
 
 def _migrate(engine: sa.Engine) -> None:
-    # Imported here, not above: see KNOWN_VERSIONS.
+    # Imported here because it loads Alembic, which only an upgrade needs.
     from mernet.db.alembic_steps import upgrade_to_newest
 
     with engine.begin() as connection:

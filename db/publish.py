@@ -1,4 +1,4 @@
-"""Results in: outcomes and the classes above the threshold replace what was published before."""
+"""Publishes outcomes: they and the classes above the threshold replace the earlier ones."""
 
 from array import array
 from collections.abc import Sequence

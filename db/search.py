@@ -1,4 +1,4 @@
-"""Results out: search products by class, count images by class, list the scores of a product."""
+"""Searches the published table: products by class, images for each class, scores of a product."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

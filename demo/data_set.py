@@ -106,7 +106,7 @@ def plan_data_set(images: int, seed: int, dependent: bool) -> list[LabelledScene
     """
     scenes = sample_scenes("learning", seed, images)
     rng = np.random.default_rng([seed, *b"groups and dependence"])
-    names = _names(rng, images, seed)
+    names = _file_names(rng, images, seed)
     draws = rng.random(images)
     plan = []
     for name, scene, number in zip(names, scenes, draws, strict=True):
@@ -133,15 +133,17 @@ def _claim_folder(folder: Path, settings: dict[str, int]) -> None:
     write_text(path, wanted)
 
 
-def _names(rng: np.random.Generator, images: int, seed: int) -> list[str]:
+def _file_names(rng: np.random.Generator, images: int, seed: int) -> list[str]:
     """Return file names in groups of random size; the last group may be smaller."""
     sizes = rng.integers(SMALLEST_GROUP, LARGEST_GROUP, images, endpoint=True)
     groups = np.repeat(np.arange(images), sizes)[:images].tolist()
     first_clock = FIRST_CLOCK + seed % SEEDS * SECONDS_PER_SEED
-    return [_name(first_clock + index * SECONDS_APART, group) for index, group in enumerate(groups)]
+    return [
+        _file_name(first_clock + index * SECONDS_APART, group) for index, group in enumerate(groups)
+    ]
 
 
-def _name(clock: int, group: int) -> str:
+def _file_name(clock: int, group: int) -> str:
     """Return a file name. Rover and sequence change with each group, the site less often."""
     name = ProductName(
         rover=(Rover.OPPORTUNITY, Rover.SPIRIT)[group % 2],

@@ -90,7 +90,7 @@ OFF_BY_ONE = ("PRODUCT_CREATION_TIME", "SOLAR_LONGITUDE")
 
 def table(edrs: Iterable[Edr]) -> str:
     """Return the table: a row for each product, fields separated by tabs, rows ended by CR LF."""
-    return "".join(_row(edr) for edr in edrs)
+    return "".join(_row_text(edr) for edr in edrs)
 
 
 def label(rows: int) -> str:
@@ -152,18 +152,20 @@ def _column_text(number: int, column: Column, start: int) -> str:
     )
 
 
-def _row(edr: Edr) -> str:
-    values = _values(edr)
+def _row_text(edr: Edr) -> str:
+    values = _values_by_column(edr)
     fields = [field for column in COLUMNS for field in column.fields(values[column.name])]
     return "\t".join(fields) + "\r\n"
 
 
-def _values(edr: Edr) -> dict[str, object]:
+def _values_by_column(edr: Edr) -> dict[str, object]:
     """Return a row's values by column; those that the service does not read are constants."""
-    return _identity(edr) | _times(edr) | _image(edr) | _pointing(edr)
+    return (
+        _identity_columns(edr) | _time_columns(edr) | _image_columns(edr) | _pointing_columns(edr)
+    )
 
 
-def _identity(edr: Edr) -> dict[str, object]:
+def _identity_columns(edr: Edr) -> dict[str, object]:
     mission, name = edr.mission, edr.name
     return {
         "VOLUME_ID": mission.volume,
@@ -187,7 +189,7 @@ def _identity(edr: Edr) -> dict[str, object]:
     }
 
 
-def _times(edr: Edr) -> dict[str, object]:
+def _time_columns(edr: Edr) -> dict[str, object]:
     """Return times to the second; after sol 2000 they lack the Z, as in some real indexes."""
     zone = "Z" if edr.sol <= 2000 else ""
     start, created = (f"{moment:%Y-%m-%dT%H:%M:%S}{zone}" for moment in (edr.start, edr.created))
@@ -204,7 +206,7 @@ def _times(edr: Edr) -> dict[str, object]:
     }
 
 
-def _image(edr: Edr) -> dict[str, object]:
+def _image_columns(edr: Edr) -> dict[str, object]:
     return {
         "LINES": edr.lines,
         "LINE_SAMPLES": edr.line_samples,
@@ -228,7 +230,7 @@ def _image(edr: Edr) -> dict[str, object]:
     }
 
 
-def _pointing(edr: Edr) -> dict[str, object]:
+def _pointing_columns(edr: Edr) -> dict[str, object]:
     azimuth = f"{15 * edr.hour - 180:.6f}"
     return {
         "AZIMUTH_FOV": "15.841200",

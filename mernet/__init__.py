@@ -47,6 +47,7 @@ __version__: str
 def __getattr__(name: str) -> Any:
     """Load what a name of the interface needs when it is first used: the command starts faster."""
     if name == "__version__":
+        # Imported here, like the next one, because most commands need neither and start faster.
         from importlib.metadata import version
 
         return version("mernet")

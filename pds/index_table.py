@@ -144,22 +144,24 @@ class RowReader:
         fields = row.rstrip(b"\r\n").split(b"\t")
         if len(fields) != self.shape.fields:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
-        file_name = self._text(fields, "FILE_NAME")
+        file_name = self._field_text(fields, "FILE_NAME")
         name = self.selection.wanted_name(file_name)
         return name if isinstance(name, LeftOut) else self._product(name, file_name, fields)
 
     def _product(self, name: ProductName, file_name: str, fields: list[bytes]) -> Product | LeftOut:
         """Return the product of a row whose name is wanted, or left out for its other fields."""
-        lines = whole_or_none(self._text(fields, "LINES"))
-        line_samples = whole_or_none(self._text(fields, "LINE_SAMPLES"))
-        path = self._text(fields, "PATH_NAME").strip("/")
+        lines = whole_or_none(self._field_text(fields, "LINES"))
+        line_samples = whole_or_none(self._field_text(fields, "LINE_SAMPLES"))
+        path = self._field_text(fields, "PATH_NAME").strip("/")
         if lines is None or line_samples is None or ".." in path.split("/"):
             return LeftOut(file_name, LeftOutReason.UNREADABLE_ROW)
         reason = self.selection.reason_against_size(lines, line_samples)
         if reason:
             return LeftOut(file_name, reason)
-        sol, start_time, local_solar_time = (self._text(fields, column) for column in OPTIONAL)
-        site, drive = (self._text(fields, "ROVER_MOTION_COUNTER", item) for item in (0, 1))
+        sol, start_time, local_solar_time = (
+            self._field_text(fields, column) for column in OPTIONAL
+        )
+        site, drive = (self._field_text(fields, "ROVER_MOTION_COUNTER", item) for item in (0, 1))
         return Product(
             name=name,
             image_url=self._url(path, file_name),
@@ -174,7 +176,7 @@ class RowReader:
             local_solar_time=text_or_none(local_solar_time),
         )
 
-    def _text(self, fields: list[bytes], column: str, item: int = 0) -> str:
+    def _field_text(self, fields: list[bytes], column: str, item: int = 0) -> str:
         """Return a field's text without quotes and padding, empty without such a column."""
         position = self.shape.first_field.get(column)
         if position is None or position + item >= self.shape.fields:

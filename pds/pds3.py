@@ -61,7 +61,7 @@ def read_label(data: bytes, name: str) -> LabelFacts:
         DecodeError: The label is missing or does not describe an image.
     """
     with _open_dataset(data, name) as (_, label):
-        return _facts(label, name)
+        return _read_facts(label, name)
 
 
 def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
@@ -75,7 +75,7 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
         DecodeError: The file is not a readable image; a subclass may say why.
     """
     with _open_dataset(data, name) as (dataset, label):
-        facts = _facts(label, name)
+        facts = _read_facts(label, name)
         check_size(facts, name)
         layout = _layout(label, facts, name)
         _check_layout(layout, data, name)
@@ -124,14 +124,14 @@ def _check_label_text(head: bytes, name: str) -> None:
         raise DecodeError(f"{name} has a label that does not point to pixels in the same file")
 
 
-def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
+def _read_facts(label: Mapping[str, Any], name: str) -> LabelFacts:
     """Return the facts that are used; LINES and LINE_SAMPLES are those of OBJECT = IMAGE."""
-    image = _group(label, "IMAGE")
+    image = _group_or_empty(label, "IMAGE")
     motion = label.get("ROVER_MOTION_COUNTER")
     site, drive, *_ = motion if isinstance(motion, list) and len(motion) > 1 else (None, None)
     return LabelFacts(
-        lines=_count(image, "LINES", name),
-        line_samples=_count(image, "LINE_SAMPLES", name),
+        lines=_positive_number(image, "LINES", name),
+        line_samples=_positive_number(image, "LINE_SAMPLES", name),
         product_id=text_or_none(label.get("PRODUCT_ID")),
         data_set_id=text_or_none(label.get("DATA_SET_ID")),
         sol=counter_or_none(label.get("PLANET_DAY_NUMBER")),
@@ -139,27 +139,33 @@ def _facts(label: Mapping[str, Any], name: str) -> LabelFacts:
         drive=counter_or_none(drive),
         start_time=time_or_none(label.get("START_TIME")),
         local_solar_time=text_or_none(label.get("LOCAL_TRUE_SOLAR_TIME")),
-        filter_name=text_or_none(_group(label, "OBSERVATION_REQUEST_PARMS").get("FILTER_NAME")),
+        filter_name=text_or_none(
+            _group_or_empty(label, "OBSERVATION_REQUEST_PARMS").get("FILTER_NAME")
+        ),
         sample_bit_mask=text_or_none(image.get("SAMPLE_BIT_MASK")),
     )
 
 
 def _layout(label: Mapping[str, Any], facts: LabelFacts, name: str) -> Layout:
-    """Return the layout; ^IMAGE counts records from 1, so pixels begin after ^IMAGE - 1 records."""
-    record_bytes = _count(label, "RECORD_BYTES", name)
-    offset = (_count(label, "^IMAGE", name) - 1) * record_bytes
-    sample_type = _sample_type(_group(label, "IMAGE"), name)
+    """Return the layout, from numbers of records of RECORD_BYTES bytes.
+
+    ^IMAGE counts records from 1, so the pixels begin at byte (^IMAGE - 1) x RECORD_BYTES; the file
+    has FILE_RECORDS x RECORD_BYTES bytes.
+    """
+    record_bytes = _positive_number(label, "RECORD_BYTES", name)
+    offset = (_positive_number(label, "^IMAGE", name) - 1) * record_bytes
+    sample_type = _sample_type(_group_or_empty(label, "IMAGE"), name)
     return Layout(
         offset=offset,
         end=offset + facts.lines * facts.line_samples * sample_type.itemsize,
         sample_type=sample_type,
-        file_bytes=_count(label, "FILE_RECORDS", name) * record_bytes,
+        file_bytes=_positive_number(label, "FILE_RECORDS", name) * record_bytes,
     )
 
 
 def _sample_type(image: Mapping[str, Any], name: str) -> np.dtype:
     """Return the type that SAMPLE_TYPE and SAMPLE_BITS mean."""
-    kind, bits = str(image.get("SAMPLE_TYPE")).upper(), _count(image, "SAMPLE_BITS", name)
+    kind, bits = str(image.get("SAMPLE_TYPE")).upper(), _positive_number(image, "SAMPLE_BITS", name)
     if (kind, bits) not in SAMPLE_TYPES:
         raise DecodeError(
             f"{name} has samples of {bits} bits of type {kind[:40]!r}, which are not supported; "
@@ -194,7 +200,7 @@ def _check_checksum(
     It agreed for all raw files tried, of four cameras and of 2004 to 2015. Derived products often
     have the checksum of the raw product that they were derived from.
     """
-    checksum = _group(label, "IMAGE").get("CHECKSUM")
+    checksum = _group_or_empty(label, "IMAGE").get("CHECKSUM")
     is_raw = "-EDR-" in (facts.data_set_id or "") and pixels.dtype.kind != "f"
     if not is_raw or not isinstance(checksum, int | float):
         return
@@ -206,13 +212,13 @@ def _check_checksum(
         )
 
 
-def _group(label: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _group_or_empty(label: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return an object or group of the label, empty if the label does not have it."""
     group = label.get(name)
     return group if isinstance(group, dict) else {}
 
 
-def _count(group: Mapping[str, Any], key: str, name: str) -> int:
+def _positive_number(group: Mapping[str, Any], key: str, name: str) -> int:
     """Return a positive whole number that the label must have."""
     value = group.get(key)
     if not isinstance(value, int) or value < 1:

@@ -94,16 +94,16 @@ def read_label(data: bytes, name: str) -> Label:
     if area is None or len(images) != 1:
         raise DecodeError(f"{name} does not describe one two-dimensional image")
     image = images[0]
-    sample_type = _text(image, "{*}Element_Array/{*}data_type") or "no type"
+    sample_type = _text_at(image, "{*}Element_Array/{*}data_type") or "no type"
     if sample_type not in SAMPLE_BYTES:
         raise DecodeError(
             f"{name} has samples of {sample_type}, which is not an integer or real type"
         )
     lines, line_samples = _shape(image, name)
     return Label(
-        facts=_facts(root, lines, line_samples),
+        facts=_read_facts(root, lines, line_samples),
         file_name=_file_name(area, name),
-        offset=_whole(image, "{*}offset", name, at_least=0),
+        offset=_whole_number(image, "{*}offset", name, at_least=0),
         sample_bytes=SAMPLE_BYTES[sample_type],
         special_constants=_special_constants(image),
     )
@@ -158,10 +158,10 @@ def _restore_exception_hook() -> Iterator[None]:
         sys.excepthook = hook
 
 
-def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
+def _read_facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
     """Return the facts that are used, with any namespace: mission dictionaries differ in theirs."""
-    identifier = _text(root, "{*}Identification_Area/{*}logical_identifier")
-    sols = (_text(root, f".//{{*}}{tag}") for tag in ("sol_number", "planet_day_number"))
+    identifier = _text_at(root, "{*}Identification_Area/{*}logical_identifier")
+    sols = (_text_at(root, f".//{{*}}{tag}") for tag in ("sol_number", "planet_day_number"))
     return LabelFacts(
         lines=lines,
         line_samples=line_samples,
@@ -170,9 +170,9 @@ def _facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
         sol=counter_or_none(next((sol for sol in sols if sol), None)),
         site=None,
         drive=None,
-        start_time=time_or_none(_text(root, ".//{*}start_date_time")),
-        local_solar_time=_text(root, ".//{*}local_true_solar_time"),
-        filter_name=_text(root, ".//{*}filter_name"),
+        start_time=time_or_none(_text_at(root, ".//{*}start_date_time")),
+        local_solar_time=_text_at(root, ".//{*}local_true_solar_time"),
+        filter_name=_text_at(root, ".//{*}filter_name"),
         sample_bit_mask=None,
     )
 
@@ -181,8 +181,8 @@ def _shape(image: Element, name: str) -> tuple[int, int]:
     """Return lines and samples: the axes by sequence number; the last one is the fastest."""
     axes = sorted(
         (
-            _whole(axis, "{*}sequence_number", name, at_least=1),
-            _whole(axis, "{*}elements", name, at_least=1),
+            _whole_number(axis, "{*}sequence_number", name, at_least=1),
+            _whole_number(axis, "{*}elements", name, at_least=1),
         )
         for axis in image.iterfind("{*}Axis_Array")
     )
@@ -209,15 +209,15 @@ def _special_constants(image: Element) -> tuple[float, ...]:
     return tuple(float(value) for value in values if NUMBER.fullmatch(value.strip()))
 
 
-def _whole(parent: Element, path: str, name: str, *, at_least: int) -> int:
+def _whole_number(parent: Element, path: str, name: str, *, at_least: int) -> int:
     """Return a whole number that the label must have."""
-    number = whole_or_none(_text(parent, path))
+    number = whole_or_none(_text_at(parent, path))
     if number is None or number < at_least:
         raise DecodeError(f"{name} has no usable {path.rpartition('}')[2]}")
     return number
 
 
-def _text(parent: Element, path: str) -> str | None:
+def _text_at(parent: Element, path: str) -> str | None:
     """Return the text of the first element at a path, None if it is absent or unknown."""
     return text_or_none(parent.findtext(path))
 

@@ -11,7 +11,10 @@ from mernet.worker.app import CLASSIFY, QUEUES, app
 from mernet.worker.errors import BrokerError, NameInUse
 
 PING_SECONDS = 1.0
-"""How long workers may take to answer; each call waits for so long, since any may answer late."""
+"""Seconds that workers have to answer.
+
+Each call waits this long, because any worker may answer late.
+"""
 
 
 @dataclass(frozen=True, slots=True)

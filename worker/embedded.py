@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from mernet.worker.embedded_paths import embedded_broker_url, embedded_database_url
+from mernet.worker.embedded_urls import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import ServiceError
 from mernet.worker.settings import Settings
 

@@ -138,7 +138,7 @@ def _list_if_changed(
 ) -> ChangedListing | None:
     """List an archive; return None if its tables have not changed since the last check."""
     known = ledger.known_files(engine, sha256, archive.url, wanted.products)
-    with ChangeDetector(fetcher, _versions(known)) as files:
+    with ChangeDetector(fetcher, _to_file_versions(known)) as files:
         if files.is_unchanged():
             ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
             return None
@@ -172,12 +172,12 @@ def _record_changes(
     engine: sa.Engine, wanted: NewRun, changed: Sequence[ChangedListing], withdraw_many: bool
 ) -> IngestReport:
     rows = chain.from_iterable(listing.rows for listing in changed)
-    found = _combine(changed)
+    found = _combine_listings(changed)
     recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many)
-    return IngestReport(recorded.run, recorded.withdrawn, _sentence(recorded, found))
+    return IngestReport(recorded.run, recorded.withdrawn, _result_sentence(recorded, found))
 
 
-def _combine(changed: Sequence[ChangedListing]) -> ListedArchives:
+def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
     """Combine the listings into what the ledger records besides the products."""
     return ListedArchives(
         sources=tuple(each.source for each in changed if each.harvest.up_to is None),
@@ -216,7 +216,7 @@ def _listed_files(archive: Archive, files: ChangeDetector) -> list[ListedFile]:
     return [ListedFile(archive.url, **asdict(version)) for version in files.versions.values()]
 
 
-def _versions(known: Iterable[ListedFile]) -> Iterator[FileVersion]:
+def _to_file_versions(known: Iterable[ListedFile]) -> Iterator[FileVersion]:
     for file in known:
         yield FileVersion(file.url, file.etag, file.last_modified, file.sha256)
 
@@ -227,7 +227,7 @@ def _failure_sentence(failures: Sequence[str], asked: int) -> str | None:
     return f"{len(failures)} of {asked} archives could not be listed: {'; '.join(failures)}"
 
 
-def _sentence(recorded: Ingested, found: ListedArchives) -> str:
+def _result_sentence(recorded: Ingested, found: ListedArchives) -> str:
     if recorded.run:
         new = f"Run {recorded.run.run_id} contains {recorded.new} new products"
     elif found.sources:

@@ -58,7 +58,7 @@ class Pipeline:
         load_classifier: Returns the classifier with a given sha256.
         threads: The number of images that are fetched and decoded at the same time.
         lease_seconds: The age of a heartbeat after which a chunk may be given to another worker.
-        max_attempts: A chunk that was begun this often and never closed is split in two.
+        max_attempts: A chunk that was started this many times and never closed is split in two.
     """
 
     engine: sa.Engine
@@ -93,8 +93,8 @@ class Pipeline:
                 )
                 return TaskResult("failed too many times, split in two", numbers)
             case Lost(product_id=product_id):
-                log.error("product %s failed for good; its outcome has the reason", product_id)
-                return TaskResult(f"{product_id} failed for good")
+                log.error("product %s failed permanently; the reason is in its outcome", product_id)
+                return TaskResult(f"{product_id} failed permanently")
         return NOTHING_TO_DO
 
     def _classify_and_publish(self, chunk: Chunk, claimant: str) -> TaskResult:

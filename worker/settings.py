@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mernet.pds.selection import ProductKind
-from mernet.worker.embedded_paths import embedded_broker_url, embedded_database_url
+from mernet.worker.embedded_urls import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import SettingsError
 
 PREFIX = "MERNET_"

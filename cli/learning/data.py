@@ -98,7 +98,7 @@ def _parse_shares(text: str) -> tuple[float, ...]:
 
 def _print_description(description: Description) -> None:
     _print_classes(description.classes)
-    mean, least, most = description.labels_an_image
+    mean, least, most = description.labels_per_image
     has_parts = any(description.by_part.values())
     parts = _format_parts(description.by_part) if has_parts else "no parts"
     out.print(
@@ -129,9 +129,9 @@ def _format_parts(by_part: Mapping[Part, int]) -> str:
 
 
 def _description_as_dict(description: Description) -> dict[str, Any]:
-    mean, least, most = description.labels_an_image
+    mean, least, most = description.labels_per_image
     return {
         **asdict(description),
-        "labels_an_image": {"mean": mean, "least": least, "most": most},
+        "labels_per_image": {"mean": mean, "least": least, "most": most},
         "co_occurrence": description.co_occurrence.tolist(),
     }

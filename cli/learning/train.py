@@ -51,7 +51,7 @@ RecipeOption = Annotated[
     RecipeName,
     typer.Option(help="Settings of training: the abstract's (paper), or better ones (best)."),
 ]
-Head = Annotated[
+HeadOption = Annotated[
     HeadKind,
     typer.Option(help="Classifier chain, independent classes, or softmax for one class per image."),
 ]
@@ -112,7 +112,7 @@ def train(
     recipe: RecipeOption = RecipeName.PAPER,
     backbone: BackboneName = ArchitectureName.VGG16,
     weights: Weights = IMAGENET,
-    head: Head = HeadKind.CHAIN,
+    head: HeadOption = HeadKind.CHAIN,
     frozen: Frozen = False,
     input_size: InputSize = 224,
     split: SplitFile = None,

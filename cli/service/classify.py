@@ -83,7 +83,7 @@ def _classify_batch(
     probabilities: Callable[[Sequence[Picture]], NDArray[np.float32]],
 ) -> list[dict[str, Any]]:
     """Return for each file its probabilities by class, or its error."""
-    pictures = [_read(file) for file in files]
+    pictures = [_read_or_error(file) for file in files]
     readable = [picture for picture in pictures if not isinstance(picture, Exception)]
     scores = iter(probabilities(readable))
     return [
@@ -97,7 +97,7 @@ def _classify_batch(
     ]
 
 
-def _read(file: Path) -> Picture | PdsError | PictureError:
+def _read_or_error(file: Path) -> Picture | PdsError | PictureError:
     try:
         return read_image_file(file)
     except (PdsError, PictureError) as error:

@@ -27,13 +27,13 @@ from mernet.worker.broker import broker_state
 from mernet.worker.errors import BrokerError
 
 LEDGER_SECONDS = 0.5
-"""Time between two readings of the ledger."""
+"""Seconds between two readings of the ledger."""
 
 BROKER_SECONDS = 5
-"""Time between two questions to the broker."""
+"""Seconds between two queries to the broker."""
 
 LINE_SECONDS = 10
-"""Time between two lines if standard error is not a terminal."""
+"""Seconds between two lines if standard error is not a terminal."""
 
 
 def follow_run(engine: sa.Engine, run_id: int, worker: TemporaryWorker) -> ledger.RunProgress:

@@ -196,9 +196,9 @@ def retry(
 
 
 def cancel(run_id: OpenRun) -> None:
-    """End a run: nothing more of it is classified or published; what is published stays."""
+    """Cancel a run: nothing more is classified or published; published results stay."""
     cancel_run(ledger(), run_id)
-    note(f"Run {run_id} is cancelled; what it has published stays.")
+    note(f"Run {run_id} is cancelled; its published results stay.")
 
 
 def pause(run_id: OpenRun) -> None:
@@ -222,10 +222,11 @@ def list_latest(as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(each) for each in found])
         return
-    print_table(
-        ("run", "kind", "state", "listed", "others", "done", "failed", "waiting", "started", "of"),
-        [_table_row(each) for each in found],
-    )
+    columns = (
+        "run", "kind", "state", "listed", "by other runs", "done", "failed", "waiting", "started",
+        "archives",
+    )  # fmt: skip
+    print_table(columns, [_table_row(each) for each in found])
 
 
 def _table_row(now: RunProgress) -> tuple[object, ...]:

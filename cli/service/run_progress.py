@@ -6,7 +6,7 @@ from mernet.cli.shared.output import note, out, print_table
 from mernet.db.ledger import LeftOutCount, RunProgress, RunState
 
 ALL_SHOWN, SOME_SHOWN = 5, 2
-"""Up to so many left-out products are all named; of more, so many are."""
+"""Up to ALL_SHOWN names of left-out products are all shown; of more, SOME_SHOWN."""
 
 
 def describe(now: RunProgress) -> str:

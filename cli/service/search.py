@@ -35,7 +35,11 @@ def search(
     ] = 0.0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Most images to print; by default {SHOWN} in a table, else all."),
+        typer.Option(
+            min=1,
+            help=f"Maximum number of images to print; by default {SHOWN} in a table, "
+            "otherwise all.",
+        ),
     ] = None,
     after: Annotated[
         str | None,

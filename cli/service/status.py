@@ -92,7 +92,7 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
 def _ask_broker() -> BrokerState | None:
     """Return the broker's state, or None with a note if it does not answer.
 
-    The ledger alone knows the progress, so the command goes on without a broker.
+    Progress comes from the ledger, so the command continues without a broker.
     """
     try:
         return broker_state()

@@ -53,13 +53,13 @@ LEARNING_LIBRARIES = frozenset({"jinja2", "matplotlib", "scipy", "sklearn"})
 
 def print_error(error: Exception) -> bool:
     """Print what to do about `error`; return False if it is a programming error, not printed."""
-    message = _sentence(error)
+    message = _message_with_advice(error)
     if message is not None:
         err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
     return message is not None
 
 
-def _sentence(error: Exception) -> str | None:
+def _message_with_advice(error: Exception) -> str | None:
     if isinstance(error, MernetError):
         advice = _advice(type(error))
         return f"{str(error).removesuffix('.')}. {advice}" if advice else str(error)

@@ -29,7 +29,7 @@ class Chunk:
         run_id: The chunk's run.
         number: The chunk's number in its run.
         classifier: sha256 of the classifier to use.
-        attempts: How many times the chunk was begun, this time included.
+        attempts: How many times the chunk was started, this time included.
         products: The products to classify, sorted by name.
     """
 
@@ -49,7 +49,7 @@ def claim_chunk(
     lease_seconds: float,
     max_attempts: int,
 ) -> Chunk | Split | Lost | None:
-    """Claim a chunk, or give it up if it was begun too often.
+    """Claim a chunk, or give it up if it was started `max_attempts` times.
 
     Args:
         connection: The function's own transaction; callers pass the engine.
@@ -58,8 +58,8 @@ def claim_chunk(
         claimant: A name that stays the same when a message is delivered again: the same claimant
             may claim a chunk again at any time.
         lease_seconds: Seconds without a heartbeat after which another claimant gets the chunk.
-        max_attempts: A chunk begun so many times and never closed is split in two, down to the one
-            product that causes the losses.
+        max_attempts: A chunk started `max_attempts` times and never closed is split in two, down to
+            the one product that causes the losses.
 
     Returns:
         None if there is nothing to do: there is no such chunk, it is closed, its run has ended or
@@ -182,9 +182,9 @@ def _mark_unsent_if_paused(connection: sa.Connection, open_chunk: OpenChunk) -> 
 def _products_to_classify(
     connection: sa.Connection, open_chunk: OpenChunk
 ) -> tuple[ProductRow, ...]:
-    """Return the chunk's products, without those that other runs classified before it was begun.
+    """Return the chunk's products, without those that other runs classified before it was started.
 
-    Once begun, it keeps them all: whoever claimed it may still publish all of their outcomes.
+    Once started, it keeps them all: whoever claimed it may still publish all of their outcomes.
     """
     if open_chunk.attempts == 0:
         drop_products_with_outcome(connection, open_chunk.run_id, open_chunk.number)

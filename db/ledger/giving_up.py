@@ -1,4 +1,4 @@
-"""What becomes of a chunk that was begun too often: it is split, down to the one bad product."""
+"""Splits a chunk that was started `max_attempts` times, down to the one bad product."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ INTERNAL_ERROR = "internal error"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A chunk was begun too often and became these chunks, whose messages are still to be sent."""
+    """A chunk was started `max_attempts` times and is split; two messages are still to be sent."""
 
     run_id: int
     numbers: tuple[int, int]
@@ -23,7 +23,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A chunk's only product was begun too often; its failed outcome is published."""
+    """A chunk's only product was started `max_attempts` times; its failed outcome is published."""
 
     run_id: int
     product_id: str

@@ -1,4 +1,4 @@
-"""Claims: a listing or a chunk belongs to one worker as long as its heartbeats come."""
+"""Leases: a worker has a listing or a chunk until its heartbeats stop for the lease's time."""
 
 from datetime import timedelta
 

@@ -33,7 +33,8 @@ def claim_listing(
         claimant: A name that stays the same when a message is delivered again: the same claimant
             may claim a listing again at any time.
         lease_seconds: Seconds without a heartbeat after which another claimant gets the listing.
-        max_attempts: A run whose listing was begun so many times and never recorded fails.
+        max_attempts: A run whose listing was started `max_attempts` times and never recorded
+            fails.
 
     Returns:
         None if there is nothing to do: the run is not being listed (any more), another claimant
@@ -55,8 +56,8 @@ def claim_listing(
             connection,
             run_id,
             RunState.FAILED,
-            f"Listing was begun {found.attempts} times and never finished; read the worker's log, "
-            "then start a new run.",
+            f"Listing was started {found.attempts} times and never finished; read the worker's "
+            "log, then start a new run.",
         )
         return None
     claim(connection, run, this_run, claimant)

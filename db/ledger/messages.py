@@ -9,9 +9,9 @@ from mernet.db.engine import transaction
 from mernet.db.ledger.run_products import unsent_chunks
 from mernet.db.tables import chunk, run
 
-# A message is due when none was sent, when the last was sent long ago, or when the claimant that it
-# brought sends no more heartbeats. A ready chunk has no claimant; the chunk of a silent claimant is
-# due once, then again only after the resend time.
+# A message is due if none was sent, if the last was sent long ago, or if the claimant sends no more
+# heartbeats. A ready chunk has no claimant; the chunk of a claimant without heartbeats is due once,
+# then again only after the resend time.
 STALE = sa.text("""
 WITH work AS (
     SELECT run_id, NULL::integer AS number, last_heartbeat_at, sent_at

@@ -20,7 +20,7 @@ class OpenChunk:
         run_id: The chunk's run.
         number: The chunk's number in its run.
         classifier: sha256 of the run's classifier.
-        attempts: How many times the chunk was begun.
+        attempts: How many times the chunk was started.
         last_error: The error of the last attempt that counted, None if it reported none.
     """
 

@@ -70,7 +70,7 @@ JOIN run_product
 CHUNKS = sa.text("SELECT state, count(*) FROM chunk WHERE run_id = :run_id GROUP BY state")
 
 RECENT_SECONDS = 300
-"""The rate of an open run is measured over so many seconds, or since its start if that is less."""
+"""Seconds over which the rate of an open run is measured; from its start if it is younger."""
 
 
 @dataclass(frozen=True, slots=True)

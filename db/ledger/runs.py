@@ -86,7 +86,7 @@ class Run:
         paused: Whether none of its chunks may be claimed while it is open.
         left_out: Products left out of the listing, by reason.
         rows_read: Number of index rows read so far.
-        attempts: How many times its listing was begun.
+        attempts: How many times its listing was started.
         error: Why it failed; None unless it did.
         created_at: When it was requested.
         finished_at: When it ended; None while it is open.
@@ -222,7 +222,7 @@ def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) 
     row = connection.execute(query).one_or_none()
     if row is None:
         if run_id is None:
-            raise NoRuns("No run was created yet; start one.")
+            raise NoRuns("No run has been created yet; start one.")
         raise UnknownRun(f"Run {run_id} does not exist; choose one from the list of runs.")
     return _to_run(row)
 

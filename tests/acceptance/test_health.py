@@ -11,7 +11,7 @@ import redis
 from celery.utils.nodenames import worker_direct
 
 from mernet.worker.app import QUEUES, make_app
-from mernet.worker.embedded_paths import embedded_broker_url
+from mernet.worker.embedded_urls import embedded_broker_url
 from mernet.worker.settings import Settings
 
 NODE = f"mernet@{socket.gethostname()}"

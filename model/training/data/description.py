@@ -43,7 +43,7 @@ class Description:
         images: Number of images.
         by_part: Number of images in each part.
         classes: The count of each class.
-        labels_an_image: Mean, minimum and maximum number of labels per image.
+        labels_per_image: Mean, minimum and maximum number of labels per image.
         co_occurrence: (K, K) int, the number of images that show both classes; on the diagonal, the
             number that show the one class.
         duplicates: Number of images whose file has the content of an earlier one.
@@ -54,7 +54,7 @@ class Description:
     images: int
     by_part: dict[Part, int]
     classes: tuple[LabelCount, ...]
-    labels_an_image: tuple[float, int, int]
+    labels_per_image: tuple[float, int, int]
     co_occurrence: NDArray[np.int64]
     duplicates: int
     straddling: int
@@ -63,17 +63,17 @@ class Description:
 
 def describe_data_set(data: DataSet, parts: Sequence[Part | None]) -> Description:
     """Count the contents of a data set whose images are in `parts`; reads every file."""
-    labels_an_image = data.labels.sum(axis=1)
+    labels_per_image = data.labels.sum(axis=1)
     counted = data.labels.astype(np.int64)
     duplicates = _parts_of_duplicates(data.content_hashes(), parts)
     return Description(
         images=len(data),
         by_part=_count_by_part(np.ones(len(data), dtype=np.bool_), parts),
         classes=tuple(class_counts(data, parts)),
-        labels_an_image=(
-            float(labels_an_image.mean()),
-            int(labels_an_image.min()),
-            int(labels_an_image.max()),
+        labels_per_image=(
+            float(labels_per_image.mean()),
+            int(labels_per_image.min()),
+            int(labels_per_image.max()),
         ),
         co_occurrence=counted.T @ counted,
         duplicates=sum(len(each) - 1 for each in duplicates),

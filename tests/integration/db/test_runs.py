@@ -55,7 +55,7 @@ def test_a_run_with_impossible_values_is_refused(story, wrong):
 
 
 def test_without_a_number_the_latest_run_is_returned(story):
-    with pytest.raises(NoRuns, match="No run was created yet"):
+    with pytest.raises(NoRuns, match="No run has been created yet"):
         ledger.get_run(story.engine)
     first, second = (ledger.create_run(story.engine, NEW) for _ in range(2))
     assert ledger.get_run(story.engine) == second
@@ -97,7 +97,7 @@ def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
     assert ledger.claim_listing(story.engine, run_id, "one", 600, 3) is None
     run = ledger.get_run(story.engine, run_id)
     assert run.state is RunState.FAILED
-    assert "begun 3 times" in run.error
+    assert "started 3 times" in run.error
 
 
 def test_a_listing_becomes_chunks_in_its_own_order(story, product):

@@ -167,7 +167,7 @@ def test_a_product_that_always_fails_gets_a_failed_outcome(story, pipeline):
     run_id = story.listed(count=1)
     story.execute("UPDATE chunk SET attempts = 3")
     (name,) = story.rows("SELECT product_id FROM product")[0]
-    assert pipeline.work_on(run_id, 1, "worker") == TaskResult(f"{name} failed for good")
+    assert pipeline.work_on(run_id, 1, "worker") == TaskResult(f"{name} failed permanently")
     assert outcomes(story) == [(name, "failed", "worker lost")]
 
 

@@ -35,7 +35,7 @@ def test_images_are_counted_by_the_parts_given(data: DataSet):
 
 
 def test_labels_per_image_are_mean_minimum_and_maximum(data: DataSet):
-    assert describe_data_set(data, data.parts).labels_an_image == (1.25, 0, 2)
+    assert describe_data_set(data, data.parts).labels_per_image == (1.25, 0, 2)
 
 
 def test_co_occurrence_counts_images_that_show_both(data: DataSet):
