@@ -136,9 +136,7 @@ def rollback(connection: sa.Connection) -> RegisteredClassifier:
     present = current_in(connection)
     latest = connection.execute(LATEST_PROMOTIONS).all()
     if len(latest) < 2:
-        raise NothingToRollBack(
-            f"No classifier was current before {present.name}; promote another one by its name."
-        )
+        raise NothingToRollBack(f"No classifier was current before {present.name}.")
     undone, before = latest
     connection.execute(
         sa.update(promotion)

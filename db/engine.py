@@ -54,7 +54,7 @@ def connect(url: str) -> sa.Engine:
         with engine.connect() as connection:
             version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
     except sa.exc.OperationalError as error:
-        where = engine.url.render_as_string(hide_password=True)
+        where = shown_url(engine)
         raise ConnectionFailed(
             f"No database at {where} ({first_line(error)}); start the server or correct "
             "MERNET_DATABASE_URL."
@@ -64,6 +64,11 @@ def connect(url: str) -> sa.Engine:
             f"The server is Postgres {int(version) // 10_000}; use {OLDEST_SERVER} or a newer one."
         )
     return engine
+
+
+def shown_url(engine: sa.Engine) -> str:
+    """Return an engine's URL as other programs read it, the password replaced by stars."""
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 def transaction(

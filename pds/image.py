@@ -7,7 +7,7 @@ import numpy as np
 
 from mernet.pds import disk, pds3, pds4
 from mernet.pds.disk import MAX_PRODUCT_BYTES
-from mernet.pds.errors import TruncatedError
+from mernet.pds.errors import NotFoundError, TruncatedError
 from mernet.pds.label import LabelFacts
 
 
@@ -48,6 +48,8 @@ def read_file(path: Path) -> Frame:
         FetchError: A file cannot be read.
         DecodeError: The file is not a readable image.
     """
+    if not path.name:
+        raise NotFoundError(f"{path} is not a file; give the path of a file")
     is_label = path.suffix.lower() == pds4.LABEL_SUFFIX
     label_path = path if is_label else pds4.label_beside(path)
     label = disk.read_file(label_path, MAX_PRODUCT_BYTES) if label_path else None

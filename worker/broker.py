@@ -113,6 +113,6 @@ def count_waiting_chunk_messages() -> int:
 def broker_unreachable(error: Exception) -> BrokerError:
     """Return the error to raise when a call to the broker fails with `error`."""
     return BrokerError(
-        f"The broker does not answer ({error}); start it or correct MERNET_BROKER_URL. No work is "
-        "lost: the sweep sends the messages of everything in the ledger again."
+        f"The broker does not answer ({error}); start it, or correct MERNET_BROKER_URL if it is "
+        "set. No work is lost: the sweep sends the messages of everything in the ledger again."
     )

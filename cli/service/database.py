@@ -8,7 +8,7 @@ import typer
 from mernet.cli.shared.connections import ledger, start_embedded
 from mernet.cli.shared.output import note
 from mernet.db import migrate
-from mernet.db.engine import connect
+from mernet.db.engine import connect, shown_url
 from mernet.db.reader_logins import create_reader
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import settings
@@ -19,7 +19,7 @@ def upgrade() -> None:
     start_embedded()
     engine = connect(settings().database)
     migrate.upgrade(engine)
-    note(f"The tables are up to date in {engine.url.render_as_string(hide_password=True)}")
+    note(f"The tables are up to date in {shown_url(engine)}")
 
 
 def reader(

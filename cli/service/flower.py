@@ -33,7 +33,12 @@ def flower(
     environment. Flower's other options are read from the environment too, as FLOWER_ and the name
     in capitals.
     """
-    if not _is_loopback(host) and not _has_password(os.environ.get("FLOWER_BASIC_AUTH", "")):
+    logins = os.environ.get("FLOWER_BASIC_AUTH", "")
+    if logins and not _are_logins(logins):
+        raise typer.BadParameter(
+            "FLOWER_BASIC_AUTH is not a login; write name:password, or several separated by commas."
+        )
+    if not logins and not _is_loopback(host):
         raise typer.BadParameter(
             f"{host} can be reached from other machines, so set a password in the environment: "
             "FLOWER_BASIC_AUTH=name:password."
@@ -65,9 +70,9 @@ def _is_loopback(host: str) -> bool:
     return all(ip_address(address).is_loopback for address in found)
 
 
-def _has_password(basic_auth: str) -> bool:
+def _are_logins(text: str) -> bool:
     """Return whether this is name:password, or several of them separated by commas."""
-    logins = (login.partition(":") for login in basic_auth.split(","))
+    logins = (login.partition(":") for login in text.split(","))
     return all(name and password for name, _, password in logins)
 
 

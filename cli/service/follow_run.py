@@ -36,12 +36,30 @@ LINE_SECONDS = 10
 """Seconds between two lines if standard error is not a terminal."""
 
 
-def follow_run(engine: sa.Engine, run_id: int, worker: TemporaryWorker) -> ledger.RunProgress:
+def follow_run(engine: sa.Engine, run_id: int, *, may_start_worker: bool) -> ledger.RunProgress:
     """Show the progress of a run until it has ended, and return its final progress.
+
+    Args:
+        engine: The ledger.
+        run_id: An open run.
+        may_start_worker: Start a worker for this time if none answers.
 
     Raises:
         WorkerError: The worker that was started for the run exited before the run ended.
+        KeyboardInterrupt: Ctrl-C; a note says that the run continues.
     """
+    try:
+        with TemporaryWorker(may_start=may_start_worker) as worker:
+            return _show_progress(engine, run_id, worker)
+    except KeyboardInterrupt:
+        note(
+            f"No longer following run {run_id}; it stays in the ledger and continues when a worker "
+            f"runs. Follow it again: mernet status {run_id} --follow"
+        )
+        raise
+
+
+def _show_progress(engine: sa.Engine, run_id: int, worker: TemporaryWorker) -> ledger.RunProgress:
     bar = BarWithFacts(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -131,7 +149,7 @@ def _update_bar(bar: BarWithFacts, task: TaskID, now: ledger.RunProgress, broker
 def _count_chunks(now: ledger.RunProgress) -> str:
     claimed, ready = (now.chunks.get(state, 0) for state in ("claimed", "ready"))
     return (
-        f"{now.failed} products failed; {claimed} chunks claimed, {ready} waiting; "
+        f"products failed: {now.failed}; chunks: {claimed} claimed, {ready} waiting; "
         f"{now.rate:.1f} products/s"
     )
 

@@ -10,7 +10,6 @@ import typer
 from mernet.cli.service.exit_codes import exit_as_run_ended
 from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.run_progress import print_progress
-from mernet.cli.service.temporary_worker import TemporaryWorker
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.options import Mirror, ProductsWanted
@@ -272,7 +271,11 @@ def _report_queued_run(engine: sa.Engine, run: Run, follow: bool, as_json: bool)
     note(f"Run {run.run_id} is queued, with the classifier {name}.")
     if name == DEMO_CLASSIFIER:
         note("This classifier knows drawn scenes only; its results for images of Mars are useless.")
-    now = _follow(engine, run.run_id) if follow else read_progress(engine, run.run_id)
+    now = (
+        follow_run(engine, run.run_id, may_start_worker=True)
+        if follow
+        else read_progress(engine, run.run_id)
+    )
     if as_json:
         print_json(asdict(now))
     elif follow:
@@ -280,15 +283,3 @@ def _report_queued_run(engine: sa.Engine, run: Run, follow: bool, as_json: bool)
     else:
         note(f"`mernet status {run.run_id} --follow` shows its progress and the workers.")
     return now
-
-
-def _follow(engine: sa.Engine, run_id: int) -> RunProgress:
-    try:
-        with TemporaryWorker(may_start=True) as worker:
-            return follow_run(engine, run_id, worker)
-    except KeyboardInterrupt:
-        note(
-            f"No longer following run {run_id}; it stays in the ledger and continues when a worker "
-            f"runs. Follow it again: mernet status {run_id} --follow"
-        )
-        raise

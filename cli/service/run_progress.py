@@ -8,15 +8,25 @@ from mernet.db.ledger import LeftOutCount, RunProgress, RunState
 ALL_SHOWN, SOME_SHOWN = 5, 2
 """Up to ALL_SHOWN names of left-out products are all shown; of more, SOME_SHOWN."""
 
+CONDITION_WORDS = {
+    "listing": "is listing",
+    "running": "is running",
+    "paused": "is paused",
+    "finished": "has finished",
+    "failed": "has failed",
+    "cancelled": "was cancelled",
+}
+
 
 def describe(now: RunProgress) -> str:
     """Return the progress of a run in one line."""
     run = now.run
+    state = f"Run {run.run_id} {CONDITION_WORDS[run.condition]}"
     if run.state is RunState.LISTING:
-        return f"Run {run.run_id} is listing: {run.rows_read:,} rows read"
+        return f"{state}: {run.rows_read:,} rows read"
     done = now.listed - now.waiting
     return (
-        f"Run {run.run_id} is {run.condition}: {done:,} of {now.listed:,} products done "
+        f"{state}: {done:,} of {now.listed:,} products done "
         f"({now.classified:,} classified, {now.failed:,} failed, "
         f"{now.already:,} done by other runs, {now.already_failed:,} of them failed), "
         f"{now.rate:.1f} products/s{_time_left(now)}"

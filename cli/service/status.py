@@ -9,8 +9,8 @@ import typer
 from mernet.cli.service.exit_codes import NOT_COMPLETE, PRODUCTS_FAILED
 from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.run_progress import print_progress
-from mernet.cli.service.temporary_worker import TemporaryWorker
 from mernet.cli.shared.connections import ledger
+from mernet.cli.shared.errors import with_advice
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
 from mernet.db.ledger import FailedProduct, Run, RunProgress, failed_products, get_run, open_runs
 from mernet.db.ledger import progress as read_progress
@@ -39,8 +39,7 @@ def status(
     engine = ledger()
     now = read_progress(engine, run_id)
     if follow and now.run.state.is_open:
-        with TemporaryWorker(may_start=False) as worker:
-            now = follow_run(engine, now.run.run_id, worker)
+        now = follow_run(engine, now.run.run_id, may_start_worker=False)
     failures = failed_products(engine, now.run.run_id) if failed else None
     others = [each for each in open_runs(engine) if each.run_id != now.run.run_id]
     state = _ask_broker()
@@ -82,7 +81,7 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
                 "exactly those that the scores imply."
             )
         else:
-            note("Not complete; `mernet status` shows what is missing.")
+            note(f"Not complete; `mernet status {found.run_id}` shows how far the run got.")
     if not found.ok:
         raise typer.Exit(NOT_COMPLETE)
     if found.failed:
@@ -97,7 +96,7 @@ def _ask_broker() -> BrokerState | None:
     try:
         return broker_state()
     except BrokerError as error:
-        note(str(error))
+        note(with_advice(error))
         return None
 
 

@@ -21,10 +21,11 @@ from mernet.db.errors import (
 from mernet.errors import MernetError
 from mernet.model.errors import EmptyPartError, WeightsDownloadError
 from mernet.pds.errors import ForbiddenError
-from mernet.worker.errors import ClassesNotPublishable
+from mernet.worker.errors import BrokerError, ClassesNotPublishable
 
 ADVICE: Mapping[type[MernetError], str] = {
     ClassesNotPublishable: "`mernet evaluate` does so.",
+    BrokerError: "`mernet services start` starts the embedded servers.",
     ClassesPruned: "`mernet classifier promote NAME` does so.",
     ClassifierInOpenRun: "`mernet run cancel N` cancels it.",
     EmptyPartError: "`mernet data split` writes a new split file.",
@@ -53,16 +54,21 @@ LEARNING_LIBRARIES = frozenset({"jinja2", "matplotlib", "scipy", "sklearn"})
 
 def print_error(error: Exception) -> bool:
     """Print what to do about `error`; return False if it is a programming error, not printed."""
-    message = _message_with_advice(error)
+    message = _to_sentence(error)
     if message is not None:
         err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
     return message is not None
 
 
-def _message_with_advice(error: Exception) -> str | None:
+def with_advice(error: MernetError) -> str:
+    """Return the message of an error, and the command that helps if there is one."""
+    advice = _advice(type(error))
+    return f"{str(error).removesuffix('.')}. {advice}" if advice else str(error)
+
+
+def _to_sentence(error: Exception) -> str | None:
     if isinstance(error, MernetError):
-        advice = _advice(type(error))
-        return f"{str(error).removesuffix('.')}. {advice}" if advice else str(error)
+        return with_advice(error)
     if isinstance(error, SQLAlchemyError):
         cause = str(error).partition("\n")[0]
         return f"The database failed ({cause}); check its log and try again."

@@ -222,8 +222,8 @@ def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) 
     row = connection.execute(query).one_or_none()
     if row is None:
         if run_id is None:
-            raise NoRuns("No run has been created yet; start one.")
-        raise UnknownRun(f"Run {run_id} does not exist; choose one from the list of runs.")
+            raise NoRuns("No run has been created yet.")
+        raise UnknownRun(f"Run {run_id} does not exist.")
     return _to_run(row)
 
 

@@ -84,13 +84,21 @@ def test_settings_of_flower_are_read_from_the_environment(idle_service, port, mo
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
-@pytest.mark.parametrize("password", ["", "without-a-name", "without-a-password:"])
-def test_an_address_that_others_reach_needs_a_password(idle_service, host, password, monkeypatch):
-    monkeypatch.setenv("FLOWER_BASIC_AUTH", password)
+def test_an_address_that_others_reach_needs_a_password(idle_service, host, monkeypatch):
+    monkeypatch.delenv("FLOWER_BASIC_AUTH", raising=False)
     ran = idle_service.run("flower", "--host", host)
     assert ran.returncode == 2
     assert "FLOWER_BASIC_AUTH=name:password" in " ".join(ran.stderr.split())
-    assert "without-a" not in ran.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("login", ["without-a-name", "without-a-password:", "a:b,"])
+def test_a_login_needs_a_name_and_a_password(idle_service, host, login, monkeypatch):
+    monkeypatch.setenv("FLOWER_BASIC_AUTH", login)
+    ran = idle_service.run("flower", "--host", host)
+    assert ran.returncode == 2
+    assert "write name:password" in " ".join(ran.stderr.replace("│", " ").split())
+    assert login not in ran.stderr
 
 
 def test_a_port_in_use_is_one_sentence(idle_service):

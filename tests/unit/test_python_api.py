@@ -185,3 +185,9 @@ def test_no_records_give_an_empty_data_frame_with_all_columns():
     table = mernet.to_dataframe([])
     assert list(table.columns) == list(mernet.SearchRecord.__annotations__)
     assert str(table.dtypes["sol"]) == "Int64"
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_path_without_a_file_name_is_an_error_of_ours(path):
+    with pytest.raises(mernet.MernetError, match="is not a file"):
+        mernet.render(path)

@@ -59,7 +59,7 @@ def test_a_run_is_sent_and_shown_although_another_archive_could_not_be_listed(ru
 def test_it_is_followed_to_its_end_too(run_new, story, url, monkeypatch):
     from mernet.db import ledger
 
-    def follow_run(engine, run_id, worker):
+    def follow_run(engine, run_id, *, may_start_worker):
         return ledger.progress(engine, ledger.cancel_run(engine, run_id).run_id)
 
     monkeypatch.setattr("mernet.cli.service.run.follow_run", follow_run)
