@@ -21,7 +21,7 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # an unknown error is raised again, with its traceback
         from mernet.cli.shared.errors import print_error
 
         if not print_error(error):
