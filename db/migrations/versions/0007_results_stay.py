@@ -1,4 +1,4 @@
-"""Results stay: what a run did is recorded with the run; replaced outcomes are kept aside; sources have rank."""
+"""Results stay: a run's own record of its products, history of outcomes, rank of sources."""
 
 revision = "0007"
 down_revision = "0006"
