@@ -112,9 +112,34 @@ chunk = sa.Table(
     sa.Column("sent_at", _TIME),
     sa.Column("last_error", sa.Text),
     sa.Column("closed_at", _TIME),
+    sa.Column("not_before", _TIME),
+    sa.Column("wait_reason", sa.Text),
     sa.Index(
         "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'claimed')")
     ),
+    sa.Index("chunk_claimed", "last_heartbeat_at", postgresql_where=sa.text("state = 'claimed'")),
+    sa.Index(
+        "chunk_sent",
+        "run_id",
+        "sent_at",
+        postgresql_where=sa.text("state = 'ready' AND sent_at IS NOT NULL"),
+    ),
+    sa.Index(
+        "chunk_unsent",
+        "run_id",
+        sa.text("not_before NULLS FIRST"),
+        "number",
+        postgresql_where=sa.text("state = 'ready' AND sent_at IS NULL"),
+    ),
+)
+
+service_lock = sa.Table(
+    "service_lock",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text),
+    sa.Column("since", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("heartbeat_at", _TIME, nullable=False, server_default=_NOW),
 )
 
 run_product = sa.Table(

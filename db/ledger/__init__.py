@@ -4,7 +4,7 @@ Every function takes an engine first and runs in a short transaction of its own.
 repeat, except `create_run`, `create_retry` and `record_new`. All times are the database's.
 """
 
-from mernet.db.ledger.chunks import Chunk, claim_chunk, heartbeat, publish_chunk, release
+from mernet.db.ledger.chunks import Chunk, claim_chunk, heartbeat, postpone, publish_chunk, release
 from mernet.db.ledger.giving_up import INTERNAL_ERROR, WORKER_LOST, Lost, Split
 from mernet.db.ledger.ingest import (
     Harvested,
@@ -82,6 +82,7 @@ __all__ = [
     "note_unchanged",
     "open_runs",
     "pause_run",
+    "postpone",
     "progress",
     "publish_chunk",
     "reconcile",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -63,8 +64,8 @@ def claim_chunk(
 
     Returns:
         None if there is nothing to do: there is no such chunk, it is closed, its run has ended or
-        is paused, another claimant sent a heartbeat within the lease, or other runs have classified
-        all of its products (the chunk is then closed).
+        is paused, it waits (see `postpone`), another claimant sent a heartbeat within the lease, or
+        other runs have classified all of its products (the chunk is then closed).
     """
     open_chunk = lock_open_chunk(connection, run_id, number)
     if open_chunk is None:
@@ -74,7 +75,7 @@ def claim_chunk(
         sa.select(claimed_by_another(chunk, claimant, lease_seconds)).where(this_chunk)
     ):
         return None
-    if _mark_unsent_if_paused(connection, open_chunk):
+    if _mark_unsent_if_not_wanted_yet(connection, open_chunk):
         return None
     if open_chunk.attempts >= max_attempts:
         return give_up(connection, open_chunk)
@@ -82,7 +83,9 @@ def claim_chunk(
     if not products:
         close_chunk(connection, open_chunk)
         return None
-    claim(connection, chunk, this_chunk, claimant, state="claimed")
+    claim(
+        connection, chunk, this_chunk, claimant, state="claimed", not_before=None, wait_reason=None
+    )
     return Chunk(run_id, number, open_chunk.classifier, open_chunk.attempts + 1, products)
 
 
@@ -126,19 +129,49 @@ def release(
     Returns:
         False if the chunk is not the claimant's any more; nothing is changed then.
     """
-    updated = connection.execute(
-        sa.update(chunk)
-        .where(is_chunk(run_id, number), _is_claimed_by(claimant))
-        .values(
-            state="ready",
-            attempts=chunk.c.attempts - (0 if counted else 1),
-            claimed_by=None,
-            last_heartbeat_at=None,
-            sent_at=None,
-            last_error=storable_text(error) if counted and error else chunk.c.last_error,
-        )
+    return _give_back(
+        connection,
+        run_id,
+        number,
+        claimant,
+        attempts=chunk.c.attempts - (0 if counted else 1),
+        last_error=storable_text(error) if counted and error else chunk.c.last_error,
     )
-    return updated.rowcount == 1
+
+
+@transaction
+def postpone(
+    connection: sa.Connection,
+    run_id: int,
+    number: int,
+    claimant: str,
+    seconds: float,
+    reason: str,
+) -> bool:
+    """Give a chunk back that cannot be worked on now; the attempt does not count.
+
+    It is neither claimed nor sent until the time has passed.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The chunk's run.
+        number: The chunk's number in its run.
+        claimant: The name under which it was claimed.
+        seconds: How long the chunk waits, from now on.
+        reason: What it waits for.
+
+    Returns:
+        False if the chunk is not the claimant's any more; nothing is changed then.
+    """
+    return _give_back(
+        connection,
+        run_id,
+        number,
+        claimant,
+        attempts=chunk.c.attempts - 1,
+        not_before=sa.func.now() + timedelta(seconds=seconds),
+        wait_reason=storable_text(reason),
+    )
 
 
 @transaction
@@ -164,16 +197,31 @@ def publish_chunk(
     return True
 
 
+def _give_back(
+    connection: sa.Connection, run_id: int, number: int, claimant: str, **changes: object
+) -> bool:
+    """Make a claimed chunk ready and unsent, with other changes; False if it is not claimed so."""
+    updated = connection.execute(
+        sa.update(chunk)
+        .where(is_chunk(run_id, number), _is_claimed_by(claimant))
+        .values(state="ready", claimed_by=None, last_heartbeat_at=None, sent_at=None, **changes)
+    )
+    return updated.rowcount == 1
+
+
 def _is_claimed_by(claimant: str) -> sa.ColumnElement[bool]:
     return sa.and_(chunk.c.state == "claimed", chunk.c.claimed_by == claimant)
 
 
-def _mark_unsent_if_paused(connection: sa.Connection, open_chunk: OpenChunk) -> bool:
-    """Return whether the chunk's run is paused; its message is then used up, so it is unsent."""
+def _mark_unsent_if_not_wanted_yet(connection: sa.Connection, open_chunk: OpenChunk) -> bool:
+    """Return whether the chunk waits or its run is paused.
+
+    Its message is then used up, so it is unsent.
+    """
     marked = connection.execute(
         sa.update(chunk)
-        .where(is_chunk(open_chunk.run_id, open_chunk.number))
-        .where(run.c.run_id == chunk.c.run_id, run.c.paused)
+        .where(is_chunk(open_chunk.run_id, open_chunk.number), run.c.run_id == chunk.c.run_id)
+        .where(sa.or_(run.c.paused, chunk.c.not_before > sa.func.now()))
         .values(sent_at=None)
     )
     return marked.rowcount == 1

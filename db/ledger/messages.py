@@ -20,6 +20,7 @@ WITH work AS (
     SELECT chunk.run_id, chunk.number, chunk.last_heartbeat_at, chunk.sent_at
     FROM chunk JOIN run USING (run_id)
     WHERE run.state = 'running' AND NOT run.paused AND chunk.state IN ('ready', 'claimed')
+      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
 )
 SELECT run_id, number FROM work
 WHERE (

@@ -1,0 +1,40 @@
+"""To chunks that wait and locks that are rows, and back, with work in the tables."""
+
+import pytest
+from alembic import command
+
+from fixtures.ledger import move
+from mernet.db import ledger, migrate
+
+BEFORE = "0006"
+
+
+@pytest.fixture
+def old(make_old_tables):
+    """The tables of an earlier version, with a run of a claimed chunk and a ready one."""
+    story = make_old_tables(BEFORE)
+    story.execute(
+        "INSERT INTO run (kind, state, classifier, archives, products, chunk_size, reclassify)"
+        " VALUES ('full', 'running', repeat('a', 64), '{sample}', 'edr', 4, false)"
+    )
+    story.execute(
+        "INSERT INTO chunk (run_id, number, state, attempts, claimed_by, last_heartbeat_at)"
+        " VALUES (1, 1, 'claimed', 1, 'worker', now()), (1, 2, 'ready', 0, NULL, NULL)"
+    )
+    return story
+
+
+def test_open_chunks_are_where_they_were_after_upgrading_and_after_going_back(old):
+    before = old.rows("SELECT number, state, attempts, claimed_by FROM chunk ORDER BY number")
+    migrate.upgrade(old.engine)
+    assert ledger.unsent(old.engine, 1) == [2]
+    move(old.engine, command.downgrade, "0007")
+    after = old.rows("SELECT number, state, attempts, claimed_by FROM chunk ORDER BY number")
+    assert after == before
+
+
+def test_a_chunk_that_waited_is_ready_after_going_back(old):
+    migrate.upgrade(old.engine)
+    assert ledger.postpone(old.engine, 1, 1, "worker", 60, "the host is down")
+    move(old.engine, command.downgrade, "0007")
+    assert old.rows("SELECT state FROM chunk") == [("ready",), ("ready",)]
