@@ -27,6 +27,7 @@ class ProductRow:
         label_url: URL of the label, None if the label is attached to the image.
         browse_url: URL of the archive's own 8-bit picture.
         source: URL of the archive that lists the product, None if no listing names it.
+        collection: 'archive', or 'own' for an image in a folder of the user's.
     """
 
     product_id: str
@@ -43,6 +44,7 @@ class ProductRow:
     label_url: str | None
     browse_url: str | None
     source: str | None = None
+    collection: str = "archive"
 
 
 PRODUCT_COLUMNS = tuple(field.name for field in fields(ProductRow))

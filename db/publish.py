@@ -1,4 +1,4 @@
-"""Publishes outcomes: they and the classes above the threshold replace the earlier ones."""
+"""Publishes outcomes and their classes, and decides which outcome may replace which."""
 
 from array import array
 from collections.abc import Sequence
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 CLASS_COUNT = 25
 
+_OUTCOME_COLUMNS = (
+    "product_ids", "states", "scores", "reasons", "details", "missing_shares", "are_lasting",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Classified:
@@ -26,10 +30,12 @@ class Classified:
     Attributes:
         product_id: The product's 27-character name.
         scores: 25 probabilities in the order of the chain.
+        missing_share: Share of the image's pixels that were not received, 0 to 1; None if unknown.
     """
 
     product_id: str
     scores: "Sequence[float] | npt.NDArray[np.floating[Any]]"
+    missing_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +46,53 @@ class Failed:
         product_id: The product's 27-character name.
         reason: A few words by which failures are counted.
         detail: The sentence for the reader.
+        is_lasting: Whether the product itself is the cause, so that another attempt would fail too.
+            Only such a failure may replace an outcome that is there.
     """
 
     product_id: str
     reason: str
     detail: str
+    is_lasting: bool = False
 
 
 Outcome = Classified | Failed
 
-# One statement with arrays: measured four times as fast as one INSERT a row.
+# One statement with arrays: measured four times as fast as one INSERT a row. A passing failure
+# leaves an outcome as it is, unless that is a passing failure itself. The trigger on `outcome`
+# keeps what is replaced.
 UPSERT_OUTCOMES = sa.text("""
 INSERT INTO outcome
-    (product_id, classifier, run_id, state, scores, reason, detail, attempts)
+    (product_id, classifier, run_id, state, scores, reason, detail, missing_share, is_lasting,
+     attempts)
 SELECT
-    product_id, :classifier, :run_id, state, CAST(scores AS real[]), reason, detail, :attempts
+    product_id, :classifier, :run_id, state, CAST(scores AS real[]), reason, detail, missing_share,
+    is_lasting, :attempts
 FROM unnest(
     CAST(:product_ids AS text[]), CAST(:states AS text[]), CAST(:scores AS text[]),
-    CAST(:reasons AS text[]), CAST(:details AS text[])
-) AS became (product_id, state, scores, reason, detail)
+    CAST(:reasons AS text[]), CAST(:details AS text[]), CAST(:missing_shares AS real[]),
+    CAST(:are_lasting AS boolean[])
+) AS became (product_id, state, scores, reason, detail, missing_share, is_lasting)
 ON CONFLICT (product_id, classifier) DO UPDATE
-SET (run_id, state, scores, reason, detail, attempts, finished_at) = (
+SET (run_id, state, scores, reason, detail, missing_share, is_lasting, attempts, finished_at) = (
     excluded.run_id, excluded.state, excluded.scores, excluded.reason, excluded.detail,
-    excluded.attempts, now()
+    excluded.missing_share, excluded.is_lasting, excluded.attempts, now()
 )
+WHERE excluded.state = 'classified' OR excluded.is_lasting
+   OR (outcome.state = 'failed' AND NOT outcome.is_lasting)
+RETURNING product_id
+""")
+
+# The run's own record of what became of its products, whatever the table of outcomes says later.
+RECORD_RESULTS = sa.text("""
+UPDATE run_product
+SET (result, reason, detail, recorded_at) =
+    (became.state, became.reason, became.detail, clock_timestamp())
+FROM unnest(
+    CAST(:product_ids AS text[]), CAST(:states AS text[]), CAST(:reasons AS text[]),
+    CAST(:details AS text[])
+) AS became (product_id, state, reason, detail)
+WHERE run_product.run_id = :run_id AND run_product.product_id = became.product_id
 """)
 
 # Scores are compared as they are stored, `real` with `real`: a double 0.9 would publish or drop the
@@ -89,7 +118,12 @@ def publish_outcomes(
     attempts: int,
     outcomes: Sequence[Outcome],
 ) -> None:
-    """Replace the outcomes and published classes of these products under a classifier.
+    """Publish the outcomes of a run's products, and record them as the run's results.
+
+    An outcome with scores, or of a lasting failure, replaces an earlier outcome under the
+    classifier and its published classes; the replaced one is kept in `outcome_history` if its
+    state, scores or reason differ. A passing failure leaves an earlier outcome and its classes as
+    they are, unless that one is a passing failure too.
 
     The thresholds are locked first, so that a change of one never waits for an outcome. Outcomes
     are written before classes, in the order of the products' names: their row locks then keep other
@@ -99,40 +133,29 @@ def publish_outcomes(
         OutcomeRefused: The scores of a product are not 25 probabilities.
     """
     lock_thresholds_for_publishing(connection)
-    ordered = sorted(outcomes, key=lambda each: each.product_id)
-    product_ids, states, scores, reasons, details = map(
-        list, zip(*map(_to_columns, ordered), strict=True)
-    )
-    connection.execute(
-        UPSERT_OUTCOMES,
-        {
-            "classifier": classifier_sha256,
-            "run_id": run_id,
-            "attempts": attempts,
-            "product_ids": product_ids,
-            "states": states,
-            "scores": scores,
-            "reasons": reasons,
-            "details": details,
-        },
-    )
+    rows = [_to_columns(outcome) for outcome in sorted(outcomes, key=lambda each: each.product_id)]
+    columns = {
+        name: [row[position] for row in rows] for position, name in enumerate(_OUTCOME_COLUMNS)
+    }
+    key = {"classifier": classifier_sha256, "run_id": run_id}
+    written = connection.scalars(UPSERT_OUTCOMES, key | {"attempts": attempts} | columns).all()
     connection.execute(
         sa.delete(classification).where(
             classification.c.classifier == classifier_sha256,
-            classification.c.product_id == sa.any_(sa.literal(product_ids, sa.ARRAY(sa.Text))),
+            classification.c.product_id == sa.any_(sa.literal(written, sa.ARRAY(sa.Text))),
         )
     )
-    connection.execute(
-        PUBLISH_CLASSES, {"classifier": classifier_sha256, "product_ids": product_ids}
-    )
+    connection.execute(PUBLISH_CLASSES, {"classifier": classifier_sha256, "product_ids": written})
+    connection.execute(RECORD_RESULTS, key | columns)
 
 
-def _to_columns(outcome: Outcome) -> tuple[str, str, str | None, str | None, str | None]:
-    """Return product, state, scores, reason and detail of an outcome as they are stored."""
+def _to_columns(outcome: Outcome) -> tuple[object, ...]:
+    """Return an outcome as it is stored, in the order of `_OUTCOME_COLUMNS`."""
     if isinstance(outcome, Failed):
         reason, detail = storable_text(outcome.reason), storable_text(outcome.detail)
-        return outcome.product_id, "failed", None, reason, detail
-    return outcome.product_id, "classified", _array_literal(outcome), None, None
+        return outcome.product_id, "failed", None, reason, detail, None, outcome.is_lasting
+    scores = _array_literal(outcome)
+    return outcome.product_id, "classified", scores, None, None, outcome.missing_share, False
 
 
 def _array_literal(classified: Classified) -> str:

@@ -1,6 +1,6 @@
 """The tables as queries see them: columns, keys, indexes.
 
-The CHECKs, the threshold trigger, the views and the role are in `migrations/versions`; a test
+The CHECKs, the triggers, the views and the role are in `migrations/versions`; a test
 checks that both agree.
 """
 
@@ -34,7 +34,25 @@ product = sa.Table(
     sa.Column("listed_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("source", sa.Text),
     sa.Column("withdrawn_at", _TIME),
+    sa.Column("collection", sa.Text, nullable=False, server_default=sa.text("'archive'")),
+    sa.Column("is_published", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("superseded", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("first_listed_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column(
+        "exposure_key",
+        _ID,
+        sa.Computed("left(product_id, 11) || substr(product_id, 24, 2)", persisted=True),
+    ),
+    sa.Column(
+        "preference",
+        _ID,
+        sa.Computed(
+            "product_preference(product_id, collection, superseded, lines, line_samples)",
+            persisted=True,
+        ),
+    ),
     sa.Index("product_name", "name_key", "version"),
+    sa.Index("product_exposure", "exposure_key"),
 )
 
 classifier = sa.Table(
@@ -84,6 +102,7 @@ run = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("finished_at", _TIME),
+    sa.Column("publish_own", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 listing_state = sa.Table(
@@ -148,8 +167,18 @@ run_product = sa.Table(
     sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
     sa.Column("product_id", _ID, sa.ForeignKey("product.product_id"), primary_key=True),
     sa.Column("chunk_number", sa.Integer),
+    sa.Column("result", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("recorded_at", _TIME),
     sa.ForeignKeyConstraint(["run_id", "chunk_number"], ["chunk.run_id", "chunk.number"]),
     sa.Index("run_product_chunk", "run_id", "chunk_number"),
+    sa.Index(
+        "run_product_failed",
+        "product_id",
+        "recorded_at",
+        postgresql_where=sa.text("result = 'failed'"),
+    ),
 )
 
 outcome = sa.Table(
@@ -164,9 +193,32 @@ outcome = sa.Table(
     sa.Column("detail", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("finished_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("missing_share", sa.REAL),
+    sa.Column("is_lasting", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(
         "outcome_failed", "classifier", "reason", postgresql_where=sa.text("state = 'failed'")
     ),
+)
+
+outcome_history = sa.Table(
+    "outcome_history",
+    METADATA,
+    sa.Column("history_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("product_id", _ID, sa.ForeignKey("product.product_id"), nullable=False),
+    sa.Column("classifier", _ID, sa.ForeignKey("classifier.sha256"), nullable=False),
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("scores", sa.ARRAY(sa.REAL, dimensions=1)),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("finished_at", _TIME, nullable=False),
+    sa.Column("missing_share", sa.REAL),
+    sa.Column("is_lasting", sa.Boolean, nullable=False),
+    sa.Column("replaced_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("replaced_by", sa.ForeignKey("run.run_id")),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Index("outcome_history_product", "product_id", "classifier"),
 )
 
 image_class = sa.Table(

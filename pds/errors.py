@@ -6,9 +6,14 @@ from mernet.errors import MernetError
 
 
 class PdsError(MernetError):
-    """Base of this room's errors; `reason` is the short text that the ledger stores."""
+    """Base of this room's errors; `reason` is the short text that the ledger stores.
+
+    `is_lasting` says whether the product itself is the cause, so that another attempt would fail
+    too. Only then may the failure replace an earlier result.
+    """
 
     reason: ClassVar[str] = "archive error"
+    is_lasting: ClassVar[bool] = False
 
 
 class BadNameError(PdsError):
@@ -39,6 +44,7 @@ class NotFoundError(FetchError):
     """The file does not exist."""
 
     reason = "not found"
+    is_lasting = True
 
 
 class ForbiddenError(FetchError):
@@ -51,6 +57,7 @@ class TooLargeError(FetchError):
     """The file is larger than the caller accepts."""
 
     reason = "too large"
+    is_lasting = True
 
 
 class TransferError(FetchError):
@@ -68,6 +75,7 @@ class DecodeError(PdsError):
     """The bytes are not a readable image."""
 
     reason = "undecodable"
+    is_lasting = True
 
 
 class TruncatedError(DecodeError):

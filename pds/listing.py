@@ -25,7 +25,8 @@ def list_products(
 
     Every row ends either as a yielded product or in a call of `on_left_out`. Rows are streamed and
     only wanted products are stored (about 16,000 in the whole archive). They are yielded after the
-    last row, which may have the highest version of an image.
+    last row, which may have the highest version of an image. A folder's images and an archive's are
+    not compared with each other.
 
     Args:
         archives: The archives, read one after the other.
@@ -41,16 +42,17 @@ def list_products(
         BadIndexError: A table, inventory or search is not usable.
         FetchError: A file cannot be fetched.
     """
-    highest: dict[str, Product] = {}
+    highest: dict[tuple[str, bool], Product] = {}
     rows = 0
     for archive in archives:
+        is_own = archive.kind is ArchiveKind.FOLDER
         for entry in _read_archive(archive, selection, fetcher, harvest or HarvestCursor()):
             rows += 1
             on_row(rows)
             left_out = (
                 entry
                 if isinstance(entry, LeftOut)
-                else _keep_highest(replace(entry, source=archive.url), highest)
+                else _keep_highest(replace(entry, source=archive.url, is_own=is_own), highest)
             )
             if left_out is not None:
                 on_left_out(left_out)
@@ -72,11 +74,15 @@ def _read_archive(
             return read_folder(archive, selection)
 
 
-def _keep_highest(product: Product, highest: dict[str, Product]) -> LeftOut | None:
-    """Keep the higher version of a product's image; return the other one, if there is one."""
-    rival = highest.get(product.name.image)
+def _keep_highest(product: Product, highest: dict[tuple[str, bool], Product]) -> LeftOut | None:
+    """Keep the higher version of a product's image; return the other one, if there is one.
+
+    A folder's images and an archive's are not compared: they are collections of their own.
+    """
+    key = product.name.image, product.is_own
+    rival = highest.get(key)
     if rival is None or product.name.supersedes(rival.name):
-        highest[product.name.image] = product
+        highest[key] = product
         return LeftOut(rival.product_id, LeftOutReason.SUPERSEDED) if rival else None
     if product.name == rival.name:
         return LeftOut(product.product_id, LeftOutReason.LISTED_TWICE)

@@ -114,7 +114,8 @@ class Product:
     URLs are http(s):// or file://. `label_url` is the detached PDS4 label; None means an attached
     PDS3 label. `lines` and `line_samples` are in pixels, `start_time` is in UTC, `local_solar_time`
     is the label's text (hh:mm:ss). `site` and `drive` come from the name or, if the name has `##`,
-    from the rover motion counter. `source` is the URL of the archive; `list_products` sets it.
+    from the rover motion counter. `source` is the URL of the archive, and `is_own`
+    says whether that is a folder of the user's; `list_products` sets both.
     """
 
     name: ProductName
@@ -129,6 +130,7 @@ class Product:
     start_time: datetime | None
     local_solar_time: str | None
     source: str | None = None
+    is_own: bool = False
 
     @property
     def product_id(self) -> str:

@@ -122,4 +122,5 @@ def to_row(product: Product) -> ProductRow:
         label_url=product.label_url,
         browse_url=product.browse_url,
         source=product.source,
+        collection="own" if product.is_own else "archive",
     )

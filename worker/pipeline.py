@@ -172,7 +172,7 @@ def _fetch_and_render(product: ProductRow, source: ImageSource) -> Rendering | F
             return _wrong_size(product, frame) or render(frame)
     except PdsError as error:
         log.warning("product failed: %s", error)
-        return Failed(product.product_id, error.reason, str(error))
+        return Failed(product.product_id, error.reason, str(error), error.is_lasting)
     except Exception as error:  # a defect that this image reveals must not stop the others
         log.exception("product %s could not be rendered", product.product_id)
         return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")

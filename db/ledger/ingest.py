@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.engine import transaction
-from mernet.db.ledger.listed_table import Listed, list_file, merge_into_products, spool
+from mernet.db.ledger.listed_table import Listed, list_file, spool
+from mernet.db.ledger.merging import merge_into_products
 from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import (
     LeftOutCount,
@@ -33,7 +34,8 @@ WHERE classifier = :classifier AND finished_at IS NULL
 ORDER BY run_id FOR SHARE
 """)
 
-# Products that have an outcome, that an open run holds, or that a newer version supersedes.
+# Products that have an outcome, that an open run holds, or of which a higher version is listed; and
+# a folder's images if an archive has the product.
 DELETE_WHAT_IS_NOT_NEW = sa.text("""
 DELETE FROM listed WHERE product_id IN (
     SELECT product_id FROM outcome WHERE classifier = :classifier
@@ -41,9 +43,16 @@ DELETE FROM listed WHERE product_id IN (
     SELECT run_product.product_id FROM run_product JOIN run USING (run_id)
     WHERE run.classifier = :classifier AND run.finished_at IS NULL
     UNION ALL
-    SELECT product.product_id FROM product JOIN product AS newer USING (name_key)
+    SELECT product.product_id FROM product JOIN product AS newer USING (name_key, collection)
     WHERE newer.version > product.version AND newer.withdrawn_at IS NULL
-)
+) OR (collection = 'own' AND product_id IN (
+    SELECT product_id FROM product WHERE collection = 'archive'
+))
+""")
+# Outcomes that this transaction set aside, before the run that classifies anew had a number.
+NAME_RUN_IN_HISTORY = sa.text("""
+UPDATE outcome_history SET replaced_by = :run_id
+WHERE replaced_by IS NULL AND replaced_at = now()
 """)
 
 
@@ -226,7 +235,7 @@ def _ingest_file(
     connection.execute(LOCK_OPEN_RUNS, {"classifier": current})
     listed_before = count_listed(connection, found.sources, wanted.products)
     listed = list_file(connection, listing)
-    merge_into_products(listed)
+    merge_into_products(listed, None, wanted.publish_own)
     withdrawn = withdraw(listed, found.sources, wanted.products, found.doubtful)
     if not withdraw_many:
         require_few_withdrawn(withdrawn, listed_before)
@@ -251,6 +260,7 @@ def _create_run(listed: Listed, wanted: NewRun, found: ListedArchives) -> Run:
         **asdict(wanted),
     )
     enrol(listed, created.run_id)
+    listed.connection.execute(NAME_RUN_IN_HISTORY, {"run_id": created.run_id})
     return read_run(listed.connection, created.run_id)
 
 

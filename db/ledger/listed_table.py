@@ -29,15 +29,6 @@ CREATE TEMPORARY TABLE listed (
 ) ON COMMIT DROP
 """
 COPY = f"COPY listed ({NAMES}) FROM STDIN (FORMAT csv)"
-MERGE = f"""
-INSERT INTO product ({NAMES})
-SELECT DISTINCT ON (product_id) {NAMES} FROM listed ORDER BY product_id, position
-ON CONFLICT (product_id) DO UPDATE
-SET ({NAMES}, listed_at, withdrawn_at) =
-    ({", ".join(f"excluded.{name}" for name in PRODUCT_COLUMNS)}, now(), NULL)
-WHERE ({", ".join(f"product.{name}" for name in PRODUCT_COLUMNS)}, product.withdrawn_at)
-    IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in PRODUCT_COLUMNS)}, NULL)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +92,6 @@ def list_selected(
     connection.exec_driver_sql(CREATE)
     connection.execute(sa.text(f"INSERT INTO listed ({NAMES}) {selection}"), parameters)
     return Listed(connection)
-
-
-def merge_into_products(listed: Listed) -> None:
-    """Write the listed products to the product table; update those that differ.
-
-    A product that was withdrawn is no longer so. Rows are written in the order of their names, so
-    that two listings cannot deadlock.
-    """
-    listed.connection.exec_driver_sql(MERGE)
 
 
 def _refused_product(error: sa.exc.DBAPIError, listing: IO[str]) -> str:

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from mernet.db.engine import transaction
 from mernet.db.ledger.leases import claim, claimed_by_another
-from mernet.db.ledger.listed_table import list_file, merge_into_products, spool
+from mernet.db.ledger.listed_table import list_file, spool
+from mernet.db.ledger.merging import merge_into_products
 from mernet.db.ledger.run_products import enrol, unsent_chunks
 from mernet.db.ledger.runs import (
     LeftOutCount,
@@ -112,9 +113,10 @@ def record_listing(
 def _record_file(
     connection: sa.Connection, run_id: int, listing: IO[str], left_out: Mapping[str, LeftOutCount]
 ) -> list[int]:
-    if read_run(connection, run_id, lock=True).state is RunState.LISTING:
+    found = read_run(connection, run_id, lock=True)
+    if found.state is RunState.LISTING:
         listed = list_file(connection, listing)
-        merge_into_products(listed)
+        merge_into_products(listed, run_id, found.publish_own)
         enrol(listed, run_id)
         connection.execute(
             sa.update(run).where(run.c.run_id == run_id).values(left_out=left_out_as_json(left_out))

@@ -66,10 +66,13 @@ def settle_chunk(
 ) -> None:
     """Publish the outcomes of a chunk and close it.
 
+    Outcomes of products that left the chunk after it was claimed, because an archive lists them
+    now, are not used.
+
     Raises:
         OutcomeRefused: There is not exactly one outcome for each product of the chunk.
     """
-    _require_its_products(connection, open_chunk, outcomes)
+    outcomes = _of_its_products(connection, open_chunk, outcomes)
     publish_outcomes(
         connection,
         open_chunk.classifier,
@@ -95,17 +98,33 @@ def close_chunk(connection: sa.Connection, open_chunk: OpenChunk) -> None:
     )
 
 
-def _require_its_products(
+def _of_its_products(
     connection: sa.Connection, open_chunk: OpenChunk, outcomes: Sequence[Outcome]
-) -> None:
+) -> list[Outcome]:
+    """Return the outcomes of the chunk's products, without those that have left it."""
+    member = run_product.c
     members = connection.scalars(
-        sa.select(run_product.c.product_id).where(
-            run_product.c.run_id == open_chunk.run_id,
-            run_product.c.chunk_number == open_chunk.number,
+        sa.select(member.product_id).where(
+            member.run_id == open_chunk.run_id, member.chunk_number == open_chunk.number
+        )
+    ).all()
+    left = set(
+        connection.scalars(
+            sa.select(member.product_id).where(
+                member.run_id == open_chunk.run_id,
+                member.chunk_number.is_(None),
+                member.product_id == sa.any_(sa.literal(_ids(outcomes), sa.ARRAY(sa.Text))),
+            )
         )
     )
-    if sorted(outcome.product_id for outcome in outcomes) != sorted(members):
+    its_own = [outcome for outcome in outcomes if outcome.product_id not in left]
+    if sorted(_ids(its_own)) != sorted(members):
         raise OutcomeRefused(
             f"Chunk {open_chunk.number} of run {open_chunk.run_id} needs exactly one outcome for "
             "each of its products; claim the chunk again and publish the products it holds."
         )
+    return its_own
+
+
+def _ids(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.product_id for outcome in outcomes]

@@ -16,11 +16,7 @@ WHERE outcome.classifier = :classifier AND outcome.state = 'failed'
   AND (CAST(:reason AS text) IS NULL OR outcome.reason = :reason)
   AND (CAST(:failed_in AS integer) IS NULL OR outcome.run_id = :failed_in)
   AND product.withdrawn_at IS NULL
-  AND NOT EXISTS (
-    SELECT FROM product AS newer
-    WHERE newer.name_key = product.name_key AND newer.version > product.version
-      AND newer.withdrawn_at IS NULL
-  )
+  AND NOT product.superseded
 ORDER BY product.product_id
 """
 

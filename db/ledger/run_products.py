@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from mernet.db.ledger.listed_table import Listed
+from mernet.db.ledger.merging import KNOWN_FROM_ARCHIVE
 from mernet.db.tables import chunk, run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.
@@ -12,36 +13,57 @@ WITH candidate AS (
     SELECT
         listed.product_id,
         min(listed.position) AS position,
-        NOT run.reclassify AND EXISTS (
-            SELECT FROM outcome
-            WHERE outcome.product_id = listed.product_id
-              AND outcome.classifier = run.classifier
-        ) AS has_outcome,
+        bool_and(listed.collection = 'own') AND product.collection = 'archive' AS is_known,
+        product.source,
+        NOT run.reclassify AND outcome.product_id IS NOT NULL AS has_outcome,
+        outcome.reason,
+        outcome.detail,
         run.chunk_size
-    FROM listed CROSS JOIN run
+    FROM listed JOIN product USING (product_id) CROSS JOIN run
+    LEFT JOIN outcome
+        ON outcome.product_id = listed.product_id AND outcome.classifier = run.classifier
     WHERE run.run_id = :run_id
-    GROUP BY listed.product_id, run.run_id
+    GROUP BY
+        listed.product_id, product.product_id, run.run_id, outcome.product_id, outcome.classifier
+),
+judged AS (
+    SELECT product_id, position, chunk_size, is_known OR has_outcome AS is_kept,
+        CASE
+            WHEN is_known THEN :known
+            WHEN has_outcome THEN reason
+        END AS reason,
+        CASE
+            WHEN is_known THEN concat(source, ' lists it.')
+            WHEN has_outcome THEN detail
+        END AS detail
+    FROM candidate
 ),
 member AS (
     SELECT
-        product_id,
-        CASE WHEN NOT has_outcome THEN
-            1 + (row_number() OVER (PARTITION BY has_outcome ORDER BY position) - 1) / chunk_size
+        judged.*,
+        CASE WHEN NOT is_kept THEN
+            1 + (row_number() OVER (PARTITION BY is_kept ORDER BY position) - 1) / chunk_size
         END AS chunk_number
-    FROM candidate
+    FROM judged
 ),
 new_chunk AS (
     INSERT INTO chunk (run_id, number)
     SELECT DISTINCT CAST(:run_id AS integer), chunk_number
     FROM member WHERE chunk_number IS NOT NULL
 )
-INSERT INTO run_product (run_id, product_id, chunk_number)
-SELECT :run_id, product_id, chunk_number FROM member
+INSERT INTO run_product (run_id, product_id, chunk_number, result, reason, detail, recorded_at)
+SELECT
+    :run_id, product_id, chunk_number,
+    CASE WHEN is_kept THEN 'kept' END, reason, detail,
+    CASE WHEN is_kept THEN clock_timestamp() END
+FROM member
 """)
 
 # The outcomes come from other runs: those of its own run close the chunk.
 DROP_PRODUCTS = sa.text("""
-UPDATE run_product SET chunk_number = NULL
+UPDATE run_product
+SET (chunk_number, result, reason, detail, recorded_at) =
+    (NULL, 'kept', outcome.reason, outcome.detail, clock_timestamp())
 FROM run JOIN outcome USING (classifier)
 WHERE run.run_id = :run_id AND NOT run.reclassify
   AND run_product.run_id = run.run_id AND run_product.chunk_number = :number
@@ -52,11 +74,12 @@ WHERE run.run_id = :run_id AND NOT run.reclassify
 def enrol(listed: Listed, run_id: int) -> None:
     """Make the listed products members of a run, and put them in chunks in their order.
 
-    A product that has an outcome under the run's classifier becomes a member without a chunk,
-    unless the run reclassifies. The run is then running, or finished if it has no chunk.
+    A product that has an outcome under the run's classifier becomes a member without a chunk, with
+    the result 'kept', unless the run reclassifies; so does a folder's image whose product an
+    archive has. The run is then running, or finished if it has no chunk.
     """
     connection = listed.connection
-    connection.execute(ENROL, {"run_id": run_id})
+    connection.execute(ENROL, {"run_id": run_id, "known": KNOWN_FROM_ARCHIVE})
     has_chunk = sa.exists().where(chunk.c.run_id == run_id)
     connection.execute(
         sa.update(run)

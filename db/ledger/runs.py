@@ -59,6 +59,7 @@ class NewRun:
         chunk_size: How many products a chunk holds.
         reclassify: Also classify products that have an outcome under the classifier.
         classifier: The classifier's name; None for the current one.
+        publish_own: Whether the Atlas shows the images of folders among the archives.
     """
 
     archives: tuple[str, ...]
@@ -67,6 +68,7 @@ class NewRun:
     chunk_size: int = 32
     reclassify: bool = False
     classifier: str | None = None
+    publish_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Run:
         error: Why it failed; None unless it did.
         created_at: When it was requested.
         finished_at: When it ended; None while it is open.
+        publish_own: As in `NewRun`.
     """
 
     run_id: int
@@ -108,6 +111,7 @@ class Run:
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+    publish_own: bool
 
     @property
     def condition(self) -> str:

@@ -40,6 +40,16 @@ WITH gone AS (
 SELECT source, count(*) AS products FROM gone GROUP BY source
 """)
 
+# Products of which no higher version is listed any more.
+UNMARK_SUPERSEDED = sa.text("""
+UPDATE product SET superseded = false
+WHERE superseded AND source = ANY (:sources) AND NOT EXISTS (
+    SELECT FROM product AS newer
+    WHERE newer.name_key = product.name_key AND newer.version > product.version
+      AND newer.withdrawn_at IS NULL
+)
+""")
+
 
 def count_listed(
     connection: sa.Connection, sources: Sequence[str], products: str
@@ -70,7 +80,9 @@ def withdraw(
         How many products were marked, by source.
     """
     values = {"sources": list(sources), "products": products, "doubtful": list(doubtful)}
-    return {row.source: row.products for row in listed.connection.execute(WITHDRAW, values)}
+    withdrawn = {row.source: row.products for row in listed.connection.execute(WITHDRAW, values)}
+    listed.connection.execute(UNMARK_SUPERSEDED, {"sources": list(sources)})
+    return withdrawn
 
 
 def require_few_withdrawn(withdrawn: Mapping[str, int], listed_before: Mapping[str, int]) -> None:

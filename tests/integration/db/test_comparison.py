@@ -92,7 +92,7 @@ def test_classes_and_the_number_of_images_can_be_limited(two, product):
 
 def test_an_image_that_failed_under_one_is_not_compared(two, product):
     run_id = two.listed_products([product(1)], reclassify=True)
-    failed = Failed(product(1).product_id, "not found", "It is gone.")
+    failed = Failed(product(1).product_id, "not found", "It is gone.", is_lasting=True)
     publish_chunk(two.engine, run_id, 1, [failed])
     found = compare(two.engine, "first", "second")
     assert (found.both, found.only_before, found.only_after) == (3, 1, 2)

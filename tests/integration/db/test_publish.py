@@ -76,16 +76,72 @@ def test_a_row_that_fell_below_the_threshold_is_gone_after_a_second_run(story, p
     assert story.rows("SELECT run_id FROM outcome") == [(2,)]
 
 
-def test_a_product_that_fails_in_a_second_run_is_no_longer_published(story, product):
-    story.publish(story.listed(count=1), 1)
+ALL_OUTCOMES = "SELECT * FROM outcome ORDER BY product_id"
+HISTORY = "SELECT state, scores[1], reason, run_id, replaced_by, cause FROM outcome_history"
+PASSING = ("transfer failed", "It was answered with 503.", False)
+LASTING = ("not found", "It is gone.", True)
+
+
+def fail_again(story, product, reason, detail, is_lasting):
+    """Reclassify product 1, which fails."""
     run_id = story.listed(count=1, reclassify=True)
     story.claim(run_id, 1)
-    failed = Failed(product(1).product_id, "not found", "It is gone.")
+    failed = Failed(product(1).product_id, reason, detail, is_lasting)
     assert publish_chunk(story.engine, run_id, 1, [failed])
+
+
+def test_a_passing_failure_leaves_the_outcome_and_the_published_classes(story, product):
+    story.publish(story.listed(count=1), 1)
+    before = story.rows(ALL_OUTCOMES), published(story)
+    fail_again(story, product, *PASSING)
+    assert (story.rows(ALL_OUTCOMES), published(story)) == before
+    assert story.rows(HISTORY) == []
+
+
+def test_the_run_records_a_passing_failure_even_if_the_outcome_stays(story, product):
+    story.publish(story.listed(count=1), 1)
+    fail_again(story, product, *PASSING)
+    assert story.rows("SELECT run_id, result, reason, detail FROM run_product ORDER BY 1") == [
+        (1, "classified", None, None),
+        (2, "failed", *PASSING[:2]),
+    ]
+
+
+def test_a_lasting_failure_unpublishes_and_keeps_the_scores_in_the_history(story, product):
+    story.publish(story.listed(count=1), 1)
+    fail_again(story, product, *LASTING)
     assert published(story) == {}
     assert story.rows("SELECT state, scores, reason, detail, attempts FROM outcome") == [
         ("failed", None, "not found", "It is gone.", 1)
     ]
+    assert story.rows(HISTORY) == [
+        ("classified", pytest.approx(0.95), None, 1, 2, "failed: not found")
+    ]
+
+
+def test_a_passing_failure_replaces_a_passing_one_but_not_a_lasting_one(story, product):
+    for failure in (PASSING, ("forbidden", "No.", False), LASTING, PASSING):
+        fail_again(story, product, *failure)
+    assert story.rows("SELECT reason FROM outcome") == [("not found",)]
+    assert [row[2] for row in story.rows(HISTORY)] == ["transfer failed", "forbidden"]
+
+
+def test_other_scores_are_kept_in_the_history_and_equal_ones_are_not(story, product):
+    story.publish(story.listed(count=1), 1)
+    story.publish(story.listed(count=1, reclassify=True), 1)
+    assert story.rows(HISTORY) == []
+    story.publish(story.listed(count=1, reclassify=True), 1, scores_with(rod=0.97))
+    assert story.rows(HISTORY) == [
+        ("classified", pytest.approx(0.95), None, 2, 3, "classified again")
+    ]
+
+
+def test_the_share_of_pixels_that_were_not_received_is_published(story, product):
+    run_id = story.listed(count=1)
+    story.claim(run_id, 1)
+    outcome = Classified(product(1).product_id, scores_with(rod=0.95), missing_share=0.5)
+    publish_chunk(story.engine, run_id, 1, [outcome])
+    assert story.rows("SELECT class, missing_share FROM atlas_search") == [("rod", 0.5)]
 
 
 def test_a_reason_that_quotes_what_postgres_cannot_store_does_not_fail_the_chunk(story, product):
