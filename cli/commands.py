@@ -62,7 +62,7 @@ COMMANDS = (
     Command(
         "reconcile",
         "service.status:reconcile",
-        "Prove that a run is complete: listed = classified + failed, and the tables agree.",
+        "Prove that a run is complete: listed = classified + failed + kept, and the tables agree.",
     ),
     Command(
         "classify",

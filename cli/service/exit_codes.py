@@ -8,7 +8,8 @@ NOT_COMPLETE = 1
 """An error, or a run that was cancelled, failed, or is not complete."""
 
 PRODUCTS_FAILED = 3
-"""The run is complete, but some of its products failed; `mernet run retry` tries them again."""
+"""The run is complete, but some of its products failed, in it or in an earlier run whose outcome it
+kept; `mernet run retry` tries them again."""
 
 
 def exit_as_run_ended(now: RunProgress) -> None:
@@ -21,5 +22,5 @@ def exit_as_run_ended(now: RunProgress) -> None:
         return
     if now.run.state is not RunState.FINISHED:
         raise typer.Exit(NOT_COMPLETE)
-    if now.failed:
+    if now.failed or now.already_failed:
         raise typer.Exit(PRODUCTS_FAILED)

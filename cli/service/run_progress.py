@@ -28,7 +28,8 @@ def describe(now: RunProgress) -> str:
     return (
         f"{state}: {done:,} of {now.listed:,} products done "
         f"({now.classified:,} classified, {now.failed:,} failed, "
-        f"{now.already:,} done by other runs, {now.already_failed:,} of them failed), "
+        f"{now.already - now.known:,} done by other runs, {now.already_failed:,} of them failed"
+        f"{_known_from_archive(now)}), "
         f"{now.rate:.1f} products/s{_time_left(now)}"
     )
 
@@ -52,6 +53,10 @@ def print_progress(now: RunProgress) -> None:
         print_table(("failed", "products"), list(now.failures.items()))
     if now.failed or now.already_failed:
         note("`mernet run retry` tries the failed ones again.")
+
+
+def _known_from_archive(now: RunProgress) -> str:
+    return f", {now.known:,} not classified because an archive has them" if now.known else ""
 
 
 def _time_left(now: RunProgress) -> str:

@@ -12,7 +12,15 @@ from mernet.cli.service.run_progress import print_progress
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.errors import with_advice
 from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
-from mernet.db.ledger import FailedProduct, Run, RunProgress, failed_products, get_run, open_runs
+from mernet.db.ledger import (
+    FailedProduct,
+    Reconciliation,
+    Run,
+    RunProgress,
+    failed_products,
+    get_run,
+    open_runs,
+)
 from mernet.db.ledger import progress as read_progress
 from mernet.db.ledger import reconcile as check_completeness
 from mernet.worker.app import QueueName
@@ -21,6 +29,11 @@ from mernet.worker.errors import BrokerError
 
 NEEDED_QUEUES = {"listing": QueueName.LISTING, "running": QueueName.CLASSIFY}
 """The queue that a worker must consume for a run in this condition to make progress."""
+
+COMPLETE = (
+    "Complete: every listed product has a result, and the published rows are exactly those that "
+    "the scores imply."
+)
 
 RunId = Annotated[int | None, typer.Argument(help="Number of a run; by default the latest.")]
 
@@ -57,9 +70,10 @@ def status(
 
 
 def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
-    """Prove that a run is complete: listed = classified + failed, and the tables agree.
+    """Prove that a run is complete: listed = classified + failed + kept, and the tables agree.
 
-    The exit code is 1 if the run is not complete (yet), 3 if it is complete but products failed.
+    Kept are products whose outcome the run left as it was. The exit code is 1 if the run is not
+    complete (yet), 3 if it is complete but products failed, in it or in a run before.
     """
     engine = ledger()
     found = check_completeness(engine, get_run(engine, run_id).run_id)
@@ -67,25 +81,32 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
         print_json(asdict(found) | {"ok": found.ok})
     else:
         print_table(
-            ("run", "state", "listed", "classified", "failed", "missing", "twice", "wrong rows"),
+            (
+                "run", "state", "listed", "classified", "failed", "kept", "missing", "twice",
+                "wrong rows",
+            ),
             [
                 (
                     found.run_id, found.state, found.listed, found.classified, found.failed,
-                    found.missing, found.twice, found.wrong_rows,
+                    found.kept, found.missing, found.twice, found.wrong_rows,
                 )
             ],
         )  # fmt: skip
         if found.ok:
-            note(
-                "Complete: every listed product has one outcome, and the published rows are "
-                "exactly those that the scores imply."
-            )
+            note(f"{_describe_failures(found)}{COMPLETE}")
         else:
             note(f"Not complete; `mernet status {found.run_id}` shows how far the run got.")
     if not found.ok:
         raise typer.Exit(NOT_COMPLETE)
-    if found.failed:
+    if found.failed or found.kept_failed:
         raise typer.Exit(PRODUCTS_FAILED)
+
+
+def _describe_failures(found: Reconciliation) -> str:
+    """Return sentences about the failures of a complete run, nothing without any."""
+    in_run = f"{found.failed:,} products failed in this run. " if found.failed else ""
+    before = f"{found.kept_failed:,} products failed in an earlier run. "
+    return in_run + (before if found.kept_failed else "")
 
 
 def _ask_broker() -> BrokerState | None:

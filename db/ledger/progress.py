@@ -6,47 +6,36 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
+from mernet.db.ledger.merging import KNOWN_FROM_ARCHIVE
 from mernet.db.ledger.runs import Run, read_run
 
+# Only the run's own record: later runs may change outcomes, but not what this one did.
 COUNTS = sa.text("""
 SELECT
     count(*) AS listed,
-    count(*) FILTER (WHERE chunk.number IS NULL) AS already,
-    count(*) FILTER (
-        WHERE chunk.number IS NULL AND outcome.state = 'failed'
-    ) AS already_failed,
-    count(*) FILTER (WHERE chunk.state = 'done' AND outcome.state = 'classified') AS classified,
-    count(*) FILTER (WHERE chunk.state = 'done' AND outcome.state = 'failed') AS failed,
+    count(*) FILTER (WHERE result = 'kept') AS already,
+    count(*) FILTER (WHERE result = 'kept' AND reason <> :known) AS already_failed,
+    count(*) FILTER (WHERE result = 'kept' AND reason = :known) AS known,
+    count(*) FILTER (WHERE result = 'classified') AS classified,
+    count(*) FILTER (WHERE result = 'failed') AS failed,
     count(*) FILTER (WHERE chunk.state IN ('ready', 'claimed')) AS waiting
 FROM run_product
-JOIN run USING (run_id)
-LEFT JOIN chunk ON chunk.run_id = run.run_id AND chunk.number = run_product.chunk_number
-LEFT JOIN outcome
-    ON outcome.product_id = run_product.product_id AND outcome.classifier = run.classifier
-WHERE run.run_id = :run_id
+LEFT JOIN chunk
+    ON chunk.run_id = run_product.run_id AND chunk.number = run_product.chunk_number
+WHERE run_product.run_id = :run_id
 """)
 
 FAILURES = sa.text("""
-SELECT outcome.reason, count(*)
-FROM run_product
-JOIN run USING (run_id)
-JOIN chunk ON chunk.run_id = run.run_id AND chunk.number = run_product.chunk_number
-JOIN outcome
-    ON outcome.product_id = run_product.product_id AND outcome.classifier = run.classifier
-WHERE run.run_id = :run_id AND chunk.state = 'done' AND outcome.state = 'failed'
-GROUP BY outcome.reason ORDER BY count(*) DESC, outcome.reason
+SELECT reason, count(*) FROM run_product
+WHERE run_id = :run_id AND result = 'failed'
+GROUP BY reason ORDER BY count(*) DESC, reason
 """)
 
 FAILED_PRODUCTS = sa.text("""
-SELECT run_product.product_id, outcome.reason, outcome.detail
-FROM run_product
-JOIN run USING (run_id)
-JOIN outcome
-    ON outcome.product_id = run_product.product_id AND outcome.classifier = run.classifier
-LEFT JOIN chunk ON chunk.run_id = run.run_id AND chunk.number = run_product.chunk_number
-WHERE run.run_id = :run_id AND outcome.state = 'failed'
-  AND (chunk.number IS NULL OR chunk.state = 'done')
-ORDER BY outcome.reason, run_product.product_id
+SELECT product_id, reason, detail FROM run_product
+WHERE run_id = :run_id
+  AND (result = 'failed' OR (result = 'kept' AND reason <> :known))
+ORDER BY reason, product_id
 """)
 
 # Of an open run, the chunks closed recently; of one that has ended, all of its chunks.
@@ -95,8 +84,10 @@ class RunProgress:
     Attributes:
         run: The run.
         listed: Products that are members of the run.
-        already: Products whose outcome is from another run.
-        already_failed: Those of `already` that failed.
+        already: Products that the run left as they were: another run had their outcome, or an
+            archive has the product of a folder's image.
+        already_failed: Those of `already` whose outcome was a failure.
+        known: Those of `already` that an archive has.
         classified: Products that this run classified.
         failed: Products that failed in this run.
         waiting: Products in open chunks.
@@ -111,6 +102,7 @@ class RunProgress:
     listed: int
     already: int
     already_failed: int
+    known: int
     classified: int
     failed: int
     waiting: int
@@ -129,7 +121,7 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgres
     """
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
-    counts = connection.execute(COUNTS, key).one()._asdict()
+    counts = connection.execute(COUNTS, key | {"known": KNOWN_FROM_ARCHIVE}).one()._asdict()
     rate = connection.scalar(RATE, key | {"recent_seconds": RECENT_SECONDS}) or 0.0
     return RunProgress(
         run=run,
@@ -144,4 +136,5 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgres
 @transaction
 def failed_products(connection: sa.Connection, run_id: int) -> list[FailedProduct]:
     """Return the members of a run that failed, in it or in an earlier run, sorted by reason."""
-    return [FailedProduct(*row) for row in connection.execute(FAILED_PRODUCTS, {"run_id": run_id})]
+    key = {"run_id": run_id, "known": KNOWN_FROM_ARCHIVE}
+    return [FailedProduct(*row) for row in connection.execute(FAILED_PRODUCTS, key)]

@@ -5,23 +5,56 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
+from mernet.db.ledger.merging import KNOWN_FROM_ARCHIVE
 from mernet.db.ledger.runs import RunState, read_run
 
-# The keys of the tables refuse a second outcome of one product. They cannot refuse one image under
-# two versions of its name.
+# What the run did is its own record; what is there today has to follow from it. An outcome that is
+# not there any more, not even in the history, was lost. Pruning a classifier loses all of its own.
 COUNTS = sa.text("""
+WITH member AS (
+    SELECT
+        run_product.product_id, run_product.result, run_product.reason,
+        result IS NULL OR NOT (
+            reason IS NOT DISTINCT FROM :known
+            OR EXISTS (
+                SELECT FROM outcome
+                WHERE outcome.product_id = run_product.product_id
+                  AND outcome.classifier = run.classifier
+            )
+            OR EXISTS (
+                SELECT FROM outcome_history
+                WHERE outcome_history.product_id = run_product.product_id
+                  AND outcome_history.classifier = run.classifier
+            )
+        ) AS is_missing
+    FROM run_product JOIN run USING (run_id)
+    WHERE run_id = :run_id
+)
 SELECT
     count(*) AS listed,
-    count(*) FILTER (WHERE outcome.state = 'classified') AS classified,
-    count(*) FILTER (WHERE outcome.state = 'failed') AS failed,
-    count(*) FILTER (WHERE outcome.state IS NULL) AS missing,
-    count(*) - count(DISTINCT product.name_key) AS twice
-FROM run_product
-JOIN run USING (run_id)
-JOIN product USING (product_id)
-LEFT JOIN outcome
-    ON outcome.product_id = run_product.product_id AND outcome.classifier = run.classifier
-WHERE run.run_id = :run_id
+    count(*) FILTER (WHERE result = 'classified' AND NOT is_missing) AS classified,
+    count(*) FILTER (WHERE result = 'failed' AND NOT is_missing) AS failed,
+    count(*) FILTER (WHERE result = 'kept' AND NOT is_missing) AS kept,
+    count(*) FILTER (
+        WHERE result = 'kept' AND NOT is_missing AND reason <> :known
+    ) AS kept_failed,
+    count(*) FILTER (WHERE is_missing) AS missing
+FROM member
+""")
+
+# Two versions of one name among the members, and a second hit of one exposure in the search.
+TWICE = sa.text("""
+SELECT (
+    SELECT count(*) - count(DISTINCT (name_key, collection))
+    FROM run_product JOIN product USING (product_id)
+    WHERE run_id = :run_id
+) + (
+    SELECT count(*) - count(DISTINCT (product.exposure_key, atlas_search.class))
+    FROM run_product
+    JOIN product USING (product_id)
+    JOIN atlas_search USING (product_id)
+    WHERE run_id = :run_id
+)
 """)
 
 # Computed in another way than publishing does: by subscript, class by class.
@@ -57,16 +90,19 @@ WHERE implied.score IS DISTINCT FROM published.probability
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """Counts of a run's products in the listing, the outcomes and the published table.
+    """What a run did with its products, and whether the tables of today agree.
 
     Attributes:
         run_id: The run's number.
         state: The run's state.
         listed: Products that are members of the run.
-        classified: Products with scores under the run's classifier.
-        failed: Products that failed under it.
-        missing: Products without an outcome under it.
-        twice: Products of which another version is a member too.
+        classified: Products that the run classified.
+        failed: Products that failed in the run.
+        kept: Products that it left as they were, as in `RunProgress.already`.
+        kept_failed: Those of `kept` whose outcome was a failure.
+        missing: Products without a result, or whose outcome is neither there nor in the history.
+        twice: Products of which another version is a member too, and hits of which the search shows
+            another product of the exposure.
         wrong_rows: Classifications that do not follow from the scores, are absent although they do,
             or have another probability.
     """
@@ -76,6 +112,8 @@ class Reconciliation:
     listed: int
     classified: int
     failed: int
+    kept: int
+    kept_failed: int
     missing: int
     twice: int
     wrong_rows: int
@@ -83,7 +121,7 @@ class Reconciliation:
     @property
     def ok(self) -> bool:
         """Whether the run is finished and complete, without duplicates, and published as scored."""
-        complete = self.listed == self.classified + self.failed
+        complete = self.listed == self.classified + self.failed + self.kept
         return (
             self.state is RunState.FINISHED
             and complete
@@ -103,6 +141,7 @@ def reconcile(connection: sa.Connection, run_id: int | None = None) -> Reconcili
     return Reconciliation(
         run_id=run.run_id,
         state=run.state,
-        **connection.execute(COUNTS, key).one()._asdict(),
+        **connection.execute(COUNTS, key | {"known": KNOWN_FROM_ARCHIVE}).one()._asdict(),
+        twice=connection.execute(TWICE, key).scalar_one(),
         wrong_rows=connection.execute(WRONG_ROWS, key).scalar_one(),
     )

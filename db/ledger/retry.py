@@ -1,5 +1,7 @@
 """Retries: a run over the products that failed, all of them or by reason."""
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 
 from mernet.db import classifiers
@@ -9,16 +11,36 @@ from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
 from mernet.db.products import PRODUCT_COLUMNS
 
+# The latest failure of each product, unless it was classified since. An outcome that such a failure
+# left as it was is older.
+FAILED = """
+WITH failed AS (
+    SELECT product_id, run_id, reason, recorded_at FROM run_product WHERE result = 'failed'
+    UNION ALL
+    SELECT product_id, run_id, reason, finished_at FROM outcome
+    WHERE classifier = :classifier AND state = 'failed'
+),
+failure AS (
+    SELECT DISTINCT ON (product_id) product_id, run_id, reason, recorded_at, run.mirror
+    FROM failed JOIN run USING (run_id)
+    WHERE run.classifier = :classifier
+    ORDER BY product_id, recorded_at DESC, run_id DESC
+)
+SELECT {columns}
+FROM failure
+JOIN product USING (product_id)
+LEFT JOIN outcome
+    ON outcome.product_id = failure.product_id AND outcome.classifier = :classifier
+WHERE (CAST(:reason AS text) IS NULL OR failure.reason = :reason)
+  AND (CAST(:failed_in AS integer) IS NULL OR failure.run_id = :failed_in)
+  AND (outcome.state = 'classified' AND outcome.finished_at > failure.recorded_at) IS NOT TRUE
+  AND product.withdrawn_at IS NULL AND NOT product.superseded
+"""
 FAILED_PRODUCTS = f"""
-SELECT {", ".join(f"product.{name}" for name in PRODUCT_COLUMNS)}
-FROM outcome JOIN product USING (product_id)
-WHERE outcome.classifier = :classifier AND outcome.state = 'failed'
-  AND (CAST(:reason AS text) IS NULL OR outcome.reason = :reason)
-  AND (CAST(:failed_in AS integer) IS NULL OR outcome.run_id = :failed_in)
-  AND product.withdrawn_at IS NULL
-  AND NOT product.superseded
+{FAILED.format(columns=", ".join(f"product.{name}" for name in PRODUCT_COLUMNS))}
 ORDER BY product.product_id
 """
+MIRRORS = sa.text(FAILED.format(columns="DISTINCT failure.mirror"))
 
 
 def create_retry(
@@ -26,17 +48,20 @@ def create_retry(
     chunk_size: int = 32,
     reason: str | None = None,
     failed_in: int | None = None,
+    mirror: str | None = None,
 ) -> Run | None:
-    """Create a run over the products that failed under the current classifier.
+    """Create a run over the products whose latest result under the current classifier is a failure.
 
-    Its chunks are ready. Products that were withdrawn, or that a newer listed version supersedes,
-    are left out.
+    That includes those of which an earlier outcome stayed. Its chunks are ready. Products that were
+    withdrawn, or of which the archive lists a higher version, are left out.
 
     Args:
         engine: The ledger.
         chunk_size: How many products a chunk holds.
         reason: Only products that failed for this reason.
         failed_in: Only products that failed in this run and were not tried in a later one.
+        mirror: A place from which to read the archives; by default that of the runs in which the
+            products failed, if they all had the same.
 
     Returns:
         The run, or None if there are no such products.
@@ -62,9 +87,15 @@ def create_retry(
             products="any",
             chunk_size=chunk_size,
             reclassify=True,
+            mirror=mirror or _common_mirror(connection, values),
         )
         enrol(listed, created.run_id)
         return read_run(connection, created.run_id)
+
+
+def _common_mirror(connection: sa.Connection, values: Mapping[str, object]) -> str | None:
+    mirrors = connection.scalars(MIRRORS, values).all()
+    return mirrors[0] if len(mirrors) == 1 else None
 
 
 def _require_classifier_of_run(

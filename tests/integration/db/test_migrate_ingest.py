@@ -19,13 +19,15 @@ HELD = (
     "INSERT INTO run"
     " (kind, state, classifier, archives, products, chunk_size, {reclassify}, finished_at)"
     " VALUES ('full', 'finished', repeat('a', 64), '{sample}', 'edr', 32, false, now())",
-    f"INSERT INTO run_product (run_id, product_id) VALUES (1, '{NAME}')",
+    f"INSERT INTO run_product (run_id, product_id{{result}}) VALUES (1, '{NAME}'{{kept}})",
     "INSERT INTO outcome (product_id, classifier, run_id, state, scores, attempts) VALUES"
     f" ('{NAME}', repeat('a', 64), 1, 'classified',"
     " ARRAY[0.95::real] || array_fill(0.1::real, ARRAY[24]), 1)",
     "INSERT INTO classification (product_id, classifier, class, probability)"
     f" VALUES ('{NAME}', repeat('a', 64), 'rod', 0.95)",
 )
+
+RESULT = (", result, recorded_at", ", 'kept', now()")
 
 
 @pytest.fixture
@@ -36,8 +38,11 @@ def at(empty_engine):
         move(empty_engine, command.upgrade, revision)
         story = Story(empty_engine)
         renamed = "again" if revision < "0006" else "reclassify"
+        result, kept = ("", "") if revision < "0007" else RESULT
         for statement in HELD:
-            story.execute(statement.replace("{reclassify}", renamed))
+            for place, text in (("reclassify", renamed), ("result", result), ("kept", kept)):
+                statement = statement.replace(f"{{{place}}}", text)
+            story.execute(statement)
         return story
 
     return at

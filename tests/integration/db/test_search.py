@@ -14,6 +14,7 @@ from mernet.db.errors import (
 from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Failed
 from mernet.db.search import Place, Query
+from mernet.db.tables import METADATA
 
 CODES = (
     *("rod", "pct", "arh", "ohw", "rtr", "sot", "rab", "rah", "roc", "flr", "cla", "rmi", "bso"),
@@ -159,6 +160,48 @@ def test_a_superseded_version_leaves_the_search_once_a_newer_one_is_classified(
     assert story.rows("SELECT product_id FROM atlas_search") == [(product(1, newer).product_id,)]
 
 
+def variant(product, kind, **facts):
+    """Product 1 as another type, such as EDN."""
+    name = product(1).product_id
+    return product(1, product_id=f"{name[:11]}{kind}{name[14:]}", **facts)
+
+
+SMALL = {"lines": 512, "line_samples": 512}
+PREFERENCES = {
+    "the larger image": (("EFF", {}), ("EDN", SMALL)),
+    "the larger one, even if derived": (("ILF", {}), ("EDN", SMALL)),
+    "the raw one": (("EFF", {}), ("ILF", {})),
+    "the first in the list of types": (("FFL", {}), ("RAD", {})),
+    "a type of the list": (("MRD", {}), ("RSD", {})),
+}
+
+
+@pytest.mark.parametrize("pair", PREFERENCES.values(), ids=PREFERENCES)
+@pytest.mark.parametrize("first_classified", [0, 1])
+def test_one_product_of_an_exposure_is_a_hit(story, product, pair, first_classified):
+    products = [variant(product, kind, **facts) for kind, facts in pair]
+    for each in (products[first_classified], products[1 - first_classified]):
+        story.classified([each], scores(sky=0.95))
+    page = search.search(story.engine, Query(("sky",)))
+    assert [hit.product_id for hit in page.hits] == [products[0].product_id]
+    assert story.rows("SELECT product_id FROM atlas_search") == [(products[0].product_id,)]
+
+
+def test_a_product_that_failed_leaves_its_exposure_to_another(story, product):
+    story.classified([variant(product, "RAD")], scores(sky=0.95))
+    run_id = story.listed_products([product(1)])
+    story.claim(run_id, 1)
+    publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "forbidden", "No.")])
+    assert story.rows("SELECT substr(product_id, 12, 3) FROM atlas_search") == [("RAD",)]
+
+
+def test_other_filters_eyes_cameras_and_clocks_are_other_exposures(story, product):
+    name = product(1).product_id
+    others = [f"{name[:23]}R1{name[25:]}", f"1N{name[2:]}", f"2P{name[2:]}", name]
+    story.classified([product(1, product_id=each) for each in others], scores(sky=0.95))
+    assert len(story.rows("SELECT FROM atlas_search")) == 4
+
+
 def test_class_counts_include_all_25_classes_in_chain_order(mars):
     counts = search.class_counts(mars.engine)
     assert tuple(count.code for count in counts) == CODES
@@ -218,7 +261,7 @@ def test_the_atlas_role_reads_the_view_and_nothing_else(mars):
         assert insufficient_privilege(connection, "DELETE FROM classification")
         assert insufficient_privilege(connection, "CREATE TABLE mine ()")
     atlas.dispose()
-    assert len(tables) == 13
+    assert len(tables) == len(METADATA.tables) + 1  # and alembic_version
 
 
 MANY_PRODUCTS = """
@@ -248,4 +291,7 @@ def test_a_class_is_read_in_the_order_of_its_index_without_sorting_all(mars):
         )
     )
     assert "using classification_search" in plan
+    assert "product_exposure" in plan
     assert "Sort" not in plan
+    assert "Seq Scan on product" not in plan
+    assert "Seq Scan on outcome" not in plan

@@ -9,9 +9,10 @@ from mernet.cli.service.exit_codes import exit_as_run_ended
 from mernet.db.ledger import RunState
 
 
-def code(state: RunState, failed: int) -> int:
+def code(state: RunState, failed: int, already_failed: int = 0) -> int:
+    counts = {"failed": failed, "already_failed": already_failed}
     try:
-        exit_as_run_ended(SimpleNamespace(run=SimpleNamespace(state=state), failed=failed))
+        exit_as_run_ended(SimpleNamespace(run=SimpleNamespace(state=state), **counts))
     except typer.Exit as end:
         return end.exit_code
     return 0
@@ -30,3 +31,7 @@ def code(state: RunState, failed: int) -> int:
 )
 def test_the_end_of_a_run_has_its_exit_code(state, failed, expected) -> None:
     assert code(state, failed) == expected
+
+
+def test_an_earlier_failure_that_a_run_kept_is_no_success() -> None:
+    assert code(RunState.FINISHED, failed=0, already_failed=1) == 3
