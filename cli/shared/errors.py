@@ -21,7 +21,7 @@ from mernet.db.errors import (
 from mernet.errors import MernetError
 from mernet.model.errors import EmptyPartError, WeightsDownloadError
 from mernet.pds.errors import ForbiddenError
-from mernet.worker.errors import BrokerError, ClassesNotPublishable
+from mernet.worker.errors import BrokerError, ClassesNotPublishable, ServersStopped
 
 ADVICE: Mapping[type[MernetError], str] = {
     ClassesNotPublishable: "`mernet evaluate` does so.",
@@ -36,6 +36,7 @@ ADVICE: Mapping[type[MernetError], str] = {
     NotClassified: "`mernet status` shows how far runs are.",
     NothingToRollBack: "`mernet classifier promote NAME` makes another one current.",
     ProductFailed: "`mernet run retry` does so.",
+    ServersStopped: "`mernet services start` does so, and the open runs go on with a worker.",
     SchemaOutdated: "`mernet db upgrade` creates or upgrades the tables.",
     TooManyWithdrawn: "`mernet run new --withdraw-many` confirms it.",
     UnknownClassifier: "`mernet classifier list` shows the registered ones; `mernet classifier add "

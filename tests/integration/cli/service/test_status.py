@@ -33,7 +33,7 @@ def broker():
 @pytest.fixture
 def said(story, broker, monkeypatch):
     """What `mernet status` prints, on both streams."""
-    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda: story.engine)
+    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda **_: story.engine)
     monkeypatch.setattr("mernet.cli.service.status.broker_state", broker.state)
     app = typer.Typer()
     app.command()(status)
