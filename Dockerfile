@@ -28,10 +28,6 @@ FROM python:3.11.15-slim-bookworm
 LABEL org.opencontainers.image.title="mernet" \
       org.opencontainers.image.description="Classifies the Mars Exploration Rover Pancam images of the Planetary Data System" \
       org.opencontainers.image.licenses="Apache-2.0"
-# GDAL in rasterio's wheel needs the system's expat.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libexpat1 \
-    && rm -rf /var/lib/apt/lists/*
 # The data folder must exist, because a new volume takes its owner from it.
 RUN useradd --uid 10001 --home-dir /var/lib/mernet --create-home --skel /dev/null --shell /usr/sbin/nologin mernet
 COPY --from=build /opt/mernet /opt/mernet

@@ -14,7 +14,6 @@ from pathlib import Path
 from bench.recording import (
     add_rows,
     cpu_name,
-    library_versions,
     option_parser,
     peak_process_memory,
 )
@@ -78,7 +77,7 @@ def main() -> None:
         "seconds": round(seconds, 2),
         "peak_mb": round(peak_process_memory() / 2**20),
     }
-    versions = {"python": platform.python_version(), **library_versions("pvl")}
+    versions = {"python": platform.python_version()}
     add_rows(arguments.out / "listing.csv", [row], cpu_name(), versions)
     print(dict(ends))
 

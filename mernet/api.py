@@ -1,7 +1,7 @@
 """The public Python interface: everything that `import mernet` offers.
 
 A library loads when a function first needs it: torch for a classifier, SQLAlchemy for a search,
-GDAL for a product. Therefore the functions of this module import the rooms that do the work.
+NumPy for a product. Therefore the functions of this module import the rooms that do the work.
 """
 
 import os

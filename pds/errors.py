@@ -94,3 +94,9 @@ class OversizedError(DecodeError):
     """The label claims more pixels than any MER image has."""
 
     reason = "too large"
+
+
+class BlankImageError(DecodeError):
+    """The image shows nothing: all pixels that were received have one value."""
+
+    reason = "blank image"

@@ -15,12 +15,14 @@ from mernet.pds.label import LabelFacts
 class Frame:
     """A decoded image and the facts of its label.
 
-    `pixels` (lines, line_samples) are integers or float32. NaN means no measurement; at least one
-    pixel is not NaN.
+    `pixels` (lines, line_samples) are integers or float32; NaN means no measurement. The pixels
+    with a measurement have more than one value. `missing_share` is the share of pixels that were
+    not received, 0 to 1, None if the label does not say.
     """
 
     pixels: np.ndarray
     label: LabelFacts
+    missing_share: float | None = None
 
 
 def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
@@ -32,13 +34,14 @@ def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
         label: The XML of a PDS4 product's label; None for a PDS3 product with an attached label.
 
     Raises:
+        BlankImageError: The image shows nothing.
         DecodeError: The bytes are not a readable image; a subclass may say why. No other error is
             raised.
     """
     if not data:
         raise TruncatedError(f"{name} is empty; fetch it again")
     pixels, facts = pds3.decode(data, name) if label is None else pds4.decode(data, label, name)
-    return Frame(pixels, facts)
+    return Frame(pixels, facts, facts.missing_share)
 
 
 def read_file(path: Path) -> Frame:

@@ -10,12 +10,10 @@ from functools import partial
 from typing import IO
 from urllib.parse import quote, urljoin
 
-import pvl
-from pvl.exceptions import LexerError, ParseError, QuantityError
-
 from mernet.pds.archive import Archive, ArchiveKind
 from mernet.pds.errors import BadIndexError, NotFoundError
 from mernet.pds.fetch import FileSource
+from mernet.pds.index_label import MAX_LABEL_BYTES, TableShape, parse_label
 from mernet.pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
@@ -29,50 +27,6 @@ INDEXES = {
 }
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB
-MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
-LABEL_ERRORS = (
-    LexerError, ParseError, QuantityError,
-    AttributeError, LookupError, TypeError, ValueError,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class TableShape:
-    """A table's file name, its number of fields in a row, and each column's first field."""
-
-    table_name: str
-    fields: int
-    first_field: dict[str, int]
-
-
-def parse_label(data: bytes, name: str) -> TableShape:
-    """Read the shape of a table from its index label (ODL).
-
-    A column with ITEMS has that many fields, which shifts all columns after it.
-
-    Raises:
-        BadIndexError: The label is not usable.
-    """
-    if len(data) > MAX_LABEL_BYTES:
-        raise BadIndexError(
-            f"{name} has more than {MAX_LABEL_BYTES} bytes, too many for the label of a table; "
-            "check that it is the right file"
-        )
-    try:
-        label = pvl.loads(data.decode("latin-1"))
-        table_name = str(label["^INDEX_TABLE"])
-        columns = label["INDEX_TABLE"].getall("COLUMN")
-        sizes = [(str(column["NAME"]), int(column.get("ITEMS", 1))) for column in columns]
-    except LABEL_ERRORS as error:
-        raise BadIndexError(
-            f"{name} is not a label of an index table ({error!r}); give one, or a table"
-        ) from error
-    first_field: dict[str, int] = {}
-    fields = 0
-    for column, items in sizes:
-        first_field[column] = fields
-        fields += items
-    return TableShape(table_name, fields, first_field)
 
 
 def read_index(

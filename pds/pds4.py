@@ -22,11 +22,12 @@ from mernet.pds.label import (
     LabelFacts,
     check_size,
     counter_or_none,
+    solar_time_or_none,
     text_or_none,
     time_or_none,
     whole_or_none,
 )
-from mernet.pds.native_pixels import to_native_pixels
+from mernet.pds.native_pixels import check_not_blank, to_native_pixels
 
 LABEL_SUFFIX = ".xml"
 MAX_LABEL_BYTES = 1024 * 1024
@@ -128,7 +129,9 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
     pixels = _read_pixels(data, label_data, label.file_name, name)
     if pixels.shape != (label.facts.lines, label.facts.line_samples):
         raise DecodeError(f"{name} has an image of a different shape than its label says")
-    return to_native_pixels(pixels, name, label.special_constants), label.facts
+    native = to_native_pixels(pixels, name, label.special_constants)
+    check_not_blank(native, name, label.special_constants)
+    return native, label.facts
 
 
 def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> np.ndarray:
@@ -171,7 +174,7 @@ def _read_facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
         site=None,
         drive=None,
         start_time=time_or_none(_text_at(root, ".//{*}start_date_time")),
-        local_solar_time=_text_at(root, ".//{*}local_true_solar_time"),
+        local_solar_time=solar_time_or_none(root.findtext(".//{*}local_true_solar_time")),
         filter_name=_text_at(root, ".//{*}filter_name"),
         sample_bit_mask=None,
     )

@@ -77,7 +77,7 @@ def test_what_has_no_pds3_label_is_undecodable(data):
         ({"pointer": 1}, "wrong pointer"),
         ({"pointer": '("OTHER.IMG", 1)'}, "same file"),
         ({"pointer": '"/etc/hostname"'}, "same file"),
-        ({"bands": 3}, "band count"),
+        ({"bands": 3}, "BANDS = 3"),
         ({"lines": 0}, NAME),
         ({"lines": '"N/A"'}, NAME),
         ({"file_records": '"UNK"'}, "FILE_RECORDS = 'UNK'"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mernet.pds.index_table import parse_label
+from mernet.pds.index_label import parse_label
 
 
 @pytest.mark.real

@@ -20,8 +20,15 @@ PDS3_SAMPLE_TYPES = [
     ("MSB_UNSIGNED_INTEGER", ">u4"), ("LSB_UNSIGNED_INTEGER", "<u1"),
     ("LSB_UNSIGNED_INTEGER", "<u2"), ("LSB_UNSIGNED_INTEGER", "<u4"),
     ("UNSIGNED_INTEGER", "u1"), ("lsb_integer", "<i2"), ('"LSB_INTEGER"', "<i4"),
+    ("INTEGER", ">i2"), ("SUN_INTEGER", ">i4"), ("MAC_INTEGER", ">i2"), ("PC_INTEGER", "<i2"),
+    ("VAX_INTEGER", "<i4"), ("UNSIGNED_INTEGER", ">u2"), ("SUN_UNSIGNED_INTEGER", ">u2"),
+    ("MAC_UNSIGNED_INTEGER", ">u4"), ("PC_UNSIGNED_INTEGER", "<u2"),
+    ("VAX_UNSIGNED_INTEGER", "<u4"), ("'LSB_INTEGER'", "<i2"),
 ]  # fmt: skip
-PDS3_REALS = [("IEEE_REAL", ">f4"), ("PC_REAL", "<f4"), ("IEEE_REAL", ">f8"), ("PC_REAL", "<f8")]
+PDS3_REALS = [
+    ("IEEE_REAL", ">f4"), ("PC_REAL", "<f4"), ("IEEE_REAL", ">f8"), ("PC_REAL", "<f8"),
+    ("REAL", ">f4"), ("FLOAT", ">f8"), ("SUN_REAL", ">f4"), ("MAC_REAL", ">f8"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("sample_type", "dtype"), PDS3_SAMPLE_TYPES)
@@ -50,8 +57,7 @@ def test_pds3_reals_of_either_size_and_byte_order_are_those_in_the_file(
     ("sample_type", "sample_bits"),
     [
         ("IEEE_COMPLEX", 64), ("IEEE_REAL", 16), ("VAX_REAL", 32), ("MSB_INTEGER", 64),
-        ("UNSIGNED_INTEGER", 16), ("PC_UNSIGNED_INTEGER", 16), ("N/A", 16), ("(LSB_INTEGER)", 16),
-        ("'LSB_INTEGER'", 16),
+        ("N/A", 16), ("(LSB_INTEGER)", 16), ("BIT_STRING", 16), ("CHARACTER", 8), ("VAXG_REAL", 64),
     ],
 )  # fmt: skip
 def test_pds3_samples_that_would_be_misread_are_refused(

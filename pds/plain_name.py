@@ -1,0 +1,50 @@
+"""Names from labels and tables: which may become part of a path or URL, and where that leads."""
+
+import re
+from urllib.parse import unquote, urlsplit
+
+MAX_NAME = 200  # characters; the names of real files have under 70
+DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def is_plain_file_name(text: str) -> bool:
+    """Return whether a text names a file in one given folder, and nothing else.
+
+    Separators, `.`, `..`, percent escapes of these, drive letters, control characters and other
+    text that is not printable could lead to another folder, file or host.
+    """
+    return (
+        0 < len(text) <= MAX_NAME
+        and text.isprintable()
+        and text == text.strip()
+        and text not in (".", "..")
+        and not DRIVE.match(text)
+        and not set(unquote(text)) & set("/\\?#\0\r\n")
+        and unquote(text) not in (".", "..")
+    )
+
+
+def path_parts(text: str) -> list[str] | None:
+    """Return the folders of a relative path in a table, None if it leads elsewhere.
+
+    Separators may be slashes or backslashes, at the beginning and end too, but not doubled at the
+    beginning: `//host` would be another host.
+    """
+    path = text.strip().replace("\\", "/")
+    if path.startswith("//") or DRIVE.match(path):
+        return None
+    parts = [part for part in path.split("/") if part]
+    return parts if all(map(is_plain_file_name, parts)) else None
+
+
+def is_below(url: str, base: str) -> bool:
+    """Return whether a URL is in the folder `base`, a URL that ends with a slash."""
+    try:
+        inner, outer = urlsplit(url), urlsplit(base)
+    except ValueError:
+        return False
+    return (
+        (inner.scheme, inner.netloc) == (outer.scheme, outer.netloc)
+        and inner.path.startswith(outer.path)
+        and not {".", ".."} & set(unquote(inner.path).replace("\\", "/").split("/"))
+    )
