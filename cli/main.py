@@ -1,5 +1,6 @@
 """The entry point of the `mernet` command: runs it and turns errors into one sentence."""
 
+import io
 import os
 import sys
 
@@ -15,6 +16,10 @@ def main() -> None:
     """
     # A Python process that this one starts does not import modules of the working folder either.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal's encoding lacks is shown as its escape, not an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         from mernet.cli.commands import app
 

@@ -7,12 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import Literal
+
+from mernet.printable import printable, printable_lines
 
 LogFormat = Literal["text", "json"]
 
 ROUTINE_TASKS = ("mernet.probe", "mernet.sweep")
 """Tasks that run every minute or more often; a sweep that sends something logs that itself."""
+
+LONGEST_MESSAGE, LONGEST_TRACEBACK = 2_000, 20_000
+"""Characters; what is longer is cut, since a message may quote what an archive sent."""
+
+INDENT = "    "
+"""Before each line of a traceback, so that no text in an error looks like a line of the log."""
 
 EMPTY: Mapping[str, object] = {}
 _context = ContextVar("context", default=EMPTY)
@@ -37,10 +46,14 @@ class TextLines(logging.Formatter):
     """Formats lines for people: time in UTC, level, logger, key=value fields, message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line; a traceback follows on further lines."""
-        fields = "".join(f" {key}={value}" for key, value in _context.get().items())
-        line = f"{_time(record)} {record.levelname} {record.name}{fields}: {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        """Return one line; a traceback follows on further lines, which are indented."""
+        fields = "".join(f" {key}={printable(value)}" for key, value in _context.get().items())
+        message = printable(record.getMessage(), LONGEST_MESSAGE)
+        line = f"{_time(record)} {record.levelname} {record.name}{fields}: {message}"
+        if not record.exc_info:
+            return line
+        traceback = printable_lines(self.formatException(record.exc_info), LONGEST_TRACEBACK)
+        return f"{line}\n{indent(traceback, INDENT, lambda _: True)}"
 
 
 class JsonLines(logging.Formatter):
@@ -53,11 +66,13 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             **_context.get(),
-            "message": record.getMessage(),
+            "message": printable(record.getMessage(), LONGEST_MESSAGE),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+            line["error"] = printable_lines(
+                self.formatException(record.exc_info), LONGEST_TRACEBACK
+            )
+        return json.dumps(line, default=printable)
 
 
 def configure(level: int | str, form: LogFormat) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from mernet.cli.learning.image_groups import find_groups
 from mernet.cli.learning.options import GroupPattern, Seed
-from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
+from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.data.description import (
     Description,
@@ -101,15 +101,12 @@ def _print_description(description: Description) -> None:
     mean, least, most = description.labels_per_image
     has_parts = any(description.by_part.values())
     parts = _format_parts(description.by_part) if has_parts else "no parts"
-    out.print(
-        f"{description.images} images ({parts}), {mean:.2f} labels per image ({least} to {most})"
-    )
-    out.print(
+    say(f"{description.images} images ({parts}), {mean:.2f} labels per image ({least} to {most})")
+    say(
         f"{description.duplicates} duplicates, {description.straddling} images with a duplicate in "
-        "another part",
-        soft_wrap=True,
+        "another part"
     )
-    out.print(f"digest {description.digest}", soft_wrap=True)
+    say(f"digest {description.digest}")
 
 
 def _print_classes(classes: Sequence[LabelCount]) -> None:

@@ -13,7 +13,7 @@ from mernet.cli.learning.image_groups import groups_of
 from mernet.cli.learning.options import Device, GroupPattern, LabelledData, Seed, SplitFile
 from mernet.cli.learning.stage_progress import StageProgress
 from mernet.cli.learning.train import SPLIT_FILE, training_folder
-from mernet.cli.shared.output import AsJson, note, out, print_table
+from mernet.cli.shared.output import AsJson, note, print_table, say
 from mernet.model.checkpoint import Header
 from mernet.model.classifier import Classifier
 from mernet.model.pictures import read_picture
@@ -71,7 +71,7 @@ def evaluate(
         return
     print_table(*summary_rows(evaluation))
     for sentence in headlines(evaluation):
-        out.print(f"- {sentence}", markup=False, soft_wrap=True)
+        say(f"- {sentence}")
 
 
 def evaluate_checkpoint(

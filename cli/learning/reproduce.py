@@ -19,7 +19,7 @@ from mernet.cli.learning.options import (
     SplitFile,
 )
 from mernet.cli.learning.train import SPLIT_FILE, train, training_folder
-from mernet.cli.shared.output import note, out, print_table
+from mernet.cli.shared.output import note, print_table, say
 from mernet.model.training.evaluation.evaluate import Evaluation
 from mernet.model.training.evaluation.summary import headlines, table_1_rows
 
@@ -73,9 +73,9 @@ def _print_results(evaluation: Evaluation) -> None:
     for calibrated, title in ((False, "before"), (True, "after")):
         headers, rows = table_1_rows(evaluation, calibrated)
         if rows:
-            out.print(f"\nTable 1 {title} calibration, published and ours", style="bold")
+            say(f"\nTable 1 {title} calibration, published and ours", "bold")
             print_table(headers, rows)
     if not rows:
         note("Table 1 is not shown: it needs MERNet's classes and the threshold 0.9.")
     for sentence in headlines(evaluation):
-        out.print(f"- {sentence}", markup=False, soft_wrap=True)
+        say(f"- {sentence}")

@@ -9,7 +9,7 @@ import typer
 from numpy.typing import NDArray
 from rich.progress import track
 
-from mernet.cli.shared.output import AsJson, err, note, out, print_json, print_table
+from mernet.cli.shared.output import AsJson, err, note, print_json, print_table, say
 from mernet.model.classes import CLASSES
 from mernet.model.errors import PictureError
 from mernet.model.pictures import Picture
@@ -107,9 +107,9 @@ def _read_or_error(file: Path) -> Picture | PdsError | PictureError:
 def _print_results(results: list[dict[str, Any]], threshold: float, shown: int | None) -> None:
     names = {each.code: each.name for each in CLASSES}
     for result in results:
-        out.print(Path(result["file"]).name, style="bold", markup=False)
+        say(Path(result["file"]).name, "bold")
         if "error" in result:
-            out.print(f"  Error: {result['error']}", style="red", markup=False, soft_wrap=True)
+            say(f"  Error: {result['error']}", "red")
             continue
         ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])[:shown]
         print_table(

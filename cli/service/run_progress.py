@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mernet.cli.shared.output import note, out, print_table
+from mernet.cli.shared.output import note, print_table, say
 from mernet.db.ledger import LeftOutCount, RunProgress, RunState
 
 ALL_SHOWN, SOME_SHOWN = 5, 2
@@ -36,11 +36,11 @@ def describe(now: RunProgress) -> str:
 
 def print_progress(now: RunProgress) -> None:
     """Print the counts of a run, the products left out, and the failures with their reasons."""
-    out.print(describe(now), markup=False, soft_wrap=True)
+    say(describe(now))
     if now.run.error:
-        out.print(f"Reason: {now.run.error}", style="bold red", markup=False, soft_wrap=True)
+        say(f"Reason: {now.run.error}", "bold red")
     if now.run.left_out:
-        out.print()
+        say()
         print_table(
             ("left out", "products", "names"),
             [
@@ -49,7 +49,7 @@ def print_progress(now: RunProgress) -> None:
             ],
         )
     if now.failures:
-        out.print()
+        say()
         print_table(("failed", "products"), list(now.failures.items()))
     if now.failed or now.already_failed:
         note("`mernet run retry` tries the failed ones again.")

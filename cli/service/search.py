@@ -1,14 +1,12 @@
 """`mernet search` and `mernet show`: the published classes, and all scores of one product."""
 
-import csv
-import sys
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
 
 from mernet.cli.shared.connections import ledger
-from mernet.cli.shared.output import AsJson, note, print_json, print_table
+from mernet.cli.shared.output import AsJson, note, print_csv, print_json, print_table
 from mernet.db.search import Hit, Page, Place, Query, class_counts, scores_of, search_pages
 from mernet.pds.product import ProductName
 
@@ -123,9 +121,7 @@ def _print_rows(
     if as_json:
         print_json(rows)
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, rows[0] if rows else columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        print_csv(rows, list(rows[0]) if rows else columns)
     else:
         print_table(columns, [[row[column] for column in columns] for row in rows])
 

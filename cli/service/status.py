@@ -11,7 +11,7 @@ from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.run_progress import print_progress
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.errors import with_advice
-from mernet.cli.shared.output import AsJson, note, out, print_json, print_table
+from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
 from mernet.db.ledger import (
     FailedProduct,
     Reconciliation,
@@ -67,7 +67,7 @@ def status(
         _print_failures(failures)
     if run_id is None and others:
         open_ones = ", ".join(f"run {each.run_id} ({each.condition})" for each in others)
-        out.print(f"Also open: {open_ones}", markup=False, soft_wrap=True)
+        say(f"Also open: {open_ones}")
     if state:
         _print_broker(now, state)
 
@@ -125,7 +125,7 @@ def _ask_broker() -> BrokerState | None:
 
 
 def _print_failures(failures: Sequence[FailedProduct]) -> None:
-    out.print()
+    say()
     print_table(
         ("product", "reason", "detail"),
         [(each.product_id, each.reason, each.detail) for each in failures],
@@ -133,14 +133,14 @@ def _print_failures(failures: Sequence[FailedProduct]) -> None:
 
 
 def _print_broker(now: RunProgress, state: BrokerState) -> None:
-    out.print()
+    say()
     queues = [(queue, count, state.consumers[queue]) for queue, count in state.waiting.items()]
     unacknowledged = ("unacknowledged", state.unacknowledged, None)
     print_table(("queue", "messages", "workers"), [*queues, unacknowledged])
     if not state.workers:
         note("No worker answers; start one with `mernet worker`.")
         return
-    out.print(f"Workers that answer: {', '.join(state.workers)}", markup=False, soft_wrap=True)
+    say(f"Workers that answer: {', '.join(state.workers)}")
     for queue in _queues_without_worker(now, state):
         note(
             f"Work waits in the queue {queue}, which no worker consumes; start one with `mernet "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mernet.cli.shared.output import err
+from mernet.cli.shared.output import complain
 from mernet.db.errors import (
     ClassesPruned,
     ClassifierInOpenRun,
@@ -21,6 +21,7 @@ from mernet.db.errors import (
 from mernet.errors import MernetError
 from mernet.model.errors import EmptyPartError, WeightsDownloadError
 from mernet.pds.errors import ForbiddenError
+from mernet.printable import printable
 from mernet.worker.errors import BrokerError, ClassesNotPublishable, ServersStopped
 
 ADVICE: Mapping[type[MernetError], str] = {
@@ -57,7 +58,7 @@ def print_error(error: Exception) -> bool:
     """Print what to do about `error`; return False if it is a programming error, not printed."""
     message = _to_sentence(error)
     if message is not None:
-        err.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
+        complain(f"Error: {message}")
     return message is not None
 
 
@@ -71,12 +72,12 @@ def _to_sentence(error: Exception) -> str | None:
     if isinstance(error, MernetError):
         return with_advice(error)
     if isinstance(error, SQLAlchemyError):
-        cause = str(error).partition("\n")[0]
+        cause = printable(str(error).partition("\n")[0])
         return f"The database failed ({cause}); check its log and try again."
     if isinstance(error, ModuleNotFoundError):
         return _advice_to_install((error.name or "").partition(".")[0])
     if isinstance(error, OSError):
-        return f"{error}; check the path, its permissions and the free space."
+        return f"{printable(error)}; check the path, its permissions and the free space."
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mernet.atomic_file import replacing_file
 from mernet.model.errors import DataSetError
+from mernet.printable import csv_cell, from_csv_cell
 
 MAX_PROBLEMS_SHOWN = 5
 """Number of problems in an error message; the rest are counted."""
@@ -59,7 +60,7 @@ def read_text(path: Path) -> str:
 def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Yield the non-blank rows of a CSV file, each with the number of its last line (from 1).
 
-    Cells are stripped of surrounding spaces.
+    Cells are stripped of surrounding spaces, and of the apostrophe that `write_csv` put in front.
 
     Raises:
         DataSetError: As in `read_text`; or quotes do not match, with file and line.
@@ -68,7 +69,7 @@ def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for row in reader:
-            cells = [cell.strip() for cell in row]
+            cells = [from_csv_cell(cell.strip()) for cell in row]
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:
@@ -76,11 +77,14 @@ def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file completely or not at all; an existing file is replaced."""
+    """Write a CSV file completely or not at all; an existing file is replaced.
+
+    A cell that a spreadsheet program would take for a formula gets an apostrophe in front.
+    """
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    for row in (header, *rows):
+        writer.writerow([csv_cell(value) for value in row])
     write_text(path, text.getvalue())
 
 

@@ -24,6 +24,7 @@ from mernet.model.training.evaluation.table1 import (
 )
 from mernet.model.training.html_templates import load_template
 from mernet.model.training.text_files import write_text
+from mernet.printable import csv_cell
 
 FILE_STEM = "evaluation"
 
@@ -60,9 +61,9 @@ def as_csv(evaluation: Evaluation) -> str:
         row for head in heads if head is not None for row in _iterate_csv_rows(evaluation, head)
     ]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (list(rows[0]), *(list(each.values()) for each in rows)):
+        writer.writerow([csv_cell(value) for value in row])
     return text.getvalue()
 
 

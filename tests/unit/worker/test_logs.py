@@ -66,6 +66,30 @@ def test_a_traceback_stays_in_its_json_line(log_lines) -> None:
     assert "ValueError: bad\nnews" in json.loads(line)["error"]
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_text_from_outside_stays_in_one_line_and_is_short(log_lines, form) -> None:
+    lines = log_lines(form)
+    with logs.log_context(product="1P\n\x1b"):
+        log.warning("product failed: %s", "gone\nERROR forged\x1b[2J\0\u202e" + "a" * 400_000)
+    [line] = lines()
+    message = json.loads(line)["message"] if form == "json" else line
+    assert r"gone\nERROR forged\x1b[2J\x00\u202e" in message
+    assert line.isprintable()
+    assert len(line) < 3_000
+
+
+def test_a_traceback_in_text_forges_no_line(log_lines) -> None:
+    lines = log_lines("text")
+    try:
+        raise ValueError("bad\n2026-01-01 ERROR forged\x1b[2J")
+    except ValueError:
+        log.exception("it failed")
+    first, *traceback = lines()
+    assert first.endswith("it failed")
+    assert all(line.startswith(logs.INDENT) and line.isprintable() for line in traceback)
+    assert traceback[-1].strip() == r"2026-01-01 ERROR forged\x1b[2J"
+
+
 def test_lines_below_the_level_are_left_out(log_lines) -> None:
     lines = log_lines("text", "WARNING")
     log.info("chatter")

@@ -114,3 +114,10 @@ def test_where_no_worker_answers_that_alone_is_told(said, broker, story):
     broker.consumers, broker.workers = dict.fromkeys(QUEUES, 0), ()
     assert "No worker answers" in said()
     assert "Work waits" not in said()
+
+
+def test_markup_and_control_characters_in_names_are_shown_as_they_are(said, story, product):
+    run_id = story.listed(count=1)
+    detail = "\\[/b] [red]\x1b[2Jx"
+    publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "not found", detail)])
+    assert r"\[/b] [red]\x1b[2Jx" in said("--failed")
