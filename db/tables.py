@@ -103,6 +103,10 @@ run = sa.Table(
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("finished_at", _TIME),
     sa.Column("publish_own", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("not_before", _TIME),
+    sa.Column("wait_reason", sa.Text),
+    sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
 )
 
 listing_state = sa.Table(
@@ -133,6 +137,8 @@ chunk = sa.Table(
     sa.Column("closed_at", _TIME),
     sa.Column("not_before", _TIME),
     sa.Column("wait_reason", sa.Text),
+    sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Index(
         "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'claimed')")
     ),
@@ -159,6 +165,38 @@ service_lock = sa.Table(
     sa.Column("holder", sa.Text),
     sa.Column("since", _TIME, nullable=False, server_default=_NOW),
     sa.Column("heartbeat_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+obstacle = sa.Table(
+    "obstacle",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("since", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("last_seen_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("next_try_at", _TIME, nullable=False),
+)
+
+run_obstacle = sa.Table(
+    "run_obstacle",
+    METADATA,
+    sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.ForeignKeyConstraint(
+        ["kind", "subject"], ["obstacle.kind", "obstacle.subject"], ondelete="CASCADE"
+    ),
+    sa.Index("run_obstacle_obstacle", "kind", "subject"),
+)
+
+archive_connection = sa.Table(
+    "archive_connection",
+    METADATA,
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, primary_key=True),
+    sa.Column("connections", sa.Integer, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False),
 )
 
 run_product = sa.Table(

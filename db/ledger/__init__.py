@@ -16,7 +16,12 @@ from mernet.db.ledger.ingest import (
     note_unchanged,
     record_new,
 )
-from mernet.db.ledger.listing import claim_listing, record_listing, report_rows
+from mernet.db.ledger.listing import (
+    claim_listing,
+    postpone_listing,
+    record_listing,
+    report_rows,
+)
 from mernet.db.ledger.messages import exclusive, mark_listing_sent, mark_sent, stale, unsent
 from mernet.db.ledger.progress import (
     FailedProduct,
@@ -42,6 +47,7 @@ from mernet.db.ledger.runs import (
     pause_run,
     resume_run,
 )
+from mernet.db.ledger.transfers import add_transfers
 from mernet.db.products import ProductRow
 
 __all__ = [
@@ -64,6 +70,7 @@ __all__ = [
     "RunProgress",
     "RunState",
     "Split",
+    "add_transfers",
     "cancel_run",
     "claim_chunk",
     "claim_listing",
@@ -83,6 +90,7 @@ __all__ = [
     "open_runs",
     "pause_run",
     "postpone",
+    "postpone_listing",
     "progress",
     "publish_chunk",
     "reconcile",

@@ -1,11 +1,12 @@
 """The listing of a run: claimed by one worker, recorded in one transaction."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import IO
 
 import sqlalchemy as sa
 
-from mernet.db.engine import transaction
+from mernet.db.engine import storable_text, transaction
 from mernet.db.ledger.leases import claim, claimed_by_another
 from mernet.db.ledger.listed_table import list_file, spool
 from mernet.db.ledger.merging import merge_into_products
@@ -38,8 +39,9 @@ def claim_listing(
             fails.
 
     Returns:
-        None if there is nothing to do: the run is not being listed (any more), another claimant
-        sent a heartbeat within the lease, or the run has now failed.
+        None if there is nothing to do: the run is not being listed (any more), it waits (see
+        `postpone_listing`), another claimant sent a heartbeat within the lease, or the run has now
+        failed.
 
     Raises:
         UnknownRun: There is no such run.
@@ -49,7 +51,12 @@ def claim_listing(
     if found.state is not RunState.LISTING:
         return None
     if connection.scalar(
-        sa.select(claimed_by_another(run, claimant, lease_seconds)).where(this_run)
+        sa.select(
+            sa.or_(
+                claimed_by_another(run, claimant, lease_seconds),
+                sa.func.coalesce(run.c.not_before > sa.func.now(), False),
+            )
+        ).where(this_run)
     ):
         return None
     if found.attempts >= max_attempts:
@@ -61,8 +68,41 @@ def claim_listing(
             "log, then start a new run.",
         )
         return None
-    claim(connection, run, this_run, claimant)
+    claim(connection, run, this_run, claimant, not_before=None, wait_reason=None)
     return read_run(connection, run_id)
+
+
+@transaction
+def postpone_listing(
+    connection: sa.Connection, run_id: int, claimant: str, seconds: float, reason: str
+) -> bool:
+    """Give a listing back that cannot be made now; the attempt does not count.
+
+    It is neither claimed nor sent until the time has passed.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The run that is listed.
+        claimant: The name under which its listing was claimed.
+        seconds: How long the listing waits, from now on.
+        reason: What it waits for.
+
+    Returns:
+        False if the listing is not the claimant's any more; nothing is changed then.
+    """
+    updated = connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.claimed_by == claimant)
+        .values(
+            attempts=run.c.attempts - 1,
+            claimed_by=None,
+            last_heartbeat_at=None,
+            sent_at=None,
+            not_before=sa.func.now() + timedelta(seconds=seconds),
+            wait_reason=storable_text(reason),
+        )
+    )
+    return updated.rowcount == 1
 
 
 @transaction

@@ -15,7 +15,7 @@ from mernet.db.tables import chunk, run
 STALE = sa.text("""
 WITH work AS (
     SELECT run_id, NULL::integer AS number, last_heartbeat_at, sent_at
-    FROM run WHERE state = 'listing'
+    FROM run WHERE state = 'listing' AND (not_before IS NULL OR not_before <= now())
     UNION ALL
     SELECT chunk.run_id, chunk.number, chunk.last_heartbeat_at, chunk.sent_at
     FROM chunk JOIN run USING (run_id)

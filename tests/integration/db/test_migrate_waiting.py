@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 
 from fixtures.ledger import move
-from mernet.db import ledger, migrate
+from mernet.db import ledger, migrate, obstacles
 
 BEFORE = "0006"
 
@@ -38,3 +38,17 @@ def test_a_chunk_that_waited_is_ready_after_going_back(old):
     assert ledger.postpone(old.engine, 1, 1, "worker", 60, "the host is down")
     move(old.engine, command.downgrade, "0007")
     assert old.rows("SELECT state FROM chunk") == [("ready",), ("ready",)]
+
+
+def test_upgrading_counts_no_transfers_for_earlier_work_and_going_back_forgets_obstacles(old):
+    migrate.upgrade(old.engine)
+    assert old.rows("SELECT DISTINCT fetched_bytes, retries FROM chunk") == [(0, 0)]
+    assert old.rows("SELECT fetched_bytes, retries, not_before FROM run") == [(0, 0, None)]
+    patience = obstacles.Patience(first=5, longest=300)
+    obstacles.report(old.engine, obstacles.ObstacleKind.ARCHIVE_HOST, "x", "down", patience, 1)
+    move(old.engine, command.downgrade, "0007")
+    assert old.rows("SELECT to_regclass('obstacle'), to_regclass('archive_connection')") == [
+        (None, None)
+    ]
+    migrate.upgrade(old.engine)
+    assert obstacles.current(old.engine) == []

@@ -1,0 +1,29 @@
+"""What a run has transferred: bytes and repeated attempts, of its listing and of its chunks."""
+
+import sqlalchemy as sa
+
+from mernet.db.engine import transaction
+from mernet.db.ledger.open_chunks import is_chunk
+from mernet.db.tables import chunk, run
+
+
+@transaction
+def add_transfers(
+    connection: sa.Connection,
+    run_id: int,
+    number: int | None,
+    fetched_bytes: int,
+    retries: int,
+) -> None:
+    """Add what was transferred for a chunk, or for the listing of a run if `number` is None."""
+    table, row = (
+        (run, run.c.run_id == run_id) if number is None else (chunk, is_chunk(run_id, number))
+    )
+    connection.execute(
+        sa.update(table)
+        .where(row)
+        .values(
+            fetched_bytes=table.c.fetched_bytes + fetched_bytes,
+            retries=table.c.retries + retries,
+        )
+    )

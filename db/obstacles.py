@@ -1,0 +1,252 @@
+"""Obstacles: what work waits for, such as an archive host that is down, and which runs wait.
+
+Work that meets an obstacle is put off, not failed. Whoever sees that the obstacle is gone clears
+it, and everything that waited for it is due at once. All times are the database's.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from mernet.db.engine import storable_text, transaction
+from mernet.db.tables import chunk, obstacle, run
+
+FORGET_AFTER = "1 day"
+"""An obstacle that nobody has met for this long concerns nobody any more."""
+
+
+class ObstacleKind(StrEnum):
+    """What kind of thing work waits for."""
+
+    ARCHIVE_HOST = "archive host"
+    CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something that work waits for.
+
+    Attributes:
+        kind: What kind of thing it is, an `ObstacleKind`.
+        subject: Which one, such as https://example.org.
+        reason: A sentence that says what is wrong with it.
+        since: When it was first met.
+        last_seen_at: When it was last met.
+        next_try_at: When somebody tries next whether it is gone.
+        run_ids: The open runs that wait for it; none for a check for new products.
+        seconds_left: Time until the next try; 0 if it is due.
+    """
+
+    kind: str
+    subject: str
+    reason: str
+    since: datetime
+    last_seen_at: datetime
+    next_try_at: datetime
+    run_ids: tuple[int, ...]
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait before the next try.
+
+    Attributes:
+        first: Seconds before the second try.
+        longest: The most seconds between two tries. The wait grows with the time since the
+            obstacle was first met: it is a share of that time.
+        asked_for: Seconds that the other side asked for, such as in a Retry-After; None if it did
+            not. `LONGEST_ASKED_FOR` is the most that is honoured.
+    """
+
+    first: float
+    longest: float
+    asked_for: float | None = None
+
+
+SHARE_OF_WAIT = 1 / 8
+"""The next try is after this share of the time that has passed since the obstacle was met."""
+
+LONGEST_ASKED_FOR = 3600.0
+
+REPORT = sa.text("""
+INSERT INTO obstacle AS known (kind, subject, reason, next_try_at)
+VALUES (
+    :kind, :subject, :reason, now() + make_interval(secs => greatest(:first, :asked_for))
+)
+ON CONFLICT (kind, subject) DO UPDATE SET
+    reason = excluded.reason,
+    last_seen_at = now(),
+    next_try_at = now() + make_interval(secs => greatest(
+        :asked_for,
+        :first,
+        least(:longest, :share * extract(epoch FROM now() - known.since)::float)
+    ))
+RETURNING extract(epoch FROM next_try_at - now())::float
+""")
+
+WITH_OPEN_RUNS = """
+SELECT obstacle.*,
+    coalesce(array_agg(run.run_id ORDER BY run.run_id) FILTER (WHERE run.run_id IS NOT NULL), '{}')
+        AS run_ids,
+    greatest(0, extract(epoch FROM next_try_at - now()))::float AS seconds_left
+FROM obstacle
+LEFT JOIN run_obstacle USING (kind, subject)
+LEFT JOIN run ON run.run_id = run_obstacle.run_id AND run.finished_at IS NULL
+"""
+
+# An obstacle that only runs met which have ended concerns nobody.
+CURRENT = sa.text(
+    WITH_OPEN_RUNS
+    + """
+GROUP BY obstacle.kind, obstacle.subject
+HAVING count(run.run_id) > 0 OR count(run_obstacle.run_id) = 0
+ORDER BY obstacle.since, obstacle.kind, obstacle.subject
+"""
+)
+
+AMONG = sa.text(
+    WITH_OPEN_RUNS
+    + """
+WHERE obstacle.kind = :kind AND obstacle.subject = ANY (:subjects)
+GROUP BY obstacle.kind, obstacle.subject
+ORDER BY obstacle.next_try_at DESC
+"""
+)
+
+
+def wait_reason(kind: ObstacleKind, subject: str) -> str:
+    """Return what a chunk or listing has as its reason to wait; `clear` finds it by this text."""
+    return f"{kind} {subject}"
+
+
+@transaction
+def report(
+    connection: sa.Connection,
+    kind: ObstacleKind,
+    subject: str,
+    reason: str,
+    patience: Patience,
+    run_id: int | None = None,
+) -> float:
+    """Note that work has met an obstacle, and when to try again.
+
+    Several reports at once have the same effect as one: the wait grows with the time that the
+    obstacle is known, not with the number of reports.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        kind: What kind of thing the work waits for.
+        subject: Which one.
+        reason: A sentence that says what is wrong with it.
+        patience: How long to wait before the next try.
+        run_id: The run that waits; None for work without a run.
+
+    Returns:
+        Seconds until the next try.
+    """
+    key = {"kind": str(kind), "subject": storable_text(subject)}
+    seconds: float = connection.execute(
+        REPORT,
+        key
+        | {
+            "reason": storable_text(reason),
+            "first": patience.first,
+            "longest": patience.longest,
+            "asked_for": min(patience.asked_for or 0.0, LONGEST_ASKED_FOR),
+            "share": SHARE_OF_WAIT,
+        },
+    ).scalar_one()
+    note_waiting(connection, kind, subject, run_id)
+    return seconds
+
+
+def note_waiting(
+    connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int | None
+) -> None:
+    """Note in an open transaction that a run waits for an obstacle, if that is still there."""
+    connection.execute(
+        sa.text(
+            "INSERT INTO run_obstacle (run_id, kind, subject)"
+            " SELECT run.run_id, obstacle.kind, obstacle.subject FROM run CROSS JOIN obstacle"
+            " WHERE run.run_id = :run_id AND obstacle.kind = :kind AND obstacle.subject = :subject"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"run_id": run_id, "kind": str(kind), "subject": storable_text(subject)},
+    )
+
+
+@transaction
+def join(connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int) -> None:
+    """Note that a run waits for an obstacle that others have reported."""
+    note_waiting(connection, kind, subject, run_id)
+
+
+@transaction
+def first_among(
+    connection: sa.Connection, kind: ObstacleKind, subjects: Collection[str]
+) -> Obstacle | None:
+    """Return that obstacle of these subjects whose next try is last; None if there is none."""
+    row = connection.execute(AMONG, {"kind": str(kind), "subjects": list(subjects)}).first()
+    return _to_obstacle(row) if row else None
+
+
+@transaction
+def claim_try(
+    connection: sa.Connection, kind: ObstacleKind, subject: str, lease_seconds: float
+) -> bool:
+    """Claim the next try of an obstacle, so that only one worker of all hosts makes it.
+
+    Returns:
+        False if it is not due, which it is not while another makes it: it is due again after
+        `lease_seconds`, should that one never say how it ended.
+    """
+    claimed = connection.execute(
+        sa.update(obstacle)
+        .where(_is(kind, subject), obstacle.c.next_try_at <= sa.func.now())
+        .values(next_try_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds))
+    )
+    return claimed.rowcount == 1
+
+
+@transaction
+def clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
+    """Remove an obstacle that is gone; what waited for it is due now.
+
+    Returns:
+        Whether it was there.
+    """
+    gone = connection.execute(sa.delete(obstacle).where(_is(kind, subject))).rowcount == 1
+    if gone:
+        for table in (chunk, run):
+            connection.execute(
+                sa.update(table)
+                .where(table.c.wait_reason == storable_text(wait_reason(kind, subject)))
+                .where(table.c.not_before > sa.func.now())
+                .values(not_before=None, wait_reason=None)
+            )
+    return gone
+
+
+@transaction
+def current(connection: sa.Connection) -> list[Obstacle]:
+    """Return the obstacles that open runs, or work without a run, have met, the oldest first."""
+    connection.execute(
+        sa.delete(obstacle).where(
+            obstacle.c.last_seen_at < sa.func.now() - sa.text(f"interval '{FORGET_AFTER}'"),
+            obstacle.c.next_try_at < sa.func.now() - sa.text(f"interval '{FORGET_AFTER}'"),
+        )
+    )
+    return [_to_obstacle(row) for row in connection.execute(CURRENT)]
+
+
+def _is(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:
+    return sa.and_(obstacle.c.kind == str(kind), obstacle.c.subject == storable_text(subject))
+
+
+def _to_obstacle(row: "sa.Row[tuple[object, ...]]") -> Obstacle:
+    values = row._asdict()
+    return Obstacle(**values | {"run_ids": tuple(values["run_ids"])})

@@ -1,0 +1,121 @@
+"""Obstacles: what work waits for, tried again by one worker, and cleared for all."""
+
+import pytest
+
+from mernet.db import ledger, obstacles
+from mernet.db.ledger import NewRun
+from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
+
+HOST = ObstacleKind.ARCHIVE_HOST
+URL = "https://example.org"
+PATIENCE = Patience(first=5, longest=300)
+
+
+def report(story, reason="refused", run_id=None, patience=PATIENCE):
+    return obstacles.report(story.engine, HOST, URL, reason, patience, run_id)
+
+
+def met_before(story, seconds):
+    story.execute("UPDATE obstacle SET since = now() - make_interval(secs => :s)", s=seconds)
+
+
+def test_an_obstacle_says_what_waits_since_when_and_when_it_is_tried_next(story):
+    run_id = story.listed()
+    report(story, run_id=run_id)
+    [found] = obstacles.current(story.engine)
+    assert (found.kind, found.subject, found.reason) == ("archive host", URL, "refused")
+    assert found.run_ids == (run_id,)
+    assert found.since == found.last_seen_at < found.next_try_at
+    assert 4 < found.seconds_left <= 5
+
+
+def test_a_second_report_keeps_since_and_updates_the_reason(story):
+    report(story)
+    met_before(story, 60)
+    [before] = obstacles.current(story.engine)
+    report(story, "answered with 503")
+    [after] = obstacles.current(story.engine)
+    assert (after.since, after.reason) == (before.since, "answered with 503")
+    assert after.last_seen_at > before.last_seen_at
+
+
+@pytest.mark.parametrize(("down", "seconds"), [(0, 5), (80, 10), (800, 100), (86_400, 300)])
+def test_the_wait_grows_with_the_time_that_the_obstacle_is_known(story, down, seconds):
+    report(story)
+    met_before(story, down)
+    assert report(story) == pytest.approx(seconds, abs=0.5)
+
+
+@pytest.mark.parametrize(("asked_for", "seconds"), [(2, 5), (900, 900), (10.0**9, 3600)])
+def test_a_wait_that_the_host_asked_for_is_honoured_within_a_bound(story, asked_for, seconds):
+    assert report(story, patience=Patience(5, 300, asked_for)) == pytest.approx(seconds)
+    assert report(story, patience=Patience(5, 300, asked_for)) == pytest.approx(seconds)
+
+
+def test_only_one_worker_makes_the_next_try_and_only_when_it_is_due(story):
+    report(story)
+    assert not obstacles.claim_try(story.engine, HOST, URL, 60)
+    story.execute("UPDATE obstacle SET next_try_at = now()")
+    assert obstacles.claim_try(story.engine, HOST, URL, 60)
+    assert not obstacles.claim_try(story.engine, HOST, URL, 60)
+
+
+def test_a_try_of_a_worker_that_died_is_made_by_another(story):
+    report(story)
+    story.execute("UPDATE obstacle SET next_try_at = now()")
+    assert obstacles.claim_try(story.engine, HOST, URL, 0)
+    assert obstacles.claim_try(story.engine, HOST, URL, 60)
+
+
+def test_what_waited_is_due_at_once_when_the_obstacle_is_cleared(story):
+    run_id = story.listed(count=8)
+    for number in (1, 2):
+        story.claim(run_id, number)
+    ledger.postpone(story.engine, run_id, 1, "worker", 600, wait_reason(HOST, URL))
+    ledger.postpone(story.engine, run_id, 2, "worker", 600, "another reason")
+    assert story.claim(run_id, 1) is None
+    report(story, run_id=run_id)
+    assert obstacles.clear(story.engine, HOST, URL)
+    assert story.claim(run_id, 1) is not None
+    assert story.claim(run_id, 2) is None
+    assert obstacles.current(story.engine) == []
+    assert not obstacles.clear(story.engine, HOST, URL)
+
+
+def test_a_listing_that_waits_is_neither_sent_nor_claimed_until_its_time_and_does_not_count(story):
+    run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    for _ in range(5):
+        assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3).attempts == 1
+        assert not ledger.postpone_listing(story.engine, run_id, "another", 600, "x")
+        assert ledger.postpone_listing(story.engine, run_id, "lister", 600, wait_reason(HOST, URL))
+        assert ledger.stale(story.engine, 600, 600) == []
+        assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3) is None
+        report(story, run_id=run_id)
+        obstacles.clear(story.engine, HOST, URL)
+        assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
+
+
+def test_an_obstacle_of_runs_that_have_ended_is_not_shown(story):
+    run_id = story.listed()
+    report(story, run_id=run_id)
+    ledger.cancel_run(story.engine, run_id)
+    assert obstacles.current(story.engine) == []
+
+
+def test_an_obstacle_that_nobody_has_met_for_a_day_is_forgotten(story):
+    report(story)
+    story.execute("UPDATE obstacle SET last_seen_at = now() - interval '2 days'")
+    assert len(obstacles.current(story.engine)) == 1, "its next try is still to come"
+    story.execute("UPDATE obstacle SET next_try_at = now() - interval '2 days'")
+    assert obstacles.current(story.engine) == []
+
+
+def test_transfers_of_a_chunk_and_of_a_listing_add_up(story):
+    run_id = story.listed(count=8)
+    for number in (1, 1, None):
+        ledger.add_transfers(story.engine, run_id, number, 100, 2)
+    assert story.rows("SELECT fetched_bytes, retries FROM chunk ORDER BY number") == [
+        (200, 4),
+        (0, 0),
+    ]
+    assert story.rows("SELECT fetched_bytes, retries FROM run") == [(100, 2)]
