@@ -35,13 +35,33 @@ class Archive:
 
     `url` belongs to the volume's root, the index label or table, the inventory, the registry search
     without its query, or the folder, depending on the kind. `label` is the path of a PDS4 label,
-    relative to the inventory; {product} in it stands for the product's name.
+    relative to the inventory; {product} in it stands for the product's name. A mirror is only a
+    place to read from: with one, `url` is there, `mirror` is its URL and `base` the archive's own.
     """
 
     name: str
     kind: ArchiveKind
     url: str
     label: str = DEFAULT_LABEL
+    base: str = ""
+    mirror: str = ""
+
+    @property
+    def source(self) -> str:
+        """The archive's own URL, by which its products are known."""
+        return self.own_url(self.url)
+
+    def own_url(self, url: str) -> str:
+        """Return the archive's own URL of a file at its mirror; other URLs are returned as is."""
+        if self.mirror and url.startswith(self.mirror):
+            return self.base + url.removeprefix(self.mirror)
+        return url
+
+    def url_to_read(self, url: str) -> str:
+        """Return where to read a file of the archive's own URL, the inverse of `own_url`."""
+        if self.mirror and url.startswith(self.base):
+            return self.mirror + url.removeprefix(self.base)
+        return url
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +117,44 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
 
 def _resolve_named(name: str, named: NamedArchive, mirror: str | None) -> Archive:
     """Return an archive of archives.toml, at its own base or at the mirror."""
-    try:
-        base = _to_url(mirror or named.base)
-    except BadArchiveError as error:
-        raise BadArchiveError(f"The mirror is not usable: {error}") from error
-    if named.kind is ArchiveKind.REGISTRY and is_file_url(base):
+    if mirror is None:
+        return Archive(name, named.kind, urljoin(named.base, named.path), named.label)
+    place = _mirror_url(mirror)
+    if named.kind is ArchiveKind.REGISTRY and is_file_url(place):
         raise BadArchiveError(
             f"{name!r} is a registry search, which a folder cannot answer; give a URL as its mirror"
         )
-    url = urljoin(base if base.endswith("/") else f"{base}/", named.path)
-    return Archive(name, named.kind, url, named.label)
+    url = urljoin(place, named.path)
+    return Archive(name, named.kind, url, named.label, named.base, place)
+
+
+def _mirror_url(mirror: str) -> str:
+    """Return a mirror's URL, which ends with a slash."""
+    try:
+        url = _to_url(mirror)
+    except BadArchiveError as error:
+        raise BadArchiveError(f"The mirror is not usable: {error}") from error
+    return url if url.endswith("/") else f"{url}/"
+
+
+def is_mirrored(url: str) -> bool:
+    """Return whether a mirror would replace the base of this URL: it is of a named archive."""
+    return any(url.startswith(named.base) for named in named_archives().values())
+
+
+def url_at_mirror(url: str, mirror: str | None) -> str:
+    """Return where to read a file of a named archive if there is a mirror; other URLs as they are.
+
+    Raises:
+        BadArchiveError: The mirror is not usable.
+    """
+    if mirror is None:
+        return url
+    place = _mirror_url(mirror)
+    for named in named_archives().values():
+        if url.startswith(named.base):
+            return place + url.removeprefix(named.base)
+    return url
 
 
 def _to_url(spec: str) -> str:

@@ -45,14 +45,13 @@ def list_products(
     highest: dict[tuple[str, bool], Product] = {}
     rows = 0
     for archive in archives:
-        is_own = archive.kind is ArchiveKind.FOLDER
         for entry in _read_archive(archive, selection, fetcher, harvest or HarvestCursor()):
             rows += 1
             on_row(rows)
             left_out = (
                 entry
                 if isinstance(entry, LeftOut)
-                else _keep_highest(replace(entry, source=archive.url, is_own=is_own), highest)
+                else _keep_highest(_as_its_own(entry, archive), highest)
             )
             if left_out is not None:
                 on_left_out(left_out)
@@ -72,6 +71,18 @@ def _read_archive(
             return read_registry(archive, selection, fetcher, harvest)
         case ArchiveKind.FOLDER:
             return read_folder(archive, selection)
+
+
+def _as_its_own(product: Product, archive: Archive) -> Product:
+    """Return a product with its source, and with the archive's own URLs instead of a mirror's."""
+    return replace(
+        product,
+        source=archive.source,
+        is_own=archive.kind is ArchiveKind.FOLDER,
+        image_url=archive.own_url(product.image_url),
+        label_url=product.label_url and archive.own_url(product.label_url),
+        browse_url=product.browse_url and archive.own_url(product.browse_url),
+    )
 
 
 def _keep_highest(product: Product, highest: dict[tuple[str, bool], Product]) -> LeftOut | None:

@@ -114,7 +114,7 @@ def _reachable_archives(config: Settings) -> Iterator[tuple[str, str]]:
     """Yield name and URL of each archive of the ingest, except those on a disk missing here."""
     for name in config.ingest_archives:
         with suppress(BadArchiveError):
-            yield name, resolve(name, config.ingest_mirror).url
+            yield name, resolve(name, config.ingest_mirror).source
 
 
 def _broker_metrics(now: BrokerState) -> Iterator[GaugeMetricFamily]:

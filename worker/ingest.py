@@ -61,7 +61,7 @@ class ChangedListing:
     """The listing of an archive that has changed since the last check.
 
     Attributes:
-        source: The archive's URL.
+        source: The archive's own URL.
         rows: The eligible products.
         tally: What was read and left out.
         doubtful: Names left out for a reason that may pass, such as a label that cannot be read.
@@ -119,8 +119,10 @@ def _ingest(
     for name in wanted.archives:
         try:
             archive = resolve(name, wanted.mirror)
-            if archive.url not in listings:
-                listings[archive.url] = _list_if_changed(engine, sha256, archive, wanted, fetcher)
+            if archive.source not in listings:
+                listings[archive.source] = _list_if_changed(
+                    engine, sha256, archive, wanted, fetcher
+                )
         except PdsError as error:
             failures.append(str(error))
     if not listings:
@@ -137,12 +139,12 @@ def _list_if_changed(
     engine: sa.Engine, sha256: str, archive: Archive, wanted: NewRun, fetcher: Fetcher
 ) -> ChangedListing | None:
     """List an archive; return None if its tables have not changed since the last check."""
-    known = ledger.known_files(engine, sha256, archive.url, wanted.products)
-    with ChangeDetector(fetcher, _to_file_versions(known)) as files:
+    known = ledger.known_files(engine, sha256, archive.source, wanted.products)
+    with ChangeDetector(fetcher, _to_file_versions(archive, known)) as files:
         if files.is_unchanged():
             ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
             return None
-        since = ledger.harvested_to(engine, sha256, archive.url, wanted.products)
+        since = ledger.harvested_to(engine, sha256, archive.source, wanted.products)
         return _list_archive(archive, wanted, files, HarvestCursor(since))
 
 
@@ -164,7 +166,7 @@ def _list_archive(
     products = list_products([archive], selection, files, leave_out, count, harvest)
     rows = [to_row(product) for product in products]
     return ChangedListing(
-        archive.url, rows, tally, doubtful, _listed_files(archive, files), harvest
+        archive.source, rows, tally, doubtful, _listed_files(archive, files), harvest
     )
 
 
@@ -212,13 +214,16 @@ def _product_ids(names: Iterable[str]) -> Iterator[str]:
 
 
 def _listed_files(archive: Archive, files: ChangeDetector) -> list[ListedFile]:
-    """Convert the file versions read so far to what the ledger stores."""
-    return [ListedFile(archive.url, **asdict(version)) for version in files.versions.values()]
+    """Convert the file versions read so far to what the ledger stores: the archive's own URLs."""
+    return [
+        ListedFile(archive.source, **asdict(version) | {"url": archive.own_url(version.url)})
+        for version in files.versions.values()
+    ]
 
 
-def _to_file_versions(known: Iterable[ListedFile]) -> Iterator[FileVersion]:
+def _to_file_versions(archive: Archive, known: Iterable[ListedFile]) -> Iterator[FileVersion]:
     for file in known:
-        yield FileVersion(file.url, file.etag, file.last_modified, file.sha256)
+        yield FileVersion(archive.url_to_read(file.url), file.etag, file.last_modified, file.sha256)
 
 
 def _failure_sentence(failures: Sequence[str], asked: int) -> str | None:

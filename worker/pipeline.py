@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from mernet.db import ledger
 from mernet.db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split, publish_chunk
 from mernet.db.publish import Classified, Failed, Outcome
+from mernet.pds.archive import is_mirrored, url_at_mirror
 from mernet.pds.errors import PdsError
 from mernet.pds.image import Frame, decode
 from mernet.pds.rendering import render
@@ -133,7 +134,10 @@ class Pipeline:
 
     def _render(self, chunk: Chunk, product: ProductRow) -> Rendering | Failed:
         with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
-            return _fetch_and_render(product, self.source)
+            found = _fetch_and_render(product, self.source, chunk.mirror)
+        if isinstance(found, Failed) and chunk.mirror and is_mirrored(product.image_url):
+            return replace(found, is_lasting=False)  # a mirror's copy proves nothing
+        return found
 
     def _scores(self, sha256: str, pictures: list[Rendering]) -> npt.NDArray[np.float32]:
         classifier = self.load_classifier(sha256)
@@ -162,11 +166,13 @@ def _summary(outcomes: list[Outcome]) -> str:
     return f"{classified}, {len(reasons)} failed ({', '.join(sorted(set(reasons)))})"
 
 
-def _fetch_and_render(product: ProductRow, source: ImageSource) -> Rendering | Failed:
+def _fetch_and_render(
+    product: ProductRow, source: ImageSource, mirror: str | None
+) -> Rendering | Failed:
     """Return the product's rendering, or why it failed: one bad image must not stop the others."""
     try:
-        label = _fetch(source, product.label_url) if product.label_url else None
-        image = _fetch(source, product.image_url)
+        label = _fetch(source, product.label_url, mirror) if product.label_url else None
+        image = _fetch(source, product.image_url, mirror)
         with STAGE_SECONDS.labels("decode").time():
             frame = decode(image, product.product_id, label)
             return _wrong_size(product, frame) or render(frame)
@@ -178,9 +184,10 @@ def _fetch_and_render(product: ProductRow, source: ImageSource) -> Rendering | F
         return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
 
-def _fetch(source: ImageSource, url: str) -> bytes:
+def _fetch(source: ImageSource, url: str, mirror: str | None) -> bytes:
+    place = url_at_mirror(url, mirror)
     with STAGE_SECONDS.labels("fetch").time():
-        data = source.fetch(url)
+        data = source.fetch(place)
     FETCHED_BYTES.inc(len(data))
     return data
 

@@ -32,6 +32,7 @@ class Chunk:
         classifier: sha256 of the classifier to use.
         attempts: How many times the chunk was started, this time included.
         products: The products to classify, sorted by name.
+        mirror: A place from which to read the archives instead of their own, None without one.
     """
 
     run_id: int
@@ -39,6 +40,7 @@ class Chunk:
     classifier: str
     attempts: int
     products: tuple[ProductRow, ...]
+    mirror: str | None = None
 
 
 @transaction
@@ -86,7 +88,9 @@ def claim_chunk(
     claim(
         connection, chunk, this_chunk, claimant, state="claimed", not_before=None, wait_reason=None
     )
-    return Chunk(run_id, number, open_chunk.classifier, open_chunk.attempts + 1, products)
+    return Chunk(
+        run_id, number, open_chunk.classifier, open_chunk.attempts + 1, products, open_chunk.mirror
+    )
 
 
 @transaction

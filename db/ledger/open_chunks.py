@@ -22,6 +22,7 @@ class OpenChunk:
         classifier: sha256 of the run's classifier.
         attempts: How many times the chunk was started.
         last_error: The error of the last attempt that counted, None if it reported none.
+        mirror: The run's mirror.
     """
 
     run_id: int
@@ -29,6 +30,7 @@ class OpenChunk:
     classifier: str
     attempts: int
     last_error: str | None
+    mirror: str | None
 
 
 def is_chunk(run_id: int, number: int) -> sa.ColumnElement[bool]:
@@ -44,12 +46,12 @@ def lock_open_chunk(connection: sa.Connection, run_id: int, number: int) -> Open
     Returns:
         The chunk, or None unless its run is running and the chunk is ready or claimed.
     """
-    classifier = connection.execute(
-        sa.select(run.c.classifier)
+    its_run = connection.execute(
+        sa.select(run.c.classifier, run.c.mirror)
         .where(run.c.run_id == run_id, run.c.state == "running")
         .with_for_update(key_share=True)
-    ).scalar_one_or_none()
-    if classifier is None:
+    ).one_or_none()
+    if its_run is None:
         return None
     row = connection.execute(
         sa.select(chunk.c.attempts, chunk.c.last_error)
@@ -58,7 +60,9 @@ def lock_open_chunk(connection: sa.Connection, run_id: int, number: int) -> Open
     ).one_or_none()
     if row is None:
         return None
-    return OpenChunk(run_id, number, classifier, row.attempts, row.last_error)
+    return OpenChunk(
+        run_id, number, its_run.classifier, row.attempts, row.last_error, its_run.mirror
+    )
 
 
 def settle_chunk(

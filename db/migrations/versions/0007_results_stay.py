@@ -30,6 +30,18 @@ CREATE FUNCTION product_preference(
 $$;
 """
 
+# Products that were listed through a mirror have its URLs. Without a source, they get those of the
+# archive when it lists them next.
+MIRRORED = """
+CREATE TEMPORARY TABLE mirrored ON COMMIT DROP AS
+SELECT DISTINCT source FROM (SELECT source FROM product UNION SELECT source FROM listing_state) AS s
+JOIN (SELECT DISTINCT mirror FROM run WHERE mirror <> '') AS m
+    ON starts_with(source, mirror) OR starts_with(source, 'file://' || mirror);
+UPDATE product SET source = NULL WHERE source IN (SELECT source FROM mirrored);
+DELETE FROM listing_state WHERE source IN (SELECT source FROM mirrored);
+DROP TABLE mirrored;
+"""
+
 # Before this version nothing told a folder's images from an archive's. A folder has no browse
 # images, an index table has. They were published, and stay so.
 PRODUCT = """
@@ -227,6 +239,7 @@ DROP FUNCTION product_preference;
 def upgrade() -> None:
     """Add the columns, the history and its trigger; show one product of each exposure."""
     op.execute(PREFERENCE)
+    op.execute(MIRRORED)
     op.execute(PRODUCT)
     op.execute(OUTCOME)
     op.execute(RUN_PRODUCT)

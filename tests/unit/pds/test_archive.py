@@ -2,7 +2,7 @@
 
 import pytest
 
-from mernet.pds.archive import ArchiveKind, named_archives, resolve
+from mernet.pds.archive import ArchiveKind, is_mirrored, named_archives, resolve, url_at_mirror
 from mernet.pds.errors import BadArchiveError
 
 
@@ -17,6 +17,23 @@ def test_a_named_archive_is_found_by_its_name(rover, place):
 @pytest.mark.parametrize("mirror", ["https://mirror.example/mer1", "https://mirror.example/mer1/"])
 def test_a_mirror_replaces_the_base_of_a_named_archive(mirror):
     assert resolve("opportunity", mirror).url == "https://mirror.example/mer1/mer1po_0xxx/"
+
+
+def test_a_mirrored_archive_keeps_its_own_urls():
+    own, mirrored = resolve("opportunity"), resolve("opportunity", "https://mirror.example/mer1")
+    assert mirrored.source == own.source == own.url
+    file = f"{own.url}data/x.img"
+    assert mirrored.url_to_read(file) == "https://mirror.example/mer1/mer1po_0xxx/data/x.img"
+    assert mirrored.own_url(mirrored.url_to_read(file)) == file
+    assert own.own_url(file) == own.url_to_read(file) == file
+
+
+def test_files_of_named_archives_are_read_at_the_mirror_and_others_where_they_are():
+    url, elsewhere = resolve("spirit").url, "https://example.org/x.img"
+    assert url_at_mirror(url, "https://mirror.example") == "https://mirror.example/mer2po_0xxx/"
+    assert url_at_mirror(elsewhere, "https://mirror.example") == elsewhere
+    assert url_at_mirror(url, None) == url
+    assert (is_mirrored(url), is_mirrored(elsewhere)) == (True, False)
 
 
 def test_a_mirror_may_be_a_folder(tmp_path):
