@@ -25,11 +25,12 @@ LARGEST_SOL = 2**31 - 1
 # Reads the first class in the order of the index `classification_search` until the page is full;
 # the other conditions are checked by key, product by product. Probabilities are compared as `real`,
 # the type in which they are stored.
-SEARCH = sa.text("""
+_SEARCH = """
 SELECT
     hit.product_id, hit.confidence, hit.rover, hit.sol, hit.site, hit.drive, hit.start_time,
-    hit.local_solar_time, hit.image_url, hit.browse_url, hit.classifier, asked.probabilities
-FROM atlas_search AS hit
+    hit.local_solar_time, hit.image_url, hit.browse_url, hit.classifier, hit.missing_share,
+    asked.probabilities
+FROM {view} AS hit
 CROSS JOIN LATERAL (
     SELECT jsonb_object_agg(class, probability) AS probabilities, count(*) AS present
     FROM classification
@@ -59,13 +60,21 @@ WHERE hit.class = :first_class
   )
 ORDER BY hit.confidence DESC, hit.product_id
 LIMIT :limit
-""")
+"""
 
-CLASS_COUNTS = sa.text("""
-SELECT image_class.code, image_class.name, count(atlas_search.product_id) AS images
-FROM image_class LEFT JOIN atlas_search ON atlas_search.class = image_class.code
+_CLASS_COUNTS = """
+SELECT image_class.code, image_class.name, count(hit.product_id) AS images
+FROM image_class LEFT JOIN {view} AS hit ON hit.class = image_class.code
 GROUP BY image_class.code ORDER BY image_class.position
-""")
+"""
+
+_VIEWS = {False: "atlas_search", True: "own_search"}
+"""The view to search: the Atlas's, or that of the images in folders."""
+
+SEARCH, CLASS_COUNTS = (
+    {own: sa.text(sql.format(view=view)) for own, view in _VIEWS.items()}
+    for sql in (_SEARCH, _CLASS_COUNTS)
+)
 
 SCORES = sa.text("""
 SELECT
@@ -80,6 +89,31 @@ LEFT JOIN classification
     AND classification.class = image_class.code
 WHERE outcome.product_id = :product_id AND outcome.classifier = :classifier
 ORDER BY image_class.position
+""")
+
+MISSING_SHARE = sa.text("""
+SELECT missing_share FROM outcome WHERE product_id = :product_id AND classifier = :classifier
+""")
+
+EARLIER_OUTCOMES = sa.text("""
+SELECT
+    history.replaced_at, history.replaced_by, history.cause, history.run_id, history.finished_at,
+    history.state, history.reason, history.detail,
+    CASE WHEN history.scores IS NOT NULL THEN (
+        SELECT jsonb_object_agg(code, history.scores[position]) FROM image_class
+    ) END AS probabilities
+FROM outcome_history AS history
+WHERE history.product_id = :product_id AND history.classifier = :classifier
+ORDER BY history.history_id DESC
+""")
+
+SAME_EXPOSURE = sa.text("""
+SELECT other.product_id, other.collection, outcome.state
+FROM product JOIN product AS other USING (exposure_key)
+LEFT JOIN outcome ON outcome.product_id = other.product_id AND outcome.classifier = :classifier
+WHERE product.product_id = :product_id AND other.product_id <> product.product_id
+  AND other.withdrawn_at IS NULL
+ORDER BY other.preference, other.first_listed_at, other.product_id DESC
 """)
 
 FAILURE = sa.text("""
@@ -115,6 +149,7 @@ class Query:
         min_probability: The lowest probability of each of `classes`.
         limit: The largest number of hits on the page.
         after: The end of the page before; None for the first page.
+        own: Search the images in folders instead of those that the Atlas shows.
     """
 
     classes: tuple[str, ...]
@@ -124,6 +159,7 @@ class Query:
     min_probability: float = 0.0
     limit: int = 50
     after: Place | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +178,7 @@ class Hit:
         image_url: URL of the image file.
         browse_url: URL of the archive's 8-bit picture.
         classifier: Name of the classifier that published the probabilities.
+        missing_share: Share of the image's pixels that were not received, 0 to 1; None if unknown.
     """
 
     product_id: str
@@ -155,6 +192,7 @@ class Hit:
     image_url: str
     browse_url: str | None
     classifier: str
+    missing_share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +222,70 @@ class Score:
     published: bool
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierOutcome:
+    """An outcome that was replaced.
+
+    Attributes:
+        replaced_at: When.
+        replaced_by: The run that replaced it, None if none did.
+        cause: Why.
+        run_id: The run that it was from.
+        finished_at: When that run published it.
+        state: 'classified' or 'failed'.
+        reason: Why the product had failed, in a few words; None if it was classified.
+        detail: The same as a sentence.
+        probabilities: The probability of each of the 25 classes, by code; None if it had failed.
+    """
+
+    replaced_at: datetime
+    replaced_by: int | None
+    cause: str
+    run_id: int
+    finished_at: datetime
+    state: str
+    reason: str | None
+    detail: str | None
+    probabilities: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SameExposure:
+    """Another product of the same exposure.
+
+    Attributes:
+        product_id: Its 27-character name.
+        collection: 'archive' or 'own'.
+        state: 'classified' or 'failed' under the current classifier, None without an outcome.
+    """
+
+    product_id: str
+    collection: str
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What is known of a product besides its scores, under the current classifier.
+
+    Attributes:
+        missing_share: As in `Hit`.
+        earlier: The outcomes that were replaced, the latest first.
+        same_exposure: The other products of its exposure, those that a search prefers first.
+    """
+
+    missing_share: float | None
+    earlier: tuple[EarlierOutcome, ...]
+    same_exposure: tuple[SameExposure, ...]
+
+
 @transaction
 def search(connection: sa.Connection, query: Query) -> Page:
     """Return a page of products under the current classifier.
 
-    Superseded versions are absent. Following `next` visits every hit once, unless something is
-    published meanwhile.
+    Of each exposure, one product is a hit: an archive's before a folder's, the larger image first,
+    raw before derived, then by type and version. Following `next` visits every hit once, unless
+    something is published meanwhile.
 
     Raises:
         QueryRefused: No class is given, a class or rover is unknown, or a value is out of range.
@@ -200,7 +296,7 @@ def search(connection: sa.Connection, query: Query) -> Page:
     if not classes:
         raise QueryRefused("Name at least one class to search for, such as sky.")
     rows = connection.execute(
-        SEARCH,
+        SEARCH[query.own],
         _checked_parameters(query)
         | {
             "classes": classes,
@@ -237,14 +333,18 @@ def search_pages(engine: sa.Engine, query: Query, wanted: int | None) -> Page:
 
 
 @transaction
-def class_counts(connection: sa.Connection) -> list[ImageCount]:
+def class_counts(connection: sa.Connection, own: bool = False) -> list[ImageCount]:
     """Count the images that show each of the 25 classes, in the order of the chain.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        own: Count the images in folders instead of those that the Atlas shows.
 
     Raises:
         NoCurrentClassifier: No classifier is current.
     """
     classifiers.current_in(connection)
-    return [ImageCount(*row) for row in connection.execute(CLASS_COUNTS)]
+    return [ImageCount(*row) for row in connection.execute(CLASS_COUNTS[own])]
 
 
 @transaction
@@ -264,6 +364,24 @@ def scores_of(connection: sa.Connection, product_id: str) -> list[Score]:
     if not scores or scores[0].probability is None:
         raise _why_no_scores(connection, key)
     return scores
+
+
+@transaction
+def background(connection: sa.Connection, product_id: str) -> Background:
+    """Return what is known of a product besides its scores; also if it has none.
+
+    Raises:
+        NoCurrentClassifier: No classifier is current.
+    """
+    key = {
+        "product_id": product_id.upper(),
+        "classifier": classifiers.current_in(connection).sha256,
+    }
+    return Background(
+        missing_share=connection.scalar(MISSING_SHARE, key),
+        earlier=tuple(EarlierOutcome(*row) for row in connection.execute(EARLIER_OUTCOMES, key)),
+        same_exposure=tuple(SameExposure(*row) for row in connection.execute(SAME_EXPOSURE, key)),
+    )
 
 
 def _why_no_scores(connection: sa.Connection, key: Mapping[str, str]) -> NoScores:

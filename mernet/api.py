@@ -66,6 +66,7 @@ SearchRecord = TypedDict(
         "image_url": str,
         "browse_url": str | None,
         "classifier": str,
+        "missing_share": float | None,
     },
 )
 SearchRecord.__doc__ = "One class of one image: a row of the view `atlas_search`, by column name."
@@ -335,6 +336,7 @@ def _records(hit: "Hit") -> Iterator[SearchRecord]:
                 "image_url": hit.image_url,
                 "browse_url": hit.browse_url,
                 "classifier": hit.classifier,
+                "missing_share": hit.missing_share,
             }
 
 

@@ -62,6 +62,14 @@ Reclassify = Annotated[
         "--reclassify", help="Also classify products that the classifier has an outcome of."
     ),
 ]
+PublishOwn = Annotated[
+    bool,
+    typer.Option(
+        "--publish",
+        help="Also show the images of a folder in the search that the Atlas reads. Without this "
+        "option only `mernet search --own` finds them.",
+    ),
+]
 ClassifierName = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +98,13 @@ Reason = Annotated[
         "the reasons.",
     ),
 ]
+RetryMirror = Annotated[
+    str | None,
+    typer.Option(
+        help="URL or path that replaces the base address of named archives; by default that of the "
+        "runs in which the products failed, if they all had the same."
+    ),
+]
 Follow = Annotated[
     bool,
     typer.Option(
@@ -109,13 +124,16 @@ def full(
     products: ProductsWanted = "edr",
     reclassify: Reclassify = False,
     classifier: ClassifierName = None,
+    publish: PublishOwn = False,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run over all eligible products: left-eye Pancam, filter 2, 512 or 1024 pixels square.
 
-    Products that the classifier has an outcome of are not classified again. The exit code with
-    --follow: 0 if all products are classified, 3 if products failed, 1 otherwise.
+    Products that the classifier has an outcome of are not classified again, and images of a folder
+    whose products an archive has are not classified. The exit code with --follow: 0 if all products
+    are classified, 3 if products failed, also in an earlier run whose outcome was kept, 1
+    otherwise.
     """
     archives = _independent_of_folder(archive, mirror)
     engine = ledger_and_broker()
@@ -128,6 +146,7 @@ def full(
             chunk_size=settings().chunk_size,
             reclassify=reclassify,
             classifier=classifier,
+            publish_own=publish,
         ),
     )
     send_listing(engine, run.run_id)
@@ -139,6 +158,7 @@ def new(
     mirror: Mirror = None,
     products: ProductsWanted = "edr",
     withdraw_many: WithdrawMany = False,
+    publish: PublishOwn = False,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -155,6 +175,7 @@ def new(
         mirror=_absolute(mirror),
         products=products,
         chunk_size=settings().chunk_size,
+        publish_own=publish,
     )
     engine = ledger_and_broker()
     with create_fetcher(settings()) as fetcher:
@@ -174,16 +195,20 @@ def new(
 def retry(
     run_id: RetryRun = None,
     reason: Reason = None,
+    mirror: RetryMirror = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run over the products that failed under the current classifier.
 
+    These are the products whose latest result is a failure, also if an earlier result stayed.
     If there are none, no run is created. The exit code with --follow: 0 if all products are
     classified or there were none, 3 if products failed, 1 otherwise.
     """
+    if mirror is not None:
+        resolve(next(iter(named_archives())), mirror)  # refuses a mirror that cannot be used
     engine = ledger_and_broker()
-    run = create_retry(engine, settings().chunk_size, reason, run_id)
+    run = create_retry(engine, settings().chunk_size, reason, run_id, _absolute(mirror))
     if run is None:
         with_reason = f" for the reason {reason!r}" if reason else ""
         in_run = f" in run {run_id}" if run_id else ""

@@ -1,17 +1,35 @@
 """`mernet search` and `mernet show`: the published classes, and all scores of one product."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
 
 from mernet.cli.shared.connections import ledger
-from mernet.cli.shared.output import AsJson, note, print_csv, print_json, print_table
-from mernet.db.search import Hit, Page, Place, Query, class_counts, scores_of, search_pages
+from mernet.cli.shared.output import AsJson, note, print_csv, print_json, print_table, say
+from mernet.db.errors import ProductFailed
+from mernet.db.search import (
+    Background,
+    EarlierOutcome,
+    Hit,
+    Page,
+    Place,
+    Query,
+    Score,
+    background,
+    class_counts,
+    scores_of,
+    search_pages,
+)
 from mernet.pds.product import ProductName
 
 SHOWN = 20
 """How many images the table shows without --limit."""
+
+BEST = 3
+"""How many probabilities of an earlier outcome the table shows; JSON has all."""
 
 
 def search(
@@ -43,6 +61,13 @@ def search(
         str | None,
         typer.Option(help="Continue after a page: the value it printed as --after."),
     ] = None,
+    own: Annotated[
+        bool,
+        typer.Option(
+            "--own",
+            help="Search the images of your own folders, which are not among the archives' images.",
+        ),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +78,7 @@ def search(
     if not classes:
         if without or rover or sol or min_probability or after:
             raise typer.BadParameter("Name a class to search for, such as sky.")
-        _print_counts(ledger(), as_csv, as_json)
+        _print_counts(ledger(), own, as_csv, as_json)
         return
     query = Query(
         classes=tuple(classes),
@@ -62,6 +87,7 @@ def search(
         sols=_parse_sols(sol),
         min_probability=min_probability,
         after=_parse_place(after),
+        own=own,
     )
     wanted = limit or (None if as_csv or as_json else SHOWN)
     _print_page(search_pages(ledger(), query, wanted), query, as_csv, as_json)
@@ -71,21 +97,68 @@ def show(
     product: Annotated[str, typer.Argument(help="A product's 27-character name, or its file's.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show all 25 probabilities of one product, and which classes are published."""
-    scores = scores_of(ledger(), str(ProductName.parse(product)))
+    """Show all 25 probabilities of one product, and which classes are published.
+
+    Also shown, where there are any: the share of pixels that were not received, earlier outcomes
+    with the time and cause of their replacement, and the other products of the same exposure.
+    """
+    engine = ledger()
+    product_id = str(ProductName.parse(product))
+    known = background(engine, product_id)
+    try:
+        scores = scores_of(engine, product_id)
+    except ProductFailed:
+        if known.earlier or known.same_exposure:
+            _print_scores_and_background([], known, as_json)
+        raise
+    _print_scores_and_background(scores, known, as_json)
+
+
+def _print_scores_and_background(scores: Sequence[Score], known: Background, as_json: bool) -> None:
     if as_json:
-        print_json({score.code: score.probability for score in scores})
+        facts = {name: value for name, value in asdict(known).items() if value}
+        print_json({score.code: score.probability for score in scores} | facts)
         return
-    print_table(
-        ("class", "name", "probability", "published"),
-        [(s.code, s.name, s.probability, "yes" if s.published else "") for s in scores],
-    )
+    if scores:
+        print_table(
+            ("class", "name", "probability", "published"),
+            [(s.code, s.name, s.probability, "yes" if s.published else "") for s in scores],
+        )
+    _print_background(known)
 
 
-def _print_counts(engine: sa.Engine, as_csv: bool, as_json: bool) -> None:
+def _print_background(known: Background) -> None:
+    if known.missing_share:
+        note(f"{known.missing_share:.1%} of the image's pixels were not received.")
+    if known.earlier:
+        say()
+        print_table(
+            ("replaced at", "by run", "cause", "earlier outcome", "of run"),
+            [
+                (each.replaced_at, each.replaced_by, each.cause, _describe(each), each.run_id)
+                for each in known.earlier
+            ],
+        )
+    if known.same_exposure:
+        say()
+        print_table(
+            ("other products of the exposure", "collection", "outcome"),
+            [(each.product_id, each.collection, each.state) for each in known.same_exposure],
+        )
+
+
+def _describe(earlier: EarlierOutcome) -> str:
+    """Return an earlier outcome in a few words: its three most probable classes, or its failure."""
+    if earlier.probabilities is None:
+        return f"failed: {earlier.reason}"
+    best = sorted(earlier.probabilities.items(), key=lambda each: -each[1])[:BEST]
+    return ", ".join(f"{code} {probability:.2f}" for code, probability in best)
+
+
+def _print_counts(engine: sa.Engine, own: bool, as_csv: bool, as_json: bool) -> None:
     rows = [
         {"class": count.code, "name": count.name, "images": count.images}
-        for count in class_counts(engine)
+        for count in class_counts(engine, own)
     ]
     _print_rows(rows, ("class", "name", "images"), as_csv, as_json)
 
@@ -112,6 +185,7 @@ def _as_row(hit: Hit) -> dict[str, Any]:
         "image": hit.image_url,
         "browse": hit.browse_url,
         "start time": hit.start_time,
+        "missing share": hit.missing_share,
     }
 
 
