@@ -57,11 +57,10 @@ class TooLargeError(FetchError):
     """The file is larger than the caller accepts."""
 
     reason = "too large"
-    is_lasting = True
 
 
 class TransferError(FetchError):
-    """The transfer broke or the server is busy; a retry may help.
+    """The transfer broke or the server is busy: the host's fault, which may pass; a retry may help.
 
     `retry_after` is the number of seconds to wait that the server asked for, None if it sent none.
     """
@@ -69,6 +68,14 @@ class TransferError(FetchError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class SlowTransferError(TransferError):
+    """The transfer took longer than its time limit; an immediate retry would not help."""
+
+
+class NotAFileError(TransferError):
+    """The server answered with something else, such as a page about maintenance or a login."""
 
 
 class DecodeError(PdsError):

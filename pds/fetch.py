@@ -1,6 +1,8 @@
 """Fetch files over http(s) or from disk: with retries, limits, and few connections per host."""
 
+import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,13 +25,21 @@ from mernet.pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_from
 from mernet.pds.errors import (
     FetchError,
     ForbiddenError,
+    NotAFileError,
     NotFoundError,
+    SlowTransferError,
     TooLargeError,
     TransferError,
 )
 
 CHUNK_BYTES = 64 * 1024
 MAX_WAIT_SECONDS = 60.0
+PAGE_BYTES = 1024
+PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(?>(<!--.*?-->\s*)*)(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How a web page begins."""
 BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
 # A retry may help after each of these, except if the cause is a URL that cannot be requested.
 UNUSABLE_URL = urllib3.exceptions.LocationValueError
@@ -61,6 +71,32 @@ class Limits:
 
 TABLE_LIMITS = Limits(4 * 1024**3, 3600.0)  # the largest index table known has 772 MB
 UNCONDITIONAL: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """What was transferred: bytes, those of broken transfers included, and repeated attempts."""
+
+    received_bytes: int = 0
+    retries: int = 0
+
+    def __add__(self, other: "Transfers") -> "Transfers":
+        """Add up two counts."""
+        return Transfers(self.received_bytes + other.received_bytes, self.retries + other.retries)
+
+    def __sub__(self, earlier: "Transfers") -> "Transfers":
+        """Return what was transferred since an earlier count."""
+        return Transfers(
+            self.received_bytes - earlier.received_bytes, self.retries - earlier.retries
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The content of a file, and whether its length was announced, so that it is all of it."""
+
+    data: bytes
+    is_whole: bool
 
 
 class FileSource(Protocol):
@@ -128,8 +164,11 @@ class Fetcher:
             stop=stop_after_attempt(attempts),
             wait=_wait_seconds,
             sleep=sleep,
+            before_sleep=lambda _: self._count(Transfers(retries=1)),
             reraise=True,
         )
+        self._transfers = Transfers()
+        self._counting = threading.Lock()
         self._session = requests.Session()
         self._session.headers["User-Agent"] = agent or user_agent()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -145,17 +184,43 @@ class Fetcher:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
+    @property
+    def transfers(self) -> Transfers:
+        """What this fetcher has transferred so far."""
+        return self._transfers
+
     def fetch(self, url: str) -> bytes:
         """Return the content of a file.
 
         Raises:
             FetchError: The file could not be fetched; a subclass says why.
         """
+        return self._fetch(url, self._retrying).data
+
+    def fetch_once(self, url: str) -> bytes:
+        """Return the content of a file as `fetch` does, but make one attempt only."""
+        return self._fetch(url, self._retrying.copy(stop=stop_after_attempt(1))).data
+
+    def fetch_copy(self, url: str) -> Copy:
+        """Return the content of a file as `fetch` does, and whether it is all of it."""
+        return self._fetch(url, self._retrying)
+
+    def _fetch(self, url: str, retrying: Retrying) -> Copy:
         if is_file_url(url):
-            return read_file(path_from_url(url), self._product_limits.max_bytes)
+            data = read_file(path_from_url(url), self._product_limits.max_bytes)
+            self._count(Transfers(len(data)))
+            return Copy(data, is_whole=True)
         sink = BytesIO()
-        self._retrying(self._download, url, sink, self._product_limits)
-        return sink.getvalue()
+        headers = retrying(self._download, url, sink, self._product_limits)
+        # RFC 9112, 6.3: without these, a body that was cut off looks complete.
+        is_whole = headers is not None and (
+            "Content-Length" in headers or "Transfer-Encoding" in headers
+        )
+        return Copy(sink.getvalue(), is_whole)
+
+    def _count(self, more: Transfers) -> None:
+        with self._counting:
+            self._transfers += more
 
     @contextmanager
     def open(self, url: str) -> Iterator[IO[bytes]]:
@@ -218,12 +283,15 @@ class Fetcher:
                 length = response.headers.get("Content-Length", "")
                 _check_size(int(length) if length.isdecimal() else 0, limits, url)
                 _stream_body(response.raw, sink, limits, url)
+                _check_is_file(sink, url)
                 return response.headers
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if isinstance(error, BROKEN_TRANSFER) and not isinstance(error, UNUSABLE_URL):
                 message = f"The transfer of {url} broke: {error}; try again later"
                 raise TransferError(message) from error
             raise FetchError(f"{url} cannot be fetched: {error}; check the URL") from error
+        finally:
+            self._count(Transfers(sink.tell()))
 
 
 def _stream_body(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, url: str) -> None:
@@ -236,10 +304,23 @@ def _stream_body(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits
         sink.write(chunk)
         _check_size(sink.tell(), limits, url)
         if time.monotonic() > deadline:
-            raise FetchError(
+            raise SlowTransferError(
                 f"{url} did not arrive within {limits.total_seconds:g} s; "
                 "raise the transfer's time limit or use a faster mirror"
             )
+
+
+def _check_is_file(sink: IO[bytes], url: str) -> None:
+    """Raise NotAFileError for a web page: no file of an archive is one."""
+    end = sink.tell()
+    sink.seek(0)
+    start = sink.read(PAGE_BYTES)
+    sink.seek(end)
+    if PAGE.match(start):
+        raise NotAFileError(
+            f"{url} was answered with a web page, such as one about maintenance or a login; open "
+            "it in a browser, and try again later"
+        )
 
 
 def _check_status(response: requests.Response, url: str) -> None:
@@ -291,7 +372,9 @@ def _retry_after(header: str) -> float | None:
 
 def _is_worth_retrying(error: BaseException) -> bool:
     """Return whether to retry: not if the server asks for a wait above MAX_WAIT_SECONDS."""
-    return isinstance(error, TransferError) and (error.retry_after or 0.0) <= MAX_WAIT_SECONDS
+    if not isinstance(error, TransferError) or isinstance(error, SlowTransferError):
+        return False
+    return (error.retry_after or 0.0) <= MAX_WAIT_SECONDS
 
 
 def _wait_seconds(state: RetryCallState) -> float:

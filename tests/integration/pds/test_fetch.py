@@ -17,7 +17,7 @@ from mernet.pds.errors import (
     TooLargeError,
     TransferError,
 )
-from mernet.pds.fetch import Fetcher, user_agent
+from mernet.pds.fetch import Copy, Fetcher, Transfers, user_agent
 from mernet.pds.listing import list_products
 from mernet.pds.selection import Selection
 
@@ -168,9 +168,71 @@ def test_a_body_that_drips_is_cut_off_at_the_total_time_out(server):
         handler.close_connection = True
 
     url = server.on("/a", drip)
-    with Fetcher(total_seconds=0.2) as fetcher, pytest.raises(FetchError, match=r"within 0\.2 s"):
+    with (
+        Fetcher(total_seconds=0.2) as fetcher,
+        pytest.raises(TransferError, match=r"within 0\.2 s"),
+    ):
         fetcher.fetch(url)
     stopped.set()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<!DOCTYPE html><html><body>Down for maintenance</body></html>",
+        b"\xef\xbb\xbf\r\n <HTML>",
+        b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0">',
+        b"<!-- proxy --> <html lang='en'>",
+    ],
+)
+def test_a_web_page_in_place_of_a_file_is_a_fault_of_the_host_that_may_pass(
+    server, answers, fetcher, page
+):
+    assert fetcher.fetch(server.on("/a", then(answers(200, page), answers(200, BODY)))) == BODY
+    with pytest.raises(TransferError, match="web page"):
+        fetcher.fetch(server.on("/b", answers(200, page)))
+    with pytest.raises(TransferError, match="web page"), fetcher.open(server.url("/b")):
+        pass
+
+
+def test_a_label_in_xml_is_no_web_page(server, answers, fetcher):
+    label = b'<?xml version="1.0"?>\n<Product_Observational>html</Product_Observational>'
+    assert fetcher.fetch(server.on("/a", answers(200, label))) == label
+
+
+def test_a_single_attempt_is_not_repeated(server, answers, fetcher):
+    with pytest.raises(TransferError):
+        fetcher.fetch_once(server.on("/a", answers(503)))
+    assert server.asked["/a"] == 1
+
+
+def test_whether_a_body_is_whole_is_known_only_if_its_length_was_announced(
+    server, answers, fetcher
+):
+    def until_the_end(handler, _):
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(BODY)
+        handler.close_connection = True
+
+    assert fetcher.fetch_copy(server.on("/a", answers(200, BODY))) == Copy(BODY, is_whole=True)
+    assert fetcher.fetch_copy(server.on("/b", until_the_end)) == Copy(BODY, is_whole=False)
+
+
+def test_bytes_and_retries_are_counted_those_of_broken_transfers_included(
+    server, answers, fetcher, tmp_path
+):
+    def hang_up(handler, request):
+        answers(200, BODY[:1000], Content_Length=str(len(BODY)))(handler, request)
+        handler.close_connection = True
+
+    fetcher.fetch(server.on("/a", then(hang_up, answers(200, BODY))))
+    assert fetcher.transfers == Transfers(1000 + len(BODY), retries=1)
+    before = fetcher.transfers
+    (tmp_path / "file").write_bytes(BODY)
+    fetcher.fetch((tmp_path / "file").as_uri())
+    assert fetcher.transfers - before == Transfers(len(BODY), retries=0)
 
 
 def test_a_server_that_says_nothing_is_left_at_the_read_time_out(server, waits):
