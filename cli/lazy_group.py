@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mernet.cli.interrupts import raise_interrupts
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -40,11 +42,16 @@ class LazyCommand(TyperCommand):
         self._function = command.function
 
     def load(self) -> Any:
-        """Import the command's module and return the command with its options."""
+        """Import the command's module and return the command with its options.
+
+        From then on, Ctrl-C is an exception, after which the command cleans up.
+        """
         module, _, function = self._function.partition(":")
         app = typer.Typer(add_completion=False)
         app.command(self.name)(getattr(import_module(f"mernet.cli.{module}"), function))
-        return typer.main.get_command(app)
+        loaded = typer.main.get_command(app)
+        raise_interrupts()
+        return loaded
 
 
 class LazyGroup(TyperGroup):

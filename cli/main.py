@@ -1,11 +1,12 @@
 """The entry point of the `mernet` command: runs it and turns errors into one sentence."""
 
-import io
-import os
-import sys
+from mernet.cli.interrupts import INTERRUPTED, exit_at_once
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of SIGINT."""
+exit_at_once()  # before other modules are imported
+
+import io  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
 
 
 def main() -> None:
@@ -32,3 +33,5 @@ def main() -> None:
         if not print_error(error):
             raise
         sys.exit(1)
+    finally:
+        exit_at_once()

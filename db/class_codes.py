@@ -1,12 +1,12 @@
 """The 25 classes: their codes, and the words by which users name them."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import sqlalchemy as sa
 
 from mernet.db.errors import QueryRefused
 from mernet.db.tables import image_class
+from mernet.suggestions import did_you_mean
 
 
 def class_codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
@@ -24,9 +24,10 @@ def class_codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
     known = list(dict.fromkeys(by_word.values()))
     for word in wanted:
         if word.lower() not in by_word:
-            close = get_close_matches(word.lower(), by_word)
-            hint = f"did you mean {' or '.join(close)}? The" if close else "the"
-            raise QueryRefused(f"No class is called {word!r}; {hint} codes: {', '.join(known)}.")
+            raise QueryRefused(
+                f"No class is called {word!r}{did_you_mean(word, by_word)} "
+                f"The codes: {', '.join(known)}."
+            )
     return list(dict.fromkeys(by_word[word.lower()] for word in wanted))
 
 

@@ -18,6 +18,7 @@ from mernet.db.errors import (
 )
 from mernet.db.republish import lock_thresholds_for_change, republish
 from mernet.db.tables import classifier, promotion
+from mernet.suggestions import did_you_mean
 
 UNIQUE_VIOLATION = "23505"
 ONE_PROMOTION_AT_A_TIME = "LOCK TABLE classifier IN SHARE ROW EXCLUSIVE MODE"
@@ -204,8 +205,11 @@ def named(connection: sa.Connection, name: str) -> RegisteredClassifier:
     for candidate in known:
         if candidate.name == name:
             return candidate
-    names = ", ".join(candidate.name for candidate in known) or "none"
-    raise UnknownClassifier(f"No classifier is called {name!r}; registered: {names}.")
+    names = [candidate.name for candidate in known]
+    raise UnknownClassifier(
+        f"No classifier is called {name!r}{did_you_mean(name, names)} "
+        f"Registered: {', '.join(names) or 'none'}."
+    )
 
 
 def named_or_current(connection: sa.Connection, name: str | None) -> RegisteredClassifier:

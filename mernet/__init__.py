@@ -9,11 +9,12 @@
 docs/python.md shows more. Importing this package loads neither torch nor any other large library.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from mernet.errors import MernetError
 
+TYPE_CHECKING = False  # as in `typing`, whose import is most of what `import mernet` would take
 if TYPE_CHECKING:
+    from typing import Any
+
     from mernet.api import (
         CheckpointNotNamedError,
         MissingLibraryError,
@@ -44,7 +45,7 @@ __all__ = [
 __version__: str
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Load what a name of the interface needs when it is first used: the command starts faster."""
     if name == "__version__":
         # Imported here, like the next one, because most commands need neither and start faster.

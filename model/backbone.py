@@ -18,6 +18,7 @@ from torch import nn
 
 from mernet.model.errors import BackboneError, OutOfDeviceMemoryError, WeightsDownloadError
 from mernet.model.torchvision_compat import import_torchvision_models
+from mernet.suggestions import did_you_mean
 
 # Of the images on which the pretrained weights were trained, per colour channel.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -297,7 +298,9 @@ def _check_tensor(
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise BackboneError(f"unknown backbone {name!r}; use one of {known}")
+        raise BackboneError(
+            f"No backbone is called {name!r}{did_you_mean(name, ARCHITECTURES)} Known: {known}."
+        )
     return ARCHITECTURES[name]
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from mernet.pds.disk import is_file_url, path_from_url
 from mernet.pds.errors import BadArchiveError
+from mernet.suggestions import did_you_mean
 
 DEFAULT_LABEL = "{product}.xml"
 SCHEMES = ("http", "https", "file")
@@ -173,8 +174,8 @@ def _to_url(spec: str) -> str:
         path = Path(spec).expanduser().resolve()
         if not spec or not path.exists():
             raise BadArchiveError(
-                f"{spec!r} is not a known archive, a URL or an existing path; "
-                f"known archives: {_known_names()}"
+                f"{spec!r} is neither a known archive nor a URL nor an existing path"
+                f"{did_you_mean(spec, named_archives())} Known archives: {_known_names()}"
             )
         return path.as_uri()
 

@@ -18,6 +18,14 @@ ALLOWED = (
     + [LETTER, *[DIGIT] * 4]  # sequence
     + ["LRMNB", "0-8", LETTER, EITHER]  # eye, filter, producer, version
 )
+IN_WORDS = {
+    DIGIT: "a digit",
+    LETTER: "a letter from A to Z",
+    EITHER: "a letter from A to Z or a digit",
+    COUNTER: "a letter from A to Z, a digit, # or _",
+    "0-8": "a digit from 0 to 8",
+    "1-4": "a digit from 1 to 4",
+}
 NAME = re.compile("".join(f"[{characters}]" for characters in ALLOWED))
 
 
@@ -180,6 +188,11 @@ def _describe_wrong_character(text: str, name: str) -> str:
         if not re.fullmatch(f"[{allowed}]", character):
             return (
                 f"{text!r} is not a product name: character {position} is {character!r}, "
-                f"but one of [{allowed}] belongs there"
+                f"but {_in_words(allowed)} belongs there"
             )
     return f"{text!r} is not a product name: it has {len(name)} characters instead of {LENGTH}"
+
+
+def _in_words(allowed: str) -> str:
+    """Return which characters belong at a place of a name."""
+    return IN_WORDS.get(allowed) or f"one of {', '.join(allowed[:-1])} or {allowed[-1]}"

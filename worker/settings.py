@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +9,11 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mernet.pds.selection import ProductKind
+from mernet.suggestions import did_you_mean
 from mernet.worker.embedded_urls import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import SettingsError
 
@@ -209,9 +210,10 @@ def _refuse_unknown_variables(names: Iterable[str]) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     for name in names:
         if name not in known | {FOR_TESTS}:
-            close = get_close_matches(name, known, n=1, cutoff=0.8)
-            hint = f"did you mean {close[0]}?" if close else "mernet/worker/settings.py lists all."
-            raise SettingsError(f"The setting {name} does not exist; {hint}")
+            raise SettingsError(
+                f"The setting {name} does not exist{did_you_mean(name, known)} "
+                "The file mernet/worker/settings.py lists all."
+            )
 
 
 @cache
@@ -225,9 +227,33 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(
-            f"MERNET_{'_'.join(map(str, fault['loc'])).upper()}: "
-            + fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors()
-        )
+        faults = "; ".join(_describe_fault(fault) for fault in error.errors())
         raise SettingsError(f"These settings cannot be used: {faults}.") from error
+
+
+def _describe_fault(fault: ErrorDetails) -> str:
+    """Return what is wrong with a setting in words of ours; Pydantic's are for programmers."""
+    name = f"MERNET_{'_'.join(map(str, fault['loc'])).upper()}"
+    given, limits = fault["input"], fault.get("ctx", {})
+    match fault["type"]:
+        case "value_error":
+            return f"{name} {fault['msg'].removeprefix('Value error, ')}"
+        case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":
+            expected = "a whole number"
+        case "float_parsing" | "float_type" | "finite_number":
+            expected = "a number"
+        case "greater_than":
+            expected = f"greater than {limits['gt']}"
+        case "greater_than_equal":
+            expected = f"at least {limits['ge']}"
+        case "less_than":
+            expected = f"less than {limits['lt']}"
+        case "less_than_equal":
+            expected = f"at most {limits['le']}"
+        case "literal_error":
+            expected = str(limits["expected"])
+        case "too_short":
+            expected = "at least one name, URL or path"
+        case _:
+            return f"{name}: {fault['msg']}"
+    return f"{name} must be {expected}, not {str(given)!r}"

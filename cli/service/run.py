@@ -29,6 +29,7 @@ from mernet.db.ledger import (
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import named_archives, resolve
+from mernet.suggestions import did_you_mean
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.failure_reasons import failure_reasons
@@ -45,8 +46,11 @@ def _check_reason(words: str | None) -> str | None:
     """Return a reason of failure, which may be written with hyphens, as the ledger stores it."""
     reason = words and words.replace("-", " ")
     if reason and reason not in failure_reasons():
-        known = ", ".join(failure_reasons())
-        raise typer.BadParameter(f"no product fails for this reason; the reasons are: {known}.")
+        known = failure_reasons()
+        raise typer.BadParameter(
+            f"no product fails for the reason {words!r}{did_you_mean(reason, known)} "
+            f"The reasons are: {', '.join(known)}."
+        )
     return reason
 
 

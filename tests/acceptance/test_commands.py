@@ -39,18 +39,18 @@ def test_without_a_command_the_help_is_shown():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("run", "full", "--archive", "phobos"), "known archives: opportunity"),
+        (("run", "full", "--archive", "phobos"), "Known archives: opportunity"),
         (("run", "full", "--archive", "/no/such/folder"), "existing path"),
         (("run", "cancel", "99"), "mernet run list"),
         (("status",), "mernet run full"),
-        (("search", "skye"), "did you mean sky"),
+        (("search", "skye"), "did you mean 'sky'"),
         (("search", "sky", "--sol", "ten"), "A:B"),
         (("search", "--rover", "Spirit"), "Name a class"),
         (("search", "sky", "--rover", "Curiosity"), "Curiosity"),
         (("show", "2P29504"), "27"),
         (("classify", "some.img"), "give --checkpoint FILE"),
         (("show", "2P295043688FFLB1DNP2380L2M1"), "was ever listed"),
-        (("classifier", "promote", "nobody"), "registered: random"),
+        (("classifier", "promote", "nobody"), "Registered: random"),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence_and_an_exit_code(idle_service, words, said):

@@ -53,7 +53,7 @@ def test_promoting_makes_exactly_one_classifier_current(story):
 
 
 def test_promoting_an_unknown_name_lists_the_known_ones_and_changes_nothing(story):
-    with pytest.raises(UnknownClassifier, match="'third'; registered: first"):
+    with pytest.raises(UnknownClassifier, match=r"'third'\. Registered: first"):
         classifiers.promote(story.engine, "third")
     assert classifiers.current(story.engine).name == "first"
 

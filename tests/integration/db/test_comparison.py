@@ -54,7 +54,7 @@ def test_a_run_may_use_a_classifier_before_it_is_promoted(two):
 
 
 def test_a_run_with_an_unknown_classifier_is_refused(story):
-    with pytest.raises(UnknownClassifier, match="registered: first"):
+    with pytest.raises(UnknownClassifier, match="Registered: first"):
         ledger.create_run(story.engine, ledger.NewRun(("sample",), classifier="second"))
     assert ledger.list_runs(story.engine) == []
 
@@ -108,5 +108,5 @@ def test_a_threshold_of_a_class_counts_in_the_comparison(two):
 def test_the_same_classifier_twice_or_an_unknown_one_is_refused(two):
     with pytest.raises(QueryRefused, match="give two classifiers"):
         compare(two.engine, "first", "first")
-    with pytest.raises(UnknownClassifier, match="registered: first, second"):
+    with pytest.raises(UnknownClassifier, match="Registered: first, second"):
         compare(two.engine, "first", "third")

@@ -124,7 +124,7 @@ def test_a_classifier_that_an_open_run_uses_is_not_pruned(replaced):
 
 
 def test_an_unknown_classifier_is_refused(story):
-    with pytest.raises(UnknownClassifier, match="registered: first"):
+    with pytest.raises(UnknownClassifier, match="Registered: first"):
         prunable(story.engine, "nobody")
 
 

@@ -115,8 +115,8 @@ def test_classes_may_be_given_by_name_in_any_case_and_twice(mars):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        (Query(("skye",)), "No class is called 'skye'; did you mean sky.*The codes: rod, pct"),
-        (Query(("sky",), without=("zzzzzz",)), "'zzzzzz'; the codes: rod"),
+        (Query(("skye",)), "No class is called 'skye'; did you mean 'sky'.*The codes: rod, pct"),
+        (Query(("sky",), without=("zzzzzz",)), "'zzzzzz'. The codes: rod"),
         (Query(()), "at least one class"),
         (Query(("sky",), limit=0), "1 to 1000"),
         (Query(("sky",), limit=1001), "1 to 1000"),

@@ -127,9 +127,9 @@ def test_a_threshold_that_is_not_between_0_and_1_is_refused(scored, threshold):
 
 
 def test_an_unknown_class_or_classifier_is_refused(story):
-    with pytest.raises(QueryRefused, match="did you mean rod"):
+    with pytest.raises(QueryRefused, match="did you mean 'rod'"):
         set_threshold(story.engine, "rood", 0.5)
-    with pytest.raises(UnknownClassifier, match="registered: first"):
+    with pytest.raises(UnknownClassifier, match="Registered: first"):
         set_threshold(story.engine, "rod", 0.5, "second")
 
 

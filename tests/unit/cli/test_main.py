@@ -72,3 +72,29 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback(module):
     command = [sys.executable, "-P", "-c", INTERRUPTED_IMPORT, module, "search", "--help"]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (128 + signal.SIGINT, "")
+
+
+INTERRUPTED_END = """
+import atexit, os, signal, sys
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["mernet", "--version"]
+from mernet.cli.main import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_process_ends_shows_no_traceback():
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", INTERRUPTED_END], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (128 + signal.SIGINT, "")
+
+
+def test_a_process_that_was_told_to_ignore_ctrl_c_ignores_it():
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", INTERRUPTED_IMPORT, "typer", "search", "--help"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -124,7 +124,7 @@ def test_building_does_not_disturb_torchs_random_state(tiny: Backbone):
 
 
 def test_an_unknown_name_is_refused_naming_the_known_ones():
-    with pytest.raises(BackboneError, match=r"unknown backbone 'vgg17'; use one of .*vgg16"):
+    with pytest.raises(BackboneError, match=r"No backbone is called 'vgg17'; did you mean 'vgg16'"):
         build_backbone("vgg17", seed=1)
 
 

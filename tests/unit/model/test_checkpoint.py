@@ -178,7 +178,7 @@ def test_wrong_tensors_are_refused_naming_the_tensor(
 
 def test_an_unknown_backbone_is_refused_naming_the_known_ones(saved: Path):
     rewrite(saved, change_header(backbone="resnet"))
-    with pytest.raises(CheckpointError, match=r"unknown backbone 'resnet'; use one of .*vgg16"):
+    with pytest.raises(CheckpointError, match=r"No backbone is called 'resnet'.*vgg16"):
         Classifier.load(saved)
 
 

@@ -43,7 +43,7 @@ def test_a_mirror_may_be_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("mirror", "complaint"),
     [
-        ("/nowhere", "mirror is not usable: '/nowhere' is no"),
+        ("/nowhere", "mirror is not usable: '/nowhere' is neither"),
         ("~nosuchuser/x", "home directory"),
         ("a" * 5000, "too long"),
         ("a\0b", "contains a NUL"),
@@ -113,7 +113,7 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
     [
         (
             "curiosity",
-            "known archives: opportunity, opportunity-pds4, opportunity-registry, spirit, ",
+            "Known archives: opportunity, opportunity-pds4, opportunity-registry, spirit, ",
         ),
         ("https://example.org/products/urn:nasa:pds:b:c/members/", "end the URL with /members"),
         (
@@ -130,7 +130,7 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
         ("https://example.org/\0/", "contains a NUL"),
         ("file:///a%00b", "does not exist"),
         ("\ud800", "cannot be resolved"),
-        ("", "known archives"),
+        ("", "Known archives"),
     ],
 )
 def test_a_text_that_is_not_an_archive_is_refused_saying_what_to_give(spec, complaint):

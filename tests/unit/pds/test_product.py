@@ -104,3 +104,20 @@ def test_names_of_real_files_are_their_product_ids(real_files: Path):
     assert {file: str(ProductName.parse(file)) for file in expected} == {
         file: facts["product_id"] for file, facts in expected.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("9P129916709EFF0685P2306L2M1", "character 1 is '9', but a digit from 1 to 4 belongs"),
+        ("2P12991670XEFF0685P2306L2M1", "character 11 is 'X', but a digit belongs there"),
+        ("2P129916709E-F0685P2306L2M1", "a letter from A to Z or a digit belongs there"),
+        ("2P129916709EFF0685P2306X2M1", "one of L, R, M, N or B belongs there"),
+        ("2P129916709EFF0685P2306L9M1", "a digit from 0 to 8 belongs there"),
+    ],
+)
+def test_a_wrong_character_is_told_with_what_belongs_there_in_words(name, said):
+    with pytest.raises(BadNameError) as refused:
+        ProductName.parse(name)
+    assert said in str(refused.value)
+    assert "[" not in str(refused.value)

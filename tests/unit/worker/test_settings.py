@@ -58,7 +58,7 @@ def test_a_setting_that_cannot_be_used_is_named(
 
 def test_a_misspelt_setting_is_named_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MERNET_CHUNKSIZE", "5")
-    with pytest.raises(SettingsError, match=r"MERNET_CHUNKSIZE.*did you mean MERNET_CHUNK_SIZE"):
+    with pytest.raises(SettingsError, match=r"MERNET_CHUNKSIZE.*did you mean 'MERNET_CHUNK_SIZE'"):
         settings.__wrapped__()
 
 
@@ -90,3 +90,25 @@ def test_messages_are_json_and_acknowledged_only_when_done() -> None:
     assert conf.task_reject_on_worker_lost
     assert conf.worker_prefetch_multiplier == 1
     assert conf.task_ignore_result
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CHUNK_SIZE", "many", "MERNET_CHUNK_SIZE must be a whole number, not 'many'"),
+        ("CHUNK_SIZE", "1.5", "MERNET_CHUNK_SIZE must be a whole number, not '1.5'"),
+        ("CHUNK_SIZE", "0", "MERNET_CHUNK_SIZE must be greater than 0, not '0'"),
+        ("CHUNK_SIZE", "99999", "MERNET_CHUNK_SIZE must be at most 10000, not '99999'"),
+        ("SWEEP_SECONDS", "soon", "MERNET_SWEEP_SECONDS must be a number, not 'soon'"),
+        ("METRICS_PORT", "70000", "MERNET_METRICS_PORT must be less than 65536, not '70000'"),
+        ("DEVICE", "gpu", "MERNET_DEVICE must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
+        ("BROKER_URL", "http://a", "MERNET_BROKER_URL must begin with redis://"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_in_plain_words(monkeypatch, name, value, said):
+    monkeypatch.setenv(f"MERNET_{name}", value)
+    settings.cache_clear()
+    with pytest.raises(SettingsError) as refused:
+        settings()
+    assert said in str(refused.value)
+    assert "Input should" not in str(refused.value)
