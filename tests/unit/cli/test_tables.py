@@ -1,4 +1,4 @@
-"""Tables on terminals of any width, and in pipes; durations in words."""
+"""Tables and sentences on terminals of any width, and in pipes; durations in words."""
 
 from datetime import UTC, datetime
 from io import StringIO
