@@ -1,0 +1,229 @@
+"""Inflict a disturbance on a run, and judge what became of the run and of what is published."""
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import redis
+import sqlalchemy as sa
+
+from faults.disturbances import Cost, Disturbance
+from faults.scene import Published, Scene
+from mernet.db import ledger
+
+END_SECONDS = 90.0
+"""Longest time for a run after the disturbance's end; undisturbed it takes some seconds."""
+
+MESSAGES_SECONDS = 20.0
+
+
+@dataclass
+class Record:
+    """What one disturbance did.
+
+    Attributes:
+        name: The disturbance.
+        seed: Gives the same choices again.
+        fresh: Whether nothing had been published before the run.
+        lasted: Seconds from its beginning to its end.
+        recovery: Seconds from its end until a chunk was closed or a run ended.
+        ended: Seconds from its end until no run was open.
+        failed: Products that failed in passing, which it may cost.
+        complaints: What was lost, changed, left behind or did not end; empty if it was survived.
+    """
+
+    name: str
+    seed: int
+    fresh: bool = False
+    lasted: float = 0.0
+    recovery: float = 0.0
+    ended: float = 0.0
+    failed: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+
+def undisturbed(scene: Scene) -> Published:
+    """Return what a run publishes that nothing disturbs."""
+    scene.queue_run()
+    assert scene.wait_for_the_end(), f"an undisturbed run does not end\n{scene.log()[-3000:]}"
+    return scene.published()
+
+
+def inflict(scene: Scene, disturbance: Disturbance, seed: int, expected: Published) -> Record:
+    """Disturb a run once and judge it; the scene is whole again afterwards."""
+    chosen = random.Random(seed)
+    record = Record(disturbance.name, seed, fresh=chosen.random() < 0.5)
+    try:
+        if record.fresh:
+            scene.forget()
+        _disturb_a_run(scene, disturbance, chosen, record)
+        _judge(scene, disturbance.cost, record, expected)
+    except Exception as error:  # noqa: BLE001  # what it broke in the scene is a finding too
+        record.complaints.append(f"{type(error).__name__}: {str(error)[:300]}")
+    if record.complaints:
+        scene.reset()
+        if _differences(expected, scene.published()):
+            scene.forget()
+            undisturbed(scene)
+    return record
+
+
+def inflict_in_turn(
+    scene: Scene, disturbances: Sequence[Disturbance], seed: int, expected: Published
+) -> Record:
+    """Inflict one after the other, each as short as it can be and during a run; then judge."""
+    chosen = random.Random(seed)
+    record = Record(", ".join(each.name for each in disturbances), seed)
+    costs = {each.cost for each in disturbances}
+    (cost,) = costs
+    for each in disturbances:
+        if not _is_open(scene):
+            scene.queue_run()
+        if not each.is_early:
+            scene.wait_until(lambda: scene.has_listed() > 0, 30)
+        with each.inflict(scene, chosen):
+            time.sleep(each.seconds[0])
+    if not scene.wait_for_the_end(END_SECONDS):
+        record.complaints.append(f"hangs: {scene.open_runs()} {_chunks(scene)}")
+    _judge(scene, cost, record, expected)
+    return record
+
+
+def _disturb_a_run(
+    scene: Scene, disturbance: Disturbance, chosen: random.Random, record: Record
+) -> None:
+    run_id = scene.queue_run()
+    if not disturbance.is_early:
+        share = chosen.choice((0, 0, 1, 2, 4))
+        scene.wait_until(lambda: _closed_in(scene, run_id) >= share, 30)
+    began = time.monotonic()
+    with disturbance.inflict(scene, chosen):
+        time.sleep(chosen.uniform(*disturbance.seconds))
+        done_before = _done(scene)
+    ended = time.monotonic()
+    record.lasted = ended - began
+    if not _is_open(scene):
+        scene.queue_run()
+    scene.wait_until(lambda: _done(scene) > done_before, END_SECONDS)
+    record.recovery = time.monotonic() - ended
+    if not scene.wait_for_the_end(END_SECONDS):
+        record.complaints.append(f"hangs: {scene.open_runs()} {_chunks(scene)}")
+    record.ended = time.monotonic() - ended
+
+
+def _done(scene: Scene) -> int:
+    """Chunks closed and runs ended; 0 while the database does not answer."""
+    with suppress(sa.exc.DBAPIError):
+        (row,) = scene.rows(
+            "SELECT (SELECT count(*) FROM chunk WHERE closed_at IS NOT NULL) "
+            "+ (SELECT count(*) FROM run WHERE finished_at IS NOT NULL)"
+        )
+        return int(row[0])
+    return 0
+
+
+def _is_open(scene: Scene) -> bool:
+    with suppress(sa.exc.DBAPIError):
+        return bool(scene.open_runs())
+    return True
+
+
+def _closed_in(scene: Scene, run_id: int) -> int:
+    closed = "SELECT count(*) FROM chunk WHERE run_id = :run_id AND closed_at IS NOT NULL"
+    return int(scene.rows(closed, run_id=run_id)[0][0])
+
+
+def _chunks(scene: Scene) -> list[object]:
+    return list(scene.rows("SELECT run_id, state, count(*) FROM chunk GROUP BY 1, 2 ORDER BY 1, 2"))
+
+
+def _judge(scene: Scene, cost: Cost, record: Record, expected: Published) -> None:
+    if record.complaints:
+        return
+    record.complaints += _ended_otherwise(scene, cost)
+    different = _differences(expected, scene.published())
+    if different and cost is not Cost.NOTHING and record.fresh:
+        record.failed = len(different)
+        different = [each for each in different if not _failed_in_passing(each)]
+    record.complaints += [f"published: {each}" for each in different[:5]]
+    if len(different) > 5:
+        record.complaints.append(f"published: {len(different)} products differ")
+    if cost is not Cost.NOTHING and not record.complaints:
+        record.complaints += _not_repaired(scene, expected)
+    record.complaints += _left_behind(scene)
+
+
+def _ended_otherwise(scene: Scene, cost: Cost) -> list[str]:
+    """Runs that have not finished or cannot be reconciled."""
+    complaints = []
+    for run_id, state, error in scene.rows("SELECT run_id, state, error FROM run"):
+        if state == "failed" and cost is Cost.THE_RUN and error:
+            continue
+        if state != "finished":
+            complaints.append(f"run {run_id} is {state}: {error}")
+        elif not ledger.reconcile(scene.engine, run_id).ok:
+            complaints.append(f"run {run_id}: {ledger.reconcile(scene.engine, run_id)}")
+    return complaints
+
+
+def _differences(expected: Published, found: Published) -> list[tuple[object, ...]]:
+    """Pairs of what was expected and found, of products and of classes."""
+    different: list[tuple[object, ...]] = []
+    wanted, got = ({row[0]: row for row in each.outcomes} for each in (expected, found))
+    for product in sorted(wanted.keys() | got.keys()):
+        if wanted.get(product) != got.get(product):
+            different.append((_short(wanted.get(product)), _short(got.get(product))))
+    failed = {row[0] for row in found.outcomes if row[1] == "failed"}
+    for row in sorted(set(expected.classes) ^ set(found.classes)):
+        if row[0] not in failed:
+            different.append(("a class", row))
+    if len(found.classes) != len(set(found.classes)):
+        different.append(("a class doubled",))
+    return different
+
+
+def _short(row: tuple[object, ...] | None) -> str:
+    if row is None:
+        return "nothing"
+    return f"{row[0]} {row[1]} {row[2] or ''}".strip()
+
+
+def _failed_in_passing(difference: tuple[object, ...]) -> bool:
+    found = str(difference[-1])
+    return "failed" in found or found == "nothing"
+
+
+def _not_repaired(scene: Scene, expected: Published) -> list[str]:
+    scene.queue_run()
+    if not scene.wait_for_the_end(END_SECONDS):
+        return ["the run after it does not end"]
+    different = _differences(expected, scene.published())
+    return [f"not repaired by the next run: {each}" for each in different[:5]]
+
+
+def _left_behind(scene: Scene) -> list[str]:
+    """Claims, messages and obstacles that nobody needs any more."""
+
+    def are_gone() -> bool:
+        return not any(scene.redis.llen(queue) for queue in ("listing", "classify"))
+
+    left = []
+    if not scene.wait_until(are_gone, MESSAGES_SECONDS):
+        lengths = {queue: scene.redis.llen(queue) for queue in ("listing", "classify")}
+        left.append(f"messages left: {lengths}")
+    claimed = scene.rows("SELECT count(*) FROM chunk WHERE state IN ('ready', 'claimed')")
+    if claimed != [(0,)]:
+        left.append(f"chunks left: {claimed[0][0]}")
+    if scene.rows("SELECT to_regclass('obstacle') IS NOT NULL") == [(True,)]:
+
+        def no_obstacles() -> bool:
+            return scene.rows("SELECT count(*) FROM obstacle") == [(0,)]
+
+        if not scene.wait_until(no_obstacles, MESSAGES_SECONDS):
+            left.append(f"obstacles left: {scene.rows('SELECT kind, subject FROM obstacle')}")
+    with suppress(redis.RedisError):
+        if scene.redis.config_get("maxmemory") != {"maxmemory": "0"}:
+            left.append("Redis is limited")
+    return left
