@@ -5,13 +5,14 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help install demo test test-unit lint clean
+.PHONY: help install demo test test-unit soak soak-table lint clean
 
 help:
 	@echo "make install   install the mernet command into $(VENV)"
 	@echo "make demo      the tour: a sample archive, classified end to end, in about 5 minutes"
 	@echo "make test      linters, types and every test, about 8 minutes on 2 cores"
 	@echo "make test-unit the unit tests alone, less than a minute"
+	@echo "make soak      200 faults in a row and 100,000 malformed inputs, about an hour; docs/reliability.md"
 	@echo "make clean     remove $(VENV) (the embedded databases stay where \`mernet services status\` says)"
 
 $(VENV)/bin/python:
@@ -46,6 +47,13 @@ test: lint
 
 test-unit: $(INSTALLED_DEV)
 	$(PYTEST) --numprocesses auto tests/unit
+
+# SOAK_SEED, SOAK_COUNT and others: tests/faults/soak.py. `make soak-table` puts its table into the docs.
+soak: $(INSTALLED_DEV)
+	$(VENV)/bin/python -u tests/faults/soak.py
+
+soak-table: $(INSTALLED_DEV)
+	$(VENV)/bin/python tests/faults/soak.py --document
 
 clean:
 	rm -rf $(VENV)

@@ -27,6 +27,7 @@ class Record:
         name: The disturbance.
         seed: Gives the same choices again.
         fresh: Whether nothing had been published before the run.
+        first_run: The number of the first run that it disturbed.
         lasted: Seconds from its beginning to its end.
         recovery: Seconds from its end until a chunk was closed or a run ended.
         ended: Seconds from its end until no run was open.
@@ -37,6 +38,7 @@ class Record:
     name: str
     seed: int
     fresh: bool = False
+    first_run: int = 0
     lasted: float = 0.0
     recovery: float = 0.0
     ended: float = 0.0
@@ -62,11 +64,7 @@ def inflict(scene: Scene, disturbance: Disturbance, seed: int, expected: Publish
         _judge(scene, disturbance.cost, record, expected)
     except Exception as error:  # noqa: BLE001  # what it broke in the scene is a finding too
         record.complaints.append(f"{type(error).__name__}: {str(error)[:300]}")
-    if record.complaints:
-        scene.reset()
-        if _differences(expected, scene.published()):
-            scene.forget()
-            undisturbed(scene)
+    _make_whole(scene, record, expected)
     return record
 
 
@@ -78,6 +76,7 @@ def inflict_in_turn(
     record = Record(", ".join(each.name for each in disturbances), seed)
     costs = {each.cost for each in disturbances}
     (cost,) = costs
+    record.first_run = scene.queue_run()
     for each in disturbances:
         if not _is_open(scene):
             scene.queue_run()
@@ -88,23 +87,34 @@ def inflict_in_turn(
     if not scene.wait_for_the_end(END_SECONDS):
         record.complaints.append(f"hangs: {scene.open_runs()} {_chunks(scene)}")
     _judge(scene, cost, record, expected)
+    _make_whole(scene, record, expected)
     return record
+
+
+def _make_whole(scene: Scene, record: Record, expected: Published) -> None:
+    """After something was not survived, bring servers, workers and results back."""
+    if record.complaints:
+        scene.reset()
+        if _differences(expected, scene.published()):
+            scene.forget()
+            undisturbed(scene)
 
 
 def _disturb_a_run(
     scene: Scene, disturbance: Disturbance, chosen: random.Random, record: Record
 ) -> None:
-    run_id = scene.queue_run()
+    run_id = record.first_run = scene.queue_run()
     if not disturbance.is_early:
         share = chosen.choice((0, 0, 1, 2, 4))
         scene.wait_until(lambda: _closed_in(scene, run_id) >= share, 30)
     began = time.monotonic()
     with disturbance.inflict(scene, chosen):
         time.sleep(chosen.uniform(*disturbance.seconds))
-        done_before = _done(scene)
     ended = time.monotonic()
     record.lasted = ended - began
-    if not _is_open(scene):
+    scene.wait_until(lambda: bool(scene.rows("SELECT 1")), END_SECONDS)
+    done_before = _done(scene)
+    if not scene.open_runs():
         scene.queue_run()
     scene.wait_until(lambda: _done(scene) > done_before, END_SECONDS)
     record.recovery = time.monotonic() - ended
@@ -114,17 +124,16 @@ def _disturb_a_run(
 
 
 def _done(scene: Scene) -> int:
-    """Chunks closed and runs ended; 0 while the database does not answer."""
-    with suppress(sa.exc.DBAPIError):
-        (row,) = scene.rows(
-            "SELECT (SELECT count(*) FROM chunk WHERE closed_at IS NOT NULL) "
-            "+ (SELECT count(*) FROM run WHERE finished_at IS NOT NULL)"
-        )
-        return int(row[0])
-    return 0
+    """Return how many chunks were closed and how many runs ended."""
+    (row,) = scene.rows(
+        "SELECT (SELECT count(*) FROM chunk WHERE closed_at IS NOT NULL) "
+        "+ (SELECT count(*) FROM run WHERE finished_at IS NOT NULL)"
+    )
+    return int(row[0])
 
 
 def _is_open(scene: Scene) -> bool:
+    """Return whether a run is open, as far as is known: the database may not answer."""
     with suppress(sa.exc.DBAPIError):
         return bool(scene.open_runs())
     return True
@@ -142,7 +151,7 @@ def _chunks(scene: Scene) -> list[object]:
 def _judge(scene: Scene, cost: Cost, record: Record, expected: Published) -> None:
     if record.complaints:
         return
-    record.complaints += _ended_otherwise(scene, cost)
+    record.complaints += _ended_otherwise(scene, cost, record.first_run)
     different = _differences(expected, scene.published())
     if different and cost is not Cost.NOTHING and record.fresh:
         record.failed = len(different)
@@ -155,10 +164,11 @@ def _judge(scene: Scene, cost: Cost, record: Record, expected: Published) -> Non
     record.complaints += _left_behind(scene)
 
 
-def _ended_otherwise(scene: Scene, cost: Cost) -> list[str]:
+def _ended_otherwise(scene: Scene, cost: Cost, first_run: int) -> list[str]:
     """Runs that have not finished or cannot be reconciled."""
     complaints = []
-    for run_id, state, error in scene.rows("SELECT run_id, state, error FROM run"):
+    runs = "SELECT run_id, state, error FROM run WHERE run_id >= :first_run"
+    for run_id, state, error in scene.rows(runs, first_run=first_run):
         if state == "failed" and cost is Cost.THE_RUN and error:
             continue
         if state != "finished":
@@ -213,7 +223,10 @@ def _left_behind(scene: Scene) -> list[str]:
     if not scene.wait_until(are_gone, MESSAGES_SECONDS):
         lengths = {queue: scene.redis.llen(queue) for queue in ("listing", "classify")}
         left.append(f"messages left: {lengths}")
-    claimed = scene.rows("SELECT count(*) FROM chunk WHERE state IN ('ready', 'claimed')")
+    claimed = scene.rows(
+        "SELECT count(*) FROM chunk JOIN run USING (run_id) "
+        "WHERE chunk.state IN ('ready', 'claimed') AND run.state = 'finished'"
+    )
     if claimed != [(0,)]:
         left.append(f"chunks left: {claimed[0][0]}")
     if scene.rows("SELECT to_regclass('obstacle') IS NOT NULL") == [(True,)]:

@@ -40,9 +40,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_run_whose_archive_or_products_fail_or_that_is_interfered_with_leaves_right_results_right(
-    group, disturbed
-):
+def test_right_results_stay_right(group, disturbed):
     scene, expected = disturbed
     possible = [ALL[name] for name in GROUPS[group] if not ALL[name].why_not(scene)]
     if not possible:

@@ -35,9 +35,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_run_whose_servers_or_network_fail_publishes_what_an_undisturbed_one_does(
-    group, disturbed
-):
+def test_the_run_ends_with_the_results_of_an_undisturbed_one(group, disturbed):
     scene, expected = disturbed
     possible = [ALL[name] for name in GROUPS[group] if not ALL[name].why_not(scene)]
     if not possible:
