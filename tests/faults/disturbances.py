@@ -439,9 +439,11 @@ def clock_skew(scene: Scene, random: Random) -> Iterator[None]:
     )
     scene.redis.delete(*QUEUES)
     yield
-    scene.wait_for_the_end(60)  # before it gets the right time again
+    # The run has to end before the host gets the right time again.
+    has_ended = scene.wait_for_the_end(45)
     scene.near.stop()
     scene.near.start()
+    assert has_ended, f"the run does not end while a clock is {shift:+d} s wrong"
 
 
 ALL["clock of a host ahead or behind"] = replace(
@@ -498,8 +500,9 @@ def _switched_on(name: str) -> Callable[[Scene, Random], Iterator[None]]:
         switch = scene.switches / name
         switch.write_text(random.choice(products))
         yield
-        scene.wait_for_the_end(90)  # a chunk is split several times until the product is found
+        has_ended = scene.wait_for_the_end(90)  # a chunk is split until the product is found
         switch.unlink()
+        assert has_ended, "the run does not end"
 
     return inflict
 

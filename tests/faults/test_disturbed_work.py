@@ -45,4 +45,4 @@ def test_the_run_ends_with_the_results_of_an_undisturbed_one(group, disturbed):
     if not possible:
         pytest.skip(ALL[GROUPS[group][0]].why_not(scene))
     record = inflict_in_turn(scene, possible, seed=1, expected=expected)
-    assert record.complaints == [], scene.log()[-4000:]
+    assert not record.complaints, "\n".join((*record.complaints, scene.log()[-4000:]))
