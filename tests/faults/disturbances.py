@@ -17,6 +17,7 @@ from faults import flaky_archive
 from faults.scene import FAKETIME, Scene, Worker
 from mernet.db import classifiers, ledger, thresholds
 from mernet.db.errors import RunClosed
+from mernet.model.classes import CODES
 
 Random = random.Random
 Inflict = Callable[[Scene, Random], AbstractContextManager[None]]
@@ -545,10 +546,12 @@ def promotion(scene: Scene, random: Random) -> Iterator[None]:
 
 @disturbance("thresholds changed in mid-run", "runs", seconds=(0, 2))
 def thresholds_changed(scene: Scene, random: Random) -> Iterator[None]:
-    for _ in range(5):
-        thresholds.set_threshold(scene.engine, "first", round(random.uniform(0.05, 0.95), 2))
+    changed = random.sample(CODES, 5)
+    for code in changed:
+        thresholds.set_threshold(scene.engine, code, round(random.uniform(0.05, 0.95), 2), "first")
     yield
-    thresholds.set_threshold(scene.engine, "first", 0.9)
+    for code in changed:
+        thresholds.set_threshold(scene.engine, code, 0.9, "first")
 
 
 @disturbance("run paused and resumed", "runs", seconds=(1, 5))

@@ -42,6 +42,14 @@ class Request(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_: object) -> None:
+        """Callers that are killed close their connections in the middle."""
+
+
 def serve(request: Request) -> None:
     """What an archive does that works."""
     body = request.body()
@@ -115,13 +123,11 @@ class FlakyArchive:
     pace: float = 0.0
     behaviour: Behaviour = serve
     url: str = field(default="", init=False)
-    _server: ThreadingHTTPServer = field(init=False, repr=False)
+    _server: Server = field(init=False, repr=False)
 
     def start(self, port: int = 0) -> None:
         handler = type("Handler", (Request,), {"archive": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
+        self._server = Server(("127.0.0.1", port), handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
 

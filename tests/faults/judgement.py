@@ -81,7 +81,7 @@ def inflict_in_turn(
         if not _is_open(scene):
             scene.queue_run()
         if not each.is_early:
-            scene.wait_until(lambda: scene.has_listed() > 0, 30)
+            scene.wait_until(lambda: not scene.is_listing(), 30)
         with each.inflict(scene, chosen):
             time.sleep(each.seconds[0])
     if not scene.wait_for_the_end(END_SECONDS):
@@ -106,7 +106,7 @@ def _disturb_a_run(
     run_id = record.first_run = scene.queue_run()
     if not disturbance.is_early:
         share = chosen.choice((0, 0, 1, 2, 4))
-        scene.wait_until(lambda: _closed_in(scene, run_id) >= share, 30)
+        scene.wait_until(lambda: not scene.is_listing() and _closed_in(scene, run_id) >= share, 30)
     began = time.monotonic()
     with disturbance.inflict(scene, chosen):
         time.sleep(chosen.uniform(*disturbance.seconds))

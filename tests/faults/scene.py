@@ -217,11 +217,8 @@ class Scene:
     def open_runs(self) -> list[tuple[Any, ...]]:
         return self.rows("SELECT run_id, state FROM run WHERE finished_at IS NULL")
 
-    def closed_chunks(self) -> int:
-        return int(self.rows("SELECT count(*) FROM chunk WHERE closed_at IS NOT NULL")[0][0])
-
-    def has_listed(self) -> int:
-        return int(self.rows("SELECT count(*) FROM run WHERE state <> 'listing'")[0][0])
+    def is_listing(self) -> bool:
+        return bool(self.rows("SELECT FROM run WHERE state = 'listing'"))
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
         """Wait while the workers are supervised; return whether it came true in time."""

@@ -29,7 +29,6 @@ GROUPS = {
         "product that kills its process",
         "product that eats memory",
     ),
-    "checkpoint": ("checkpoint file away for a moment",),
     "runs": (
         "overlapping runs",
         "promotion in mid-run",
