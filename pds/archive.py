@@ -17,6 +17,7 @@ from mernet.suggestions import did_you_mean
 
 DEFAULT_LABEL = "{product}.xml"
 SCHEMES = ("http", "https", "file")
+INVENTORY = re.compile(r"collection.*\.(csv|tab)")
 MEMBERS = re.compile(r"/products/urn:[^/]+/members")
 
 
@@ -93,9 +94,9 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
 
     Args:
         spec: A known name; or the URL or path of a PDS3 volume, an index label or table (.lbl,
-            .tab, .tab.gz) or a PDS4 inventory (.csv); or the URL of a registry search
-            (.../products/LID/members); or the path or file:// URL of a folder that holds product
-            files or one collection*.csv.
+            .tab, .tab.gz) or a PDS4 inventory (.csv, collection*.tab); or the URL of a registry
+            search (.../products/LID/members); or the path or file:// URL of a folder that holds
+            product files or one collection*.csv or .tab.
         mirror: A URL or path that replaces the base of a named archive.
 
     Raises:
@@ -218,21 +219,29 @@ def _archive_on_disk(spec: str, path: Path) -> Archive:
         return Archive(spec, kind, path.as_uri())
     if not path.is_dir():
         raise BadArchiveError(f"{spec!r} does not exist; give an existing file or folder")
-    inventories = sorted(path.glob("collection*.csv"))
+    inventories = sorted(file for file in path.iterdir() if _is_inventory(file.name))
     if len(inventories) > 1:
         raise BadArchiveError(f"{spec!r} holds {len(inventories)} inventories; give one of them")
     if inventories:
         return Archive(spec, ArchiveKind.INVENTORY, inventories[0].as_uri())
-    kind = ArchiveKind.VOLUME if (path / "index").is_dir() else ArchiveKind.FOLDER
+    is_volume = any((path / name).is_dir() for name in ("index", "INDEX"))
+    kind = ArchiveKind.VOLUME if is_volume else ArchiveKind.FOLDER
     return Archive(spec, kind, f"{path.as_uri()}/")
 
 
 def _kind_of_file(url: str) -> ArchiveKind | None:
     """Return the kind of archive by the file extension, None for other extensions."""
-    name = unquote(urlsplit(url).path).lower()
-    if name.endswith((".lbl", ".tab", ".tab.gz")):
+    path = unquote(urlsplit(url).path).lower()
+    if _is_inventory(path.rpartition("/")[2]):
+        return ArchiveKind.INVENTORY
+    if path.endswith((".lbl", ".tab", ".tab.gz")):
         return ArchiveKind.INDEX
-    return ArchiveKind.INVENTORY if name.endswith(".csv") else None
+    return ArchiveKind.INVENTORY if path.endswith(".csv") else None
+
+
+def _is_inventory(file_name: str) -> bool:
+    """Return whether a file's name is that of a collection's inventory (.csv or .tab)."""
+    return INVENTORY.fullmatch(file_name.lower()) is not None
 
 
 def _known_names() -> str:

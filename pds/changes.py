@@ -77,6 +77,10 @@ class ChangeDetector:
         """Fetch as `Fetcher.fetch` does; product labels are not checked for changes."""
         return self._fetcher.fetch(url)
 
+    def fetch_start(self, url: str, max_bytes: int) -> bytes:
+        """Fetch as `Fetcher.fetch_start` does; product labels are not checked for changes."""
+        return self._fetcher.fetch_start(url, max_bytes)
+
     @contextmanager
     def open(self, url: str) -> Iterator[IO[bytes]]:
         """Open as `Fetcher.open` does, and record the file's version."""

@@ -34,6 +34,10 @@ class BadIndexError(PdsError):
     reason = "bad index"
 
 
+class ShortListingError(BadIndexError):
+    """A table or inventory has fewer rows than its label promises."""
+
+
 class FetchError(PdsError):
     """A file could not be fetched, and an immediate retry would not help."""
 

@@ -111,6 +111,13 @@ class FileSource(Protocol):
             FetchError: The file could not be fetched; a subclass says why.
         """
 
+    def fetch_start(self, url: str, max_bytes: int) -> bytes:
+        """Return the first bytes of a file, all of a shorter one.
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
+        """
+
     def open(self, url: str) -> AbstractContextManager[IO[bytes]]:
         """Open an index table, its label or an inventory as a seekable stream.
 
@@ -222,6 +229,25 @@ class Fetcher:
         with self._counting:
             self._transfers += more
 
+    def fetch_start(self, url: str, max_bytes: int) -> bytes:
+        """Return the first bytes of a file, such as its label.
+
+        A server is asked for this range (RFC 9110, 14); of one that sends the whole file, no more
+        is read.
+
+        Raises:
+            FetchError: The file could not be fetched; a subclass says why.
+        """
+        if is_file_url(url):
+            with open_file(path_from_url(url), self._product_limits.max_bytes) as file:
+                data = file.read(max_bytes)
+            self._count(Transfers(len(data)))
+            return data
+        sink = BytesIO()
+        first = {"Range": f"bytes=0-{max_bytes - 1}", "Accept-Encoding": "identity"}
+        self._retrying(self._download, url, sink, self._product_limits, first, max_bytes)
+        return sink.getvalue()[:max_bytes]
+
     @contextmanager
     def open(self, url: str) -> Iterator[IO[bytes]]:
         """Open a large table as a seekable binary stream.
@@ -269,8 +295,12 @@ class Fetcher:
         sink: IO[bytes],
         limits: Limits,
         condition: Mapping[str, str] = UNCONDITIONAL,
+        enough: int | None = None,
     ) -> Mapping[str, str] | None:
-        """Make one attempt over http(s); return the response headers, None for 304."""
+        """Make one attempt over http(s); return the response headers, None for 304.
+
+        With `enough`, only the first bytes were asked for, and reading ends after as many.
+        """
         sink.seek(0)
         sink.truncate()
         try:
@@ -279,10 +309,11 @@ class Fetcher:
             ) as response:
                 if condition and response.status_code == requests.codes.not_modified:
                     return None
-                _check_status(response, url)
+                if enough is None or response.status_code != requests.codes.partial_content:
+                    _check_status(response, url)
                 length = response.headers.get("Content-Length", "")
                 _check_size(int(length) if length.isdecimal() else 0, limits, url)
-                _stream_body(response.raw, sink, limits, url)
+                _stream_body(response.raw, sink, limits, url, enough)
                 _check_is_file(sink, url)
                 return response.headers
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -294,7 +325,9 @@ class Fetcher:
             self._count(Transfers(sink.tell()))
 
 
-def _stream_body(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, url: str) -> None:
+def _stream_body(
+    body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, url: str, enough: int | None
+) -> None:
     """Write the response body into `sink`; urllib3 raises if it is shorter than Content-Length.
 
     `read1` returns after a single wait for data, so that the deadline also stops a slow server.
@@ -303,6 +336,8 @@ def _stream_body(body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits
     while chunk := body.read1(CHUNK_BYTES, decode_content=True):
         sink.write(chunk)
         _check_size(sink.tell(), limits, url)
+        if enough is not None and sink.tell() >= enough:
+            return
         if time.monotonic() > deadline:
             raise SlowTransferError(
                 f"{url} did not arrive within {limits.total_seconds:g} s; "

@@ -10,12 +10,14 @@ from mernet.pds.errors import BadArchiveError, DecodeError, FetchError
 from mernet.pds.label import LabelFacts
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.printable import printable
 
 
 def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | LeftOut]:
     """Yield every file of a folder and its subfolders, sorted, as a product or as left out.
 
-    A file and an .xml file with the same stem are one PDS4 product.
+    A file and an .xml or .lblx file with the same stem are one PDS4 product. A symbolic link is
+    followed only within the folder: what a folder lists is in it.
 
     Raises:
         BadArchiveError: The folder has no files.
@@ -24,13 +26,30 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         raise BadArchiveError(f"{folder} has no files; give a folder of product files")
-    images = [path for path in files if path.suffix.lower() != pds4.LABEL_SUFFIX]
+    outside = [path for path in files if not _is_inside(path, folder)]
+    yield from (LeftOut(printable(path.name), LeftOutReason.LINK_OUT_OF_FOLDER) for path in outside)
+    files = [path for path in files if path not in set(outside)]
+    images = [path for path in files if path.suffix.lower() not in pds4.LABEL_SUFFIXES]
     for path in images:
         yield _read_image(path, selection)
     stems_of_images = {path.with_suffix("") for path in images}
     for path in files:
-        if path.suffix.lower() == pds4.LABEL_SUFFIX and path.with_suffix("") not in stems_of_images:
-            yield LeftOut(path.name, LeftOutReason.UNREADABLE_LABEL)
+        if (
+            path.suffix.lower() in pds4.LABEL_SUFFIXES
+            and path.with_suffix("") not in stems_of_images
+        ):
+            yield LeftOut(printable(path.name), LeftOutReason.UNREADABLE_LABEL)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a file and its label are in a folder, wherever symbolic links lead."""
+    label = pds4.label_beside(path)
+    try:
+        return all(
+            each.resolve().is_relative_to(folder.resolve()) for each in (path, label) if each
+        )
+    except (OSError, RuntimeError):  # a circle of links
+        return False
 
 
 def _read_image(path: Path, selection: Selection) -> Product | LeftOut:

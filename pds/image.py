@@ -7,7 +7,7 @@ import numpy as np
 
 from mernet.pds import disk, pds3, pds4
 from mernet.pds.disk import MAX_PRODUCT_BYTES
-from mernet.pds.errors import NotFoundError, TruncatedError
+from mernet.pds.errors import DecodeError, NotFoundError, PdsError, TruncatedError
 from mernet.pds.label import LabelFacts
 
 
@@ -40,12 +40,17 @@ def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
     """
     if not data:
         raise TruncatedError(f"{name} is empty; fetch it again")
-    pixels, facts = pds3.decode(data, name) if label is None else pds4.decode(data, label, name)
+    try:
+        pixels, facts = pds3.decode(data, name) if label is None else pds4.decode(data, label, name)
+    except (PdsError, MemoryError):
+        raise
+    except Exception as error:  # a defect that this file reveals; others are not affected
+        raise DecodeError(f"{name} cannot be decoded ({type(error).__name__})") from error
     return Frame(pixels, facts, facts.missing_share)
 
 
 def read_file(path: Path) -> Frame:
-    """Decode a product on disk: PDS3; or PDS4, by the path of its .xml label or of its data file.
+    """Decode a product on disk: PDS3; or PDS4, by its label (.xml, .lblx) or by its data file.
 
     Raises:
         FetchError: A file cannot be read.
@@ -53,7 +58,7 @@ def read_file(path: Path) -> Frame:
     """
     if not path.name:
         raise NotFoundError(f"{path} is not a file; give the path of a file")
-    is_label = path.suffix.lower() == pds4.LABEL_SUFFIX
+    is_label = path.suffix.lower() in pds4.LABEL_SUFFIXES
     label_path = path if is_label else pds4.label_beside(path)
     label = disk.read_file(label_path, MAX_PRODUCT_BYTES) if label_path else None
     if label and is_label:

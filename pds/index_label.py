@@ -60,20 +60,28 @@ def parse_label(data: bytes, name: str) -> TableShape:
     table, pointer = _table_and_pointer(label, name)
     table_name, skip_bytes, skip_rows = _target(pointer, label, name)
     first_field, places, fields = _columns(table, name)
-    rows = [_count(table, "ROWS", name), _count(label, "FILE_RECORDS", name)]
-    promised = rows[0] if rows[0] is not None else rows[1]
-    if promised is not None and rows[0] is None:
-        promised = max(0, promised - skip_rows)
     return TableShape(
         table_name=table_name,
         fields=fields,
         first_field=first_field,
         places=places,
-        rows=promised,
+        rows=_promised_rows(table, label, skip_rows, name),
         row_bytes=_count(table, "ROW_BYTES", name) or _count(label, "RECORD_BYTES", name),
         skip_bytes=skip_bytes,
         skip_rows=skip_rows,
     )
+
+
+def _promised_rows(table: Block, label: Block, skip_rows: int, name: str) -> int | None:
+    """Return the number of rows by ROWS and by FILE_RECORDS, whichever is more.
+
+    A record is a row, unless the label gives them different sizes.
+    """
+    rows, records = _count(table, "ROWS", name), _count(label, "FILE_RECORDS", name)
+    sizes = {_count(table, "ROW_BYTES", name), _count(label, "RECORD_BYTES", name)} - {None}
+    if records is None or (rows is not None and len(sizes) > 1):
+        return rows
+    return max(rows or 0, records - skip_rows)
 
 
 def _not_a_label(name: str, problem: str) -> BadIndexError:

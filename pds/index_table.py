@@ -1,187 +1,298 @@
 """List PDS3 index tables: a label describes the columns, each row of the table is one product."""
 
-import gzip
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import IO
 from urllib.parse import quote, urljoin
 
+from mernet.pds import pds3
 from mernet.pds.archive import Archive, ArchiveKind
-from mernet.pds.errors import BadIndexError, NotFoundError
+from mernet.pds.completeness import CompletenessCheck
+from mernet.pds.errors import (
+    BadIndexError,
+    DecodeError,
+    ForbiddenError,
+    NotFoundError,
+    TruncatedError,
+)
 from mernet.pds.fetch import FileSource
 from mernet.pds.index_label import MAX_LABEL_BYTES, TableShape, parse_label
-from mernet.pds.label import counter_or_none, text_or_none, time_or_none, whole_or_none
+from mernet.pds.index_places import Places
+from mernet.pds.label import (
+    counter_or_none,
+    solar_time_or_none,
+    text_or_none,
+    time_or_none,
+    whole_or_none,
+)
+from mernet.pds.label_batches import Unread, read_labels
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.pds.table_rows import FieldReader, read_rows, value_of
+from mernet.printable import printable
 
-REQUIRED = ("PATH_NAME", "FILE_NAME", "LINES", "LINE_SAMPLES")
-OPTIONAL = ("PLANET_DAY_NUMBER", "START_TIME", "LOCAL_TRUE_SOLAR_TIME")
+LOCATION = ("PATH_NAME", "FILE_NAME")
+SPECIFICATION = "FILE_SPECIFICATION_NAME"  # path and name in one, in other missions' indexes
+SIZE = ("LINES", "LINE_SAMPLES")
 INDEXES = {
     "edr": ("edrindex.lbl",),
     "rdr": ("rdrindex.lbl",),
     "any": ("edrindex.lbl", "rdrindex.lbl"),
 }
-GZIP_MAGIC = b"\x1f\x8b"
-MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB
+INDEX_FOLDERS = ("index", "INDEX")
+# How much of a product is read for its label: nearly always the first suffices.
+LABEL_BYTES = (64 * 1024, pds3.MAX_LABEL_BYTES)
 
 
 def read_index(
-    archive: Archive, selection: Selection, fetcher: FileSource
+    archive: Archive,
+    selection: Selection,
+    fetcher: FileSource,
+    completeness: CompletenessCheck,
 ) -> Iterator[Product | LeftOut]:
     """Yield every row of an archive's index tables, in order, as a product or as left out.
 
     Raises:
-        BadIndexError: A table is not usable at all.
+        BadIndexError: A table is not usable at all, or ends before its label says.
         FetchError: A table or label cannot be fetched.
     """
     if archive.kind is ArchiveKind.VOLUME:
         for label_name in INDEXES[selection.products]:
-            label_url = urljoin(archive.url, f"index/{label_name}")
-            yield from _read_table(label_url, None, selection, fetcher)
+            urls = [
+                urljoin(archive.url, f"{folder}/{name}")
+                for folder in INDEX_FOLDERS
+                for name in (label_name, label_name.upper())
+            ]
+            yield from _read_table(urls, None, selection, fetcher, completeness)
     elif archive.url.lower().endswith(".lbl"):
-        yield from _read_table(archive.url, None, selection, fetcher)
+        yield from _read_table([archive.url], None, selection, fetcher, completeness)
     else:
-        yield from _read_table(_label_beside(archive.url), archive.url, selection, fetcher)
+        yield from _read_table(
+            _labels_beside(archive.url), archive.url, selection, fetcher, completeness
+        )
 
 
 def _read_table(
-    label_url: str, table_url: str | None, selection: Selection, fetcher: FileSource
+    label_urls: Sequence[str],
+    table_url: str | None,
+    selection: Selection,
+    fetcher: FileSource,
+    completeness: CompletenessCheck,
 ) -> Iterator[Product | LeftOut]:
     """Yield the rows of one table; without its URL, the label names its file."""
-    with fetcher.open(label_url) as label:
+    with ExitStack() as stack:
+        label, label_url = _open_first(label_urls, fetcher, stack)
         shape = parse_label(label.read(MAX_LABEL_BYTES + 1), label_url)
-    reader = RowReader(shape, _base_url(label_url), selection)
-    missing = [column for column in REQUIRED if column not in shape.first_field]
-    if missing:
+        reader = RowReader(shape, Places(label_url), selection)
+        _check_columns(shape, label_url)
+        urls = [table_url] if table_url else _table_urls(label_url, shape.table_name)
+        table, url = _open_first(urls, fetcher, stack)
+
+        def read_size(row: UnsizedRow) -> Product | LeftOut:
+            return _read_size(row, reader, fetcher)
+
+        def all_lost(lost: LeftOut) -> BadIndexError:
+            return BadIndexError(
+                f"{label_url} describes a table without LINES and LINE_SAMPLES, and the label of "
+                f"none of its products could be read, such as {lost.name} ({lost.reason}); "
+                "check where the products are"
+            )
+
+        rows = 0
+
+        def entries() -> Iterator[Unread["UnsizedRow"] | Product | LeftOut]:
+            nonlocal rows
+            for row in read_rows(table, shape, url):
+                rows += 1
+                yield reader.read(row, rows)
+
+        yield from read_labels(entries(), read_size, fetcher.connections_per_host, all_lost)
+        _check_rows(reader, url)
+        completeness.compare(url, rows, shape.rows)
+
+
+def _check_columns(shape: TableShape, label_url: str) -> None:
+    """Raise BadIndexError for a table without the columns that say where products are."""
+    missing = [column for column in LOCATION if column not in shape.first_field]
+    if missing and SPECIFICATION not in shape.first_field:
         raise BadIndexError(
             f"{label_url} describes a table without {', '.join(missing)}, so its products have "
             "no known location; give the index of an operations volume"
         )
-    urls = [table_url] if table_url else _table_urls(label_url, shape.table_name)
-    readable = False
-    with ExitStack() as stack:
-        for number, row in enumerate(
-            _read_rows(_open_first_existing(urls, fetcher, stack), urls[0]), 1
-        ):
-            entry = reader.read(row, number)
-            readable = readable or not _is_unreadable(entry)
-            yield entry
-    if not readable:
+
+
+def _check_rows(reader: "RowReader", url: str) -> None:
+    """Raise BadIndexError for a table none of whose rows, or wanted rows, could be used."""
+    if not reader.readable:
         raise BadIndexError(
-            f"{urls[0]} has no row of {shape.fields} fields separated by tabs, as its label "
-            "describes; check that label and table belong together"
+            f"{url} has no row of {reader.shape.fields} fields, as its label describes; "
+            "check that label and table belong together"
+        )
+    if reader.without_size and not reader.with_size:
+        raise BadIndexError(
+            f"None of the {reader.without_size} wanted rows of {url} has a size in LINES and "
+            "LINE_SAMPLES; give an index that has sizes"
         )
 
 
-def _is_unreadable(entry: Product | LeftOut) -> bool:
-    """Return whether a row does not have the fields that the label describes."""
-    return isinstance(entry, LeftOut) and entry.reason is LeftOutReason.UNREADABLE_ROW
-
-
 @dataclass(frozen=True, slots=True)
+class UnsizedRow:
+    """A wanted row of a table without sizes."""
+
+    name: ProductName
+    file_name: str
+    image_url: str
+    fields: list[str]
+
+
+@dataclass(slots=True)
 class RowReader:
-    """Turns a row of a table into a product; `base_url` is the folder that contains the volume."""
+    """Turns the rows of a table into products.
+
+    Attributes:
+        readable: How many rows had the fields that the label describes.
+        with_size: How many wanted rows had a size; `without_size` how many had none.
+    """
 
     shape: TableShape
-    base_url: str
+    places: Places
     selection: Selection
+    readable: int = 0
+    with_size: int = 0
+    without_size: int = 0
+    _fields: FieldReader = field(init=False)
 
-    def read(self, row: bytes, number: int) -> Product | LeftOut:
+    def __post_init__(self) -> None:
+        self._fields = FieldReader(self.shape)
+
+    def read(self, row: bytes, number: int) -> Unread[UnsizedRow] | Product | LeftOut:
         """Return the product that a row lists, or the reason why it is left out.
 
         The name is checked first, because it alone decides about nearly all rows.
         """
-        fields = row.rstrip(b"\r\n").split(b"\t")
-        if len(fields) != self.shape.fields:
+        fields = self._fields.fields(row)
+        if fields is None:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
-        file_name = self._field_text(fields, "FILE_NAME")
+        self.readable += 1
+        path_name, file_name = self._location(fields)
         name = self.selection.wanted_name(file_name)
-        return name if isinstance(name, LeftOut) else self._product(name, file_name, fields)
-
-    def _product(self, name: ProductName, file_name: str, fields: list[bytes]) -> Product | LeftOut:
-        """Return the product of a row whose name is wanted, or left out for its other fields."""
-        lines = whole_or_none(self._field_text(fields, "LINES"))
-        line_samples = whole_or_none(self._field_text(fields, "LINE_SAMPLES"))
-        path = self._field_text(fields, "PATH_NAME").strip("/")
-        if lines is None or line_samples is None or ".." in path.split("/"):
+        if isinstance(name, LeftOut):
+            return name
+        image_url = self.places.image_url(path_name, file_name)
+        if image_url is None:
             return LeftOut(file_name, LeftOutReason.UNREADABLE_ROW)
+        wanted = UnsizedRow(name, file_name, image_url, fields)
+        if not set(SIZE) <= set(self.shape.first_field):
+            return Unread(wanted)
+        return self._sized_by_row(wanted)
+
+    def product(self, row: UnsizedRow, lines: int, line_samples: int) -> Product | LeftOut:
+        """Return the product of a wanted row of a size, or left out for the size."""
         reason = self.selection.reason_against_size(lines, line_samples)
         if reason:
-            return LeftOut(file_name, reason)
-        sol, start_time, local_solar_time = (
-            self._field_text(fields, column) for column in OPTIONAL
-        )
-        site, drive = (self._field_text(fields, "ROVER_MOTION_COUNTER", item) for item in (0, 1))
+            return LeftOut(row.file_name, reason)
+        name = row.name
+        site, drive = (self._text(row.fields, "ROVER_MOTION_COUNTER", item) for item in (0, 1))
         return Product(
             name=name,
-            image_url=self._url(path, file_name),
+            image_url=row.image_url,
             label_url=None,
-            browse_url=self._browse_url(path, file_name),
+            browse_url=self.places.browse_url(row.image_url),
             lines=lines,
             line_samples=line_samples,
-            sol=counter_or_none(sol),
+            sol=counter_or_none(self._text(row.fields, "PLANET_DAY_NUMBER")),
             site=counter_or_none(site) if name.site is None else name.site,
             drive=counter_or_none(drive) if name.drive is None else name.drive,
-            start_time=time_or_none(start_time),
-            local_solar_time=text_or_none(local_solar_time),
+            start_time=time_or_none(self._text(row.fields, "START_TIME")),
+            local_solar_time=solar_time_or_none(self._text(row.fields, "LOCAL_TRUE_SOLAR_TIME")),
         )
 
-    def _field_text(self, fields: list[bytes], column: str, item: int = 0) -> str:
-        """Return a field's text without quotes and padding, empty without such a column."""
+    def _sized_by_row(self, row: UnsizedRow) -> Product | LeftOut:
+        """Return the product of a row with its size, or left out without one."""
+        texts = [self._text(row.fields, column) for column in SIZE]
+        sizes = [whole_or_none(text) for text in texts]
+        lines, line_samples = sizes
+        if any(
+            size is None and text_or_none(text) for size, text in zip(sizes, texts, strict=True)
+        ):
+            return LeftOut(row.file_name, LeftOutReason.UNREADABLE_ROW)
+        if lines is None or line_samples is None or lines < 1 or line_samples < 1:
+            self.without_size += 1
+            return LeftOut(row.file_name, LeftOutReason.SIZE_NOT_AVAILABLE)
+        self.with_size += 1
+        return self.product(row, lines, line_samples)
+
+    def _location(self, fields: list[str]) -> tuple[str, str]:
+        """Return the folder and the name of a row's file."""
+        if LOCATION[1] in self.shape.first_field and LOCATION[0] in self.shape.first_field:
+            return self._text(fields, LOCATION[0]), self._text(fields, LOCATION[1])
+        place = self._text(fields, SPECIFICATION).replace("\\", "/")
+        folder, _, file_name = place.rpartition("/")
+        return folder, file_name
+
+    def _text(self, fields: list[str], column: str, item: int = 0) -> str:
+        """Return a field's value, empty without such a column."""
         position = self.shape.first_field.get(column)
         if position is None or position + item >= self.shape.fields:
             return ""
-        return fields[position + item].strip(b' "').decode("ascii", errors="replace")
-
-    def _url(self, path: str, file_name: str) -> str:
-        """Return a file's URL; PATH_NAME is relative to the folder that contains the volume."""
-        return f"{self.base_url}{quote(path)}/{quote(file_name)}"
-
-    def _browse_url(self, path: str, file_name: str) -> str | None:
-        """Return the URL of the browse image: data/ becomes browse/, and .jpg is added."""
-        volume, data, rest = path.partition("/data/")
-        return self._url(f"{volume}/browse/{rest}", f"{file_name}.jpg") if data else None
+        return value_of(fields[position + item])
 
 
-def _base_url(label_url: str) -> str:
-    """Return the folder that contains the volume; the label is in the volume's index/ folder."""
-    return urljoin(label_url, "../../")
+def _read_size(row: UnsizedRow, reader: RowReader, fetcher: FileSource) -> Product | LeftOut:
+    """Return the product of a row whose size is in its own label; only the label is fetched."""
+    try:
+        for number_of_bytes in LABEL_BYTES:
+            head = fetcher.fetch_start(row.image_url, number_of_bytes)
+            try:
+                facts = pds3.read_label(head, row.file_name)
+            except TruncatedError:
+                if len(head) < number_of_bytes:
+                    raise
+                continue
+            return reader.product(row, facts.lines, facts.line_samples)
+    except NotFoundError:
+        return LeftOut(row.file_name, LeftOutReason.LABEL_NOT_FOUND)
+    except DecodeError:
+        pass
+    return LeftOut(row.file_name, LeftOutReason.UNREADABLE_LABEL)
 
 
-def _label_beside(table_url: str) -> str:
-    """Return the URL of a table's label: the same name with .lbl, in the same case."""
-    stem = re.sub(r"\.gz$", "", table_url, flags=re.IGNORECASE)
-    return stem[:-4] + (".LBL" if stem.endswith(".TAB") else ".lbl")
+def _labels_beside(table_url: str) -> list[str]:
+    """Return possible URLs of a table's label: the same name with .lbl, first in the same case."""
+    stem = re.sub(r"\.gz$", "", table_url, flags=re.IGNORECASE)[:-4]
+    suffixes = [".LBL", ".lbl"] if ".TAB" in table_url[len(stem) :] else [".lbl", ".LBL"]
+    return [stem + suffix for suffix in suffixes]
 
 
 def _table_urls(label_url: str, table_name: str) -> list[str]:
     """Return possible URLs of a table: labels write its name in upper case, servers often lower."""
-    names = dict.fromkeys((table_name, table_name.lower(), f"{table_name.lower()}.gz"))
+    lower = table_name.lower()
+    names = dict.fromkeys((table_name, lower, table_name.upper(), f"{lower}.gz"))
     return [urljoin(label_url, quote(name)) for name in names]
 
 
-def _open_first_existing(urls: list[str], fetcher: FileSource, stack: ExitStack) -> IO[bytes]:
-    """Open the first of the tables that exists, until the stack closes."""
+def _open_first(
+    urls: Sequence[str], fetcher: FileSource, stack: ExitStack
+) -> tuple[IO[bytes], str]:
+    """Open the first of the files that exists and is served, until the stack closes.
+
+    A server may refuse a name in one case and have the file in the other.
+    """
+    refused: ForbiddenError | None = None
+    missing: NotFoundError | None = None
     for url in urls:
         try:
-            return stack.enter_context(fetcher.open(url))
-        except NotFoundError:
-            continue
-    raise NotFoundError(f"None of {', '.join(urls)} exists; check the archive's base URL")
-
-
-def _read_rows(table: IO[bytes], url: str) -> Iterator[bytes]:
-    """Yield the rows that are not blank, unpacked if the first bytes say that they are gzip."""
-    is_packed = table.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    table.seek(0)
-    lines = gzip.GzipFile(fileobj=table) if is_packed else table
-    try:
-        for line in iter(partial(lines.readline, MAX_ROW_BYTES), b""):
-            if line.strip():
-                yield line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadIndexError(f"{url} is damaged ({error}); fetch it again") from error
+            return stack.enter_context(fetcher.open(url)), url
+        except NotFoundError as error:
+            missing = error
+        except ForbiddenError as error:
+            refused = refused or error
+    if refused:
+        raise refused
+    if missing and len(urls) == 1:
+        raise missing
+    raise NotFoundError(
+        f"None of {printable(', '.join(urls), 1000)} exists; check the archive's base URL"
+    )

@@ -1,44 +1,88 @@
-"""List PDS4 collection inventories: a CSV of member status and LIDVID; each product has a label."""
+"""List PDS4 collection inventories: member status and LIDVID in rows; each product has a label."""
 
 import csv
 import io
 from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import IO
 from urllib.parse import quote, urljoin
 
+from mernet.pds import pds4
 from mernet.pds.archive import Archive
-from mernet.pds.collection_members import (
-    TRANSIENT_REASONS,
-    Member,
-    product_from_lidvid,
-    read_members,
-)
-from mernet.pds.errors import BadIndexError
+from mernet.pds.collection_members import Member, product_from_lidvid, read_members
+from mernet.pds.completeness import CompletenessCheck
+from mernet.pds.errors import BadIndexError, DecodeError, ForbiddenError, NotFoundError
 from mernet.pds.fetch import FileSource
+from mernet.pds.label import whole_or_none
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.printable import printable
+
+STATUSES = ("P", "S")
+SEPARATORS = ",\t;|"
+MAX_LINE = 200_000  # characters; real rows have under 100
 
 
 def read_inventory(
-    archive: Archive, selection: Selection, fetcher: FileSource
+    archive: Archive,
+    selection: Selection,
+    fetcher: FileSource,
+    completeness: CompletenessCheck,
 ) -> Iterator[Product | LeftOut]:
     """Yield every member of a collection, in order, as a product or as left out.
 
     Raises:
-        BadIndexError: The file is not an inventory, or none of the labels that were needed exists
-            and is readable.
+        BadIndexError: The file is not an inventory, ends before its label says, or none of the
+            labels that were needed exists and is readable.
         FetchError: The inventory or a label cannot be fetched (see `read_members`).
     """
-    lost: LeftOut | None = None
-    any_label = False
-    members = (_parse_row(row, archive) for row in _read_rows(archive, fetcher))
-    for entry in read_members(members, selection, fetcher):
-        if isinstance(entry, Product) or entry.reason is LeftOutReason.NOT_HIGH_RESOLUTION:
-            any_label = True
-        elif entry.reason in TRANSIENT_REASONS:
-            lost = entry
-        yield entry
-    if lost and not any_label:
-        raise BadIndexError(_no_readable_label(archive, lost))
+    rows = 0
+
+    def members() -> Iterator[Member | LeftOut]:
+        nonlocal rows
+        for row in _read_rows(archive, fetcher):
+            rows += 1
+            yield _parse_row(row, archive)
+
+    def all_lost(lost: LeftOut) -> BadIndexError:
+        return BadIndexError(_no_readable_label(archive, lost))
+
+    yield from read_members(members(), selection, fetcher, all_lost)
+    completeness.compare(archive.url, rows, _promised_rows(archive.url, fetcher))
+
+
+def _promised_rows(url: str, fetcher: FileSource) -> int | None:
+    """Return the number of records in the label of an inventory, None without such a label.
+
+    The label is beside the inventory, usually with the same name but for `_inventory`.
+    """
+    folder, name = urljoin(url, "."), PurePosixPath(url).stem
+    stems = dict.fromkeys((name, name.removesuffix("_inventory"), name.removesuffix("_INVENTORY")))
+    for stem in stems:
+        for suffix in pds4.LABEL_SUFFIXES:
+            label_url = f"{folder}{stem}{suffix.upper() if name.isupper() else suffix}"
+            try:
+                with fetcher.open(label_url) as file:
+                    return _records(file, label_url, PurePosixPath(url).name)
+            except (NotFoundError, ForbiddenError):
+                continue
+    return None
+
+
+def _records(file: IO[bytes], label_url: str, inventory: str) -> int | None:
+    """Return the number of records that a collection's label gives for an inventory."""
+    data = file.read(pds4.MAX_LABEL_BYTES + 1)
+    if len(data) > pds4.MAX_LABEL_BYTES:
+        return None
+    try:
+        root = pds4.parse_xml(data, label_url)
+    except DecodeError:
+        return None
+    for area in root.iterfind("{*}File_Area_Inventory"):
+        file_name = area.findtext("{*}File/{*}file_name", "").strip()
+        if file_name.lower() in ("", inventory.lower()):
+            return whole_or_none(area.findtext("{*}Inventory/{*}records", ""))
+    return None
 
 
 def _no_readable_label(archive: Archive, lost: LeftOut) -> str:
@@ -58,32 +102,59 @@ def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
     with fetcher.open(archive.url) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
         try:
-            for number, row in enumerate(filter(None, csv.reader(text)), start=1):
-                _check_row(row, number, archive.url)
-                yield row
+            separator = _separator(text)
+            reader = csv.reader(_bounded_lines(text), delimiter=separator, skipinitialspace=True)
+            for row in reader:
+                values = [value.strip() for value in row]
+                while values and not values[-1].strip("\0\x1a"):
+                    del values[-1]
+                if not values:
+                    continue
+                number += 1
+                _check_row(values, number, archive.url)
+                yield values
         except csv.Error as error:
             raise BadIndexError(f"{archive.url} is not a collection inventory: {error}") from error
+        finally:
+            text.detach()
     if not number:
         raise BadIndexError(f"{archive.url} is not a collection inventory: it has no row")
 
 
+def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Yield lines of at most MAX_LINE characters, without NULs, which fill the end of some files.
+
+    The reader of rows refuses a longer field itself.
+    """
+    while line := text.readline(MAX_LINE):
+        yield line.replace("\0", "")
+
+
+def _separator(text: io.TextIOWrapper) -> str:
+    """Return the separator that follows the first member status; the standard's is a comma."""
+    start = text.readline(100).strip().lstrip('"')
+    text.seek(0)
+    return next((each for each in start[1:].lstrip('" ')[:1] if each in SEPARATORS), ",")
+
+
 def _check_row(row: list[str], number: int, url: str) -> None:
     """Raise BadIndexError unless a row is a member status and an identifier."""
-    if len(row) != 2 or row[0].strip() not in ("P", "S") or ":" not in row[1]:
+    if len(row) != 2 or row[0].upper() not in STATUSES or ":" not in row[1]:
         raise BadIndexError(
-            f"{url} is not a collection inventory: row {number} is not P or S and an identifier"
+            f"{url} is not a collection inventory: row {number} is not P or S and an identifier, "
+            f"but {printable(row, 100)}"
         )
 
 
 def _parse_row(row: list[str], archive: Archive) -> Member | LeftOut:
     """Return the member in a row, or left out if it is a secondary member."""
-    status, lidvid = (field.strip() for field in row)
+    status, lidvid = row
     product = product_from_lidvid(lidvid)
-    if status == "S":
-        return LeftOut(product, LeftOutReason.SECONDARY_MEMBER)
+    if status.upper() == "S":
+        return LeftOut(printable(product), LeftOutReason.SECONDARY_MEMBER)
     return Member(product, _label_url(archive, product))
 
 
 def _label_url(archive: Archive, product: str) -> str:
     """Return the URL that a product's label must have."""
-    return urljoin(archive.url, quote(archive.label.format(product=product)))
+    return urljoin(archive.url, archive.label.replace("{product}", quote(product, safe="")))

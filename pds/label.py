@@ -11,7 +11,9 @@ MAX_COUNTER = 2**31 - 1  # damaged labels may claim more; an integer column cann
 MAX_TEXT = 200  # characters of a fact
 UNKNOWN = frozenset({"", "UNK", "N/A", "NULL"})
 YEARS = (1960, 2100)
-WHOLE = re.compile(r"([-+]?[0-9]{1,20})(?:\.0*)?")
+MAX_NUMBER = 30  # characters
+WHOLE = re.compile(r"[-+]?[0-9]+(?:\.0*)?")
+NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 TIME = re.compile(
     r"(\d{4}-(?:\d{2}-\d{2}|\d{3}))"  # a date, or a day of the year
     r"(?:[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d|60)(?:\.(\d{1,12}))?)?)?"
@@ -62,9 +64,14 @@ def text_or_none(value: object) -> str | None:
 
 
 def whole_or_none(value: object) -> int | None:
-    """Return a value as a whole number, None if it is not one; 1024.0 is one."""
-    match = WHOLE.fullmatch(str(value).strip())
-    return int(match[1]) if match else None
+    """Return a value as a whole number, None if it is not one; 1024.0 and 1.024E3 are."""
+    text = str(value).strip()
+    if len(text) > MAX_NUMBER or not NUMBER.fullmatch(text):
+        return None
+    if WHOLE.fullmatch(text):
+        return int(text.partition(".")[0])
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) <= MAX_COUNTER else None
 
 
 def counter_or_none(value: object) -> int | None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from mernet.pds.archive import Archive, ArchiveKind
+from mernet.pds.completeness import CompletenessCheck
+from mernet.pds.errors import BadIndexError, PdsError
 from mernet.pds.fetch import FileSource
 from mernet.pds.folder import read_folder
 from mernet.pds.index_table import read_index
@@ -11,6 +13,7 @@ from mernet.pds.inventory import read_inventory
 from mernet.pds.product import Product
 from mernet.pds.registry import HarvestCursor, read_registry
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
+from mernet.printable import printable
 
 
 def list_products(
@@ -20,6 +23,7 @@ def list_products(
     on_left_out: Callable[[LeftOut], None],
     on_row: Callable[[int], None],
     harvest: HarvestCursor | None = None,
+    completeness: CompletenessCheck | None = None,
 ) -> Iterator[Product]:
     """Yield the wanted products of all archives, only the highest version of each image.
 
@@ -36,16 +40,25 @@ def list_products(
         on_row: Called with the number of rows read so far.
         harvest: Where a registry search begins; it is moved to where the next one has to begin.
             None for all products.
+        completeness: What to do about tables and inventories that end before their labels say; by
+            default they are refused.
 
     Raises:
         BadArchiveError: A folder has no files.
-        BadIndexError: A table, inventory or search is not usable.
+        BadIndexError: A table, inventory or search is not usable, or ends too early.
         FetchError: A file cannot be fetched.
     """
     highest: dict[tuple[str, bool], Product] = {}
     rows = 0
     for archive in archives:
-        for entry in _read_archive(archive, selection, fetcher, harvest or HarvestCursor()):
+        entries = _read_archive(
+            archive,
+            selection,
+            fetcher,
+            harvest or HarvestCursor(),
+            completeness or CompletenessCheck(),
+        )
+        for entry in _only_our_errors(entries, archive):
             rows += 1
             on_row(rows)
             left_out = (
@@ -58,15 +71,37 @@ def list_products(
     yield from highest.values()
 
 
+def _only_our_errors(
+    entries: Iterator[Product | LeftOut], archive: Archive
+) -> Iterator[Product | LeftOut]:
+    """Yield the rows of one archive; a defect that it reveals must not stop the others."""
+    while True:
+        try:
+            entry = next(entries, None)
+        except (PdsError, MemoryError):
+            raise
+        except Exception as error:
+            raise BadIndexError(
+                f"{archive.url} cannot be listed ({type(error).__name__}: {printable(error)})"
+            ) from error
+        if entry is None:
+            return
+        yield entry
+
+
 def _read_archive(
-    archive: Archive, selection: Selection, fetcher: FileSource, harvest: HarvestCursor
+    archive: Archive,
+    selection: Selection,
+    fetcher: FileSource,
+    harvest: HarvestCursor,
+    completeness: CompletenessCheck,
 ) -> Iterator[Product | LeftOut]:
     """Yield the rows of one archive."""
     match archive.kind:
         case ArchiveKind.VOLUME | ArchiveKind.INDEX:
-            return read_index(archive, selection, fetcher)
+            return read_index(archive, selection, fetcher, completeness)
         case ArchiveKind.INVENTORY:
-            return read_inventory(archive, selection, fetcher)
+            return read_inventory(archive, selection, fetcher, completeness)
         case ArchiveKind.REGISTRY:
             return read_registry(archive, selection, fetcher, harvest)
         case ArchiveKind.FOLDER:

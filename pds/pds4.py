@@ -1,6 +1,8 @@
 """Decode PDS4 products: an XML label and a file of pixels in the same folder, by pds4_tools."""
 
 import contextlib
+import hashlib
+import io
 import logging
 import re
 import sys
@@ -8,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers.expat import ExpatError
@@ -17,7 +19,7 @@ import numpy as np
 import pds4_tools
 from pds4_tools.utils.exceptions import PDS4StandardsException
 
-from mernet.pds.errors import DecodeError, TruncatedError
+from mernet.pds.errors import DamagedError, DecodeError, TruncatedError
 from mernet.pds.label import (
     LabelFacts,
     check_size,
@@ -28,9 +30,12 @@ from mernet.pds.label import (
     whole_or_none,
 )
 from mernet.pds.native_pixels import check_not_blank, to_native_pixels
+from mernet.pds.plain_name import is_plain_file_name
+from mernet.printable import printable
 
-LABEL_SUFFIX = ".xml"
+LABEL_SUFFIXES = (".xml", ".lblx")
 MAX_LABEL_BYTES = 1024 * 1024
+MAX_DEPTH = 50  # elements inside each other; real labels have about 8
 IMAGES = ("Array_2D_Image", "Array_2D")
 SAMPLE_BYTES = {
     "UnsignedByte": 1, "SignedByte": 1,
@@ -55,7 +60,7 @@ class Label:
     """The content of a PDS4 label: the facts, the data file's name, the position of the pixels.
 
     `offset` and `sample_bytes` are in bytes. `special_constants` are pixel values that are not
-    measurements.
+    measurements; `md5` is that of the data file in hexadecimal digits, None if the label has none.
     """
 
     facts: LabelFacts
@@ -63,6 +68,7 @@ class Label:
     offset: int
     sample_bytes: int
     special_constants: tuple[float, ...]
+    md5: str | None = None
 
     @property
     def end(self) -> int:
@@ -71,8 +77,9 @@ class Label:
 
 
 def label_beside(path: Path) -> Path | None:
-    """Return the label of a data file on disk, the .xml file with the same stem, or None."""
-    labels = (path.with_suffix(suffix) for suffix in (LABEL_SUFFIX, LABEL_SUFFIX.upper()))
+    """Return the label of a data file on disk, the file .xml or .lblx with its stem, or None."""
+    suffixes = (case(suffix) for suffix in LABEL_SUFFIXES for case in (str.lower, str.upper))
+    labels = (path.with_suffix(suffix) for suffix in suffixes)
     return next((label for label in labels if label.is_file()), None)
 
 
@@ -86,15 +93,13 @@ def read_label(data: bytes, name: str) -> Label:
         raise DecodeError(
             f"{name} has {len(data)} bytes, too many for a label; check that it is the right file"
         )
-    try:
-        root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DecodeError(f"{name} is not an XML label: {error}") from error
-    area = root.find("{*}File_Area_Observational")
-    images = [] if area is None else [child for child in area if _tag(child) in IMAGES]
-    if area is None or len(images) != 1:
+    root = parse_xml(data, name)
+    areas = root.findall("{*}File_Area_Observational")
+    images = [(area, child) for area in areas for child in area if _tag(child) in IMAGES]
+    if len(images) != 1:
         raise DecodeError(f"{name} does not describe one two-dimensional image")
-    image = images[0]
+    area, image = images[0]
+    _check_order(root, image, name)
     sample_type = _text_at(image, "{*}Element_Array/{*}data_type") or "no type"
     if sample_type not in SAMPLE_BYTES:
         raise DecodeError(
@@ -107,7 +112,53 @@ def read_label(data: bytes, name: str) -> Label:
         offset=_whole_number(image, "{*}offset", name, at_least=0),
         sample_bytes=SAMPLE_BYTES[sample_type],
         special_constants=_special_constants(image),
+        md5=_text_at(area, "{*}File/{*}md5_checksum"),
     )
+
+
+def parse_xml(data: bytes, name: str) -> Element:
+    """Parse a label; labels have no document type, which could define endless text.
+
+    Raises:
+        DecodeError: It is not XML, or too deep.
+    """
+    if b"<!DOCTYPE" in data:
+        raise DecodeError(f"{name} is not an XML label: it has a document type")
+    try:
+        return _parse_bounded(data)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DecodeError(f"{name} is not an XML label: {printable(error)}") from error
+
+
+def _parse_bounded(data: bytes) -> Element:
+    """Parse XML of bounded depth: what walks through deeper elements may run out of stack."""
+    depth = 0
+    root: Element | None = None
+    for event, element in ElementTree.iterparse(io.BytesIO(data), ("start", "end")):
+        root = element if root is None else root
+        depth += 1 if event == "start" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it has more than {MAX_DEPTH} elements inside each other")
+    if root is None:
+        raise ValueError("it has no element")
+    return root
+
+
+def _check_order(root: Element, image: Element, name: str) -> None:
+    """Refuse an image whose pixels are stored or shown in another order than lines after lines."""
+    neutral = {
+        "axis_index_order": ("last index fastest",),
+        "vertical_display_direction": ("top to bottom",),
+        "horizontal_display_direction": ("left to right",),
+    }
+    for element in root.iter():
+        values = neutral.get(_tag(element))
+        text = text_or_none(element.text)
+        if values and text and text.lower() not in values:
+            raise DecodeError(f"{name} has {_tag(element)} {text!r}, which is not supported")
+    unit = image.find("{*}offset")
+    if unit is not None and unit.get("unit", "byte").lower() not in ("byte", "bytes"):
+        raise DecodeError(f"{name} has an offset in {unit.get('unit')!r} instead of bytes")
 
 
 def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
@@ -126,6 +177,8 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
         raise TruncatedError(
             f"{name} has {len(data)} bytes but its label needs {label.end}; fetch it again"
         )
+    if label.md5 and hashlib.md5(data, usedforsecurity=False).hexdigest() != label.md5.lower():
+        raise DamagedError(f"{name} does not have the MD5 checksum in its label; fetch it again")
     pixels = _read_pixels(data, label_data, label.file_name, name)
     if pixels.shape != (label.facts.lines, label.facts.line_samples):
         raise DecodeError(f"{name} has an image of a different shape than its label says")
@@ -177,7 +230,20 @@ def _read_facts(root: Element, lines: int, line_samples: int) -> LabelFacts:
         local_solar_time=solar_time_or_none(root.findtext(".//{*}local_true_solar_time")),
         filter_name=_text_at(root, ".//{*}filter_name"),
         sample_bit_mask=None,
+        missing_share=_missing_share(root, lines * line_samples),
     )
+
+
+def _missing_share(root: Element, pixels: int) -> float | None:
+    """Return the share of pixels that were not received, None if no count is known."""
+    expected, received, errors = (
+        counter_or_none(_text_at(root, f".//{{*}}{tag}"))
+        for tag in ("expected_packets", "received_packets", "error_pixels")
+    )
+    shares = [] if errors is None else [errors / pixels]
+    if expected and received is not None:
+        shares.append(1 - received / expected)
+    return min(1.0, max(0.0, *shares)) if shares else None
 
 
 def _shape(image: Element, name: str) -> tuple[int, int]:
@@ -197,10 +263,9 @@ def _shape(image: Element, name: str) -> tuple[int, int]:
 def _file_name(area: Element, name: str) -> str:
     """Return the name of the data file, which must be in the label's folder."""
     file_name = area.findtext("{*}File/{*}file_name", "").strip()
-    is_plain = PurePosixPath(file_name).name == file_name and file_name.isprintable()
-    if not is_plain or not 0 < len(file_name) < 200 or "\\" in file_name:
+    if not is_plain_file_name(file_name):
         raise DecodeError(
-            f"{name} names {file_name!r} as data file, which is not a plain file name"
+            f"{name} names {printable(repr(file_name))} as data file, not a plain file name"
         )
     return file_name
 

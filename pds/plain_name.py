@@ -1,16 +1,15 @@
 """Names from labels and tables: which may become part of a path or URL, and where that leads."""
 
-import re
 from urllib.parse import unquote, urlsplit
 
 MAX_NAME = 200  # characters; the names of real files have under 70
-DRIVE = re.compile(r"[A-Za-z]:")
+MAX_URL = 2000  # characters
 
 
 def is_plain_file_name(text: str) -> bool:
     """Return whether a text names a file in one given folder, and nothing else.
 
-    Separators, `.`, `..`, percent escapes of these, drive letters, control characters and other
+    Separators, `.`, `..`, percent escapes of these, colons (drives), control characters and other
     text that is not printable could lead to another folder, file or host.
     """
     return (
@@ -18,8 +17,7 @@ def is_plain_file_name(text: str) -> bool:
         and text.isprintable()
         and text == text.strip()
         and text not in (".", "..")
-        and not DRIVE.match(text)
-        and not set(unquote(text)) & set("/\\?#\0\r\n")
+        and not set(unquote(text)) & set("/\\:?#\0\r\n")
         and unquote(text) not in (".", "..")
     )
 
@@ -31,10 +29,23 @@ def path_parts(text: str) -> list[str] | None:
     beginning: `//host` would be another host.
     """
     path = text.strip().replace("\\", "/")
-    if path.startswith("//") or DRIVE.match(path):
+    if path.startswith("//"):
         return None
     parts = [part for part in path.split("/") if part]
     return parts if all(map(is_plain_file_name, parts)) else None
+
+
+def is_web_url(text: str) -> bool:
+    """Return whether a text from outside is a complete http(s) URL, without a login in it."""
+    if len(text) > MAX_URL or not text.isprintable():
+        return False
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return is_web and "@" not in parts.netloc and "\\" not in text
 
 
 def is_below(url: str, base: str) -> bool:

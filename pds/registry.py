@@ -32,6 +32,7 @@ from mernet.pds.collection_members import (
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
 from mernet.pds.label import time_or_none
+from mernet.pds.plain_name import is_web_url
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 
@@ -199,8 +200,4 @@ def _in_milliseconds(time: datetime) -> datetime:
 
 def _web_urls(document: _Document, field: str) -> tuple[str, ...]:
     """Return the http(s) URLs in a field; others, such as file://, are ignored."""
-    return tuple(
-        text
-        for text in document.properties.get(field, ())
-        if text.startswith(("http://", "https://")) and text.isprintable()
-    )
+    return tuple(text for text in document.properties.get(field, ()) if is_web_url(text))

@@ -6,16 +6,29 @@ from typing import Literal
 
 from mernet.pds.errors import BadNameError
 from mernet.pds.label import LabelFacts
+from mernet.pds.plain_name import is_plain_file_name
 from mernet.pds.product import Product, ProductName
+from mernet.printable import printable
 
 ProductKind = Literal["edr", "rdr", "any"]
 """Raw products, derived ones, or both."""
 
 RAW_IMAGES = frozenset({"EFF", "EDN", "ESF", "ETH"})
-# Derived products that are pictures; the other types hold coordinates, ranges or slopes.
-DERIVED_IMAGES = frozenset(
-    {"ILF", "ISF", "INN", "ITH", "FFL", "SFL", "DNL", "THN", "RAD", "MRD", "IOF"}
-)
+# Derived products that are pictures, by family, each type with its linearized form. In the naming
+# convention (MER Camera EDR/RDR Operations Software Interface Specification, "product type"; also
+# "File naming for MER OPGS EDRs and single frame RDRs" of the Analyst's Notebook) the letters say
+# the processing, then full frame, sub-frame, downsampled or thumbnail; L at the end is linearized.
+# All other types hold coordinates (XYZ, XYL), ranges (RNG, RNL), disparities (DSP), normals (UVW),
+# slopes (SLP), roughness (RUF), reachability (IDD) or masks (MSK). The letter N for "downsampled"
+# is left out where such a type has the same name.
+DERIVED_FAMILIES = {
+    "linearized": "FFL SFL DNL THN THL",
+    "decompressed by the inverse lookup table": "ILF ILL ISF ISL INN INL ITH ITL",
+    "radiance": "RAD RAL RSD RSL RDD RDL RTD RTL",
+    "radiance scaled to the mission's range": "MRD MRL MSD MSL MDD MDL MTD MTL",
+    "radiance factor I/F": "IOF IOL",
+}
+DERIVED_IMAGES = frozenset(" ".join(DERIVED_FAMILIES.values()).split())
 IMAGES = RAW_IMAGES | DERIVED_IMAGES
 HIGH_RESOLUTION = frozenset({(512, 512), (1024, 1024)})
 
@@ -35,6 +48,8 @@ class LeftOutReason(StrEnum):
     NOT_AN_IMAGE = "not an image type"
     NOT_RAW = "not a raw product"
     NOT_DERIVED = "not a derived product"
+    LINK_OUT_OF_FOLDER = "link that leads out of the folder"
+    SIZE_NOT_AVAILABLE = "size not available"
     NOT_HIGH_RESOLUTION = "not 512x512 or 1024x1024"
     SUPERSEDED = "superseded by a higher version"
     LISTED_TWICE = "listed already"
@@ -58,13 +73,20 @@ class Selection:
     products: ProductKind = "edr"
 
     def wanted_name(self, text: str) -> ProductName | LeftOut:
-        """Parse a file name or identifier; return the name, or left out if it is not selected."""
+        """Parse a file name or identifier; return the name, or left out if it is not selected.
+
+        What is not a plain file name is no product's name, whatever it begins with.
+        """
         try:
             name = ProductName.parse(text)
         except BadNameError:
-            return LeftOut(text, LeftOutReason.UNREADABLE_NAME)
+            return LeftOut(printable(text), LeftOutReason.UNREADABLE_NAME)
         reason = self._reason_against(name)
-        return LeftOut(text, reason) if reason else name
+        if reason:
+            return LeftOut(text if text.isprintable() else printable(text), reason)
+        if not is_plain_file_name(text):
+            return LeftOut(printable(text), LeftOutReason.UNREADABLE_NAME)
+        return name
 
     def _reason_against(self, name: ProductName) -> LeftOutReason | None:
         """Return the first reason to leave out a product for its name, None without a reason."""

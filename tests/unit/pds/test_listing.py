@@ -323,9 +323,8 @@ def test_an_empty_folder_is_a_bad_archive(tmp_path):
 def test_a_real_row_under_a_real_label_is_listed(real_files: Path, tmp_path):
     index = tmp_path / "mer1po_0xxx" / "index"
     index.mkdir(parents=True)
-    (index / "edrindex.lbl").write_bytes(
-        (real_files / "index" / "mer2po_edrindex.lbl").read_bytes()
-    )
+    label = (real_files / "index" / "mer2po_edrindex.lbl").read_bytes()
+    (index / "edrindex.lbl").write_bytes(label.replace(b"203550", b"1"))
     (index / "edrindex.tab").write_bytes(
         (real_files / "index" / "mer1po_edrindex_sample_row.tab").read_bytes()
     )
