@@ -98,7 +98,7 @@ def _search() -> None:
     _run_command("search", SEARCHED_CLASS, "--limit", str(SEARCH_LIMIT))
     best = json.loads(_read_command_output("search", SEARCHED_CLASS, "--limit", "1", "--json"))
     if best:
-        _run_command("show", best[0]["product"])
+        _run_command("show", best[0]["product_id"])
 
 
 def serve_sample_archive() -> None:

@@ -22,5 +22,5 @@ def exit_as_run_ended(now: RunProgress) -> None:
         return
     if now.run.state is not RunState.FINISHED:
         raise typer.Exit(NOT_COMPLETE)
-    if now.failed or now.already_failed:
+    if now.failed or now.kept_failed:
         raise typer.Exit(PRODUCTS_FAILED)

@@ -142,7 +142,7 @@ def _update_bar(bar: BarWithFacts, task: TaskID, now: ledger.RunProgress, broker
         task,
         description=f"Run {run.run_id}: {_name_activity(now)}",
         completed=now.classified + now.failed,
-        total=now.listed - now.already,
+        total=now.listed - now.kept,
     )
 
 

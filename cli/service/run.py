@@ -13,7 +13,7 @@ from mernet.cli.service.run_progress import print_progress
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.options import Mirror, ProductsWanted
-from mernet.cli.shared.output import AsJson, note, print_json, print_table
+from mernet.cli.shared.output import AsJson, moment, note, print_json, print_table
 from mernet.db import classifiers
 from mernet.db.ledger import (
     NewRun,
@@ -251,7 +251,8 @@ def list_latest(as_json: AsJson = False) -> None:
         print_json([asdict(each) for each in found])
         return
     columns = (
-        "run", "kind", "state", "listed", "by other runs", "done", "failed", "waiting", "started",
+        "run", "kind", "state", "listed", "classified", "failed", "kept", "waiting",
+        "started (UTC)",
         "archives",
     )  # fmt: skip
     print_table(columns, [_table_row(each) for each in found])
@@ -259,8 +260,9 @@ def list_latest(as_json: AsJson = False) -> None:
 
 def _table_row(now: RunProgress) -> tuple[object, ...]:
     run = now.run
-    counts = (now.listed, now.already, now.classified, now.failed, now.waiting)
-    return run.run_id, run.kind, run.condition, *counts, run.created_at, " ".join(run.archives)
+    counts = (now.listed, now.classified, now.failed, now.kept, now.waiting)
+    started = moment(run.created_at)[:-3]
+    return run.run_id, run.kind, run.condition, *counts, started, " ".join(run.archives)
 
 
 def _independent_of_folder(names: list[str] | None, mirror: str | None) -> tuple[str, ...]:

@@ -1,9 +1,7 @@
 """The progress of a run, in words and tables."""
 
-from datetime import timedelta
-
-from mernet.cli.shared.output import note, print_table, say
-from mernet.db.ledger import LeftOutCount, RunProgress, RunState
+from mernet.cli.shared.output import in_words, moment, note, print_table, say
+from mernet.db.ledger import LeftOutCount, Run, RunProgress, RunState
 
 ALL_SHOWN, SOME_SHOWN = 5, 2
 """Up to ALL_SHOWN names of left-out products are all shown; of more, SOME_SHOWN."""
@@ -24,12 +22,9 @@ def describe(now: RunProgress) -> str:
     state = f"Run {run.run_id} {CONDITION_WORDS[run.condition]}"
     if run.state is RunState.LISTING:
         return f"{state}: {run.rows_read:,} rows read"
-    done = now.listed - now.waiting
     return (
-        f"{state}: {done:,} of {now.listed:,} products done "
-        f"({now.classified:,} classified, {now.failed:,} failed, "
-        f"{now.already - now.known:,} done by other runs, {now.already_failed:,} of them failed"
-        f"{_known_from_archive(now)}), "
+        f"{state}: {now.listed:,} products listed: {now.classified:,} classified, "
+        f"{now.failed:,} failed, {now.kept:,} kept, {now.waiting:,} waiting; "
         f"{now.rate:.1f} products/s{_time_left(now)}"
     )
 
@@ -37,6 +32,9 @@ def describe(now: RunProgress) -> str:
 def print_progress(now: RunProgress) -> None:
     """Print the counts of a run, the products left out, and the failures with their reasons."""
     say(describe(now))
+    say(_describe_times(now.run))
+    if now.kept:
+        say(_describe_kept(now))
     if now.run.error:
         say(f"Reason: {now.run.error}", "bold red")
     if now.run.left_out:
@@ -51,12 +49,27 @@ def print_progress(now: RunProgress) -> None:
     if now.failures:
         say()
         print_table(("failed", "products"), list(now.failures.items()))
-    if now.failed or now.already_failed:
+    if now.failed or now.kept_failed:
         note("`mernet run retry` tries the failed ones again.")
 
 
-def _known_from_archive(now: RunProgress) -> str:
-    return f", {now.known:,} not classified because an archive has them" if now.known else ""
+def _describe_times(run: Run) -> str:
+    """Return when a run started, and if it has ended, when and after how long."""
+    started = f"Started {moment(run.created_at)} UTC"
+    if run.finished_at is None:
+        return f"{started}."
+    took = in_words((run.finished_at - run.created_at).total_seconds())
+    return f"{started}, ended {moment(run.finished_at)} UTC, after {took}."
+
+
+def _describe_kept(now: RunProgress) -> str:
+    """Return why the run left the outcomes of some products as they were."""
+    earlier = now.kept - now.known
+    why = [f"{earlier:,} have an outcome from another run"] if earlier else []
+    if now.kept_failed:
+        why[-1] += f" ({now.kept_failed:,} of them failed)"
+    why += [f"{now.known:,} are in an archive"] if now.known else []
+    return f"Kept as they were: {'; '.join(why)}."
 
 
 def _time_left(now: RunProgress) -> str:
@@ -64,7 +77,7 @@ def _time_left(now: RunProgress) -> str:
         return f"; `mernet run resume {now.run.run_id}` continues it"
     if now.seconds_left is None or not now.run.state.is_open:
         return ""
-    return f", about {timedelta(seconds=round(now.seconds_left))} left"
+    return f", about {in_words(now.seconds_left)} left"
 
 
 def _product_names(entry: LeftOutCount) -> str:

@@ -1,14 +1,23 @@
 """`mernet search` and `mernet show`: the published classes, and all scores of one product."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
 
 from mernet.cli.shared.connections import ledger
-from mernet.cli.shared.output import AsJson, note, print_csv, print_json, print_table, say
+from mernet.cli.shared.output import (
+    AsCsv,
+    AsJson,
+    check_one_format,
+    note,
+    print_csv,
+    print_json,
+    print_table,
+    say,
+)
 from mernet.db.errors import ProductFailed
 from mernet.db.search import (
     Background,
@@ -24,6 +33,9 @@ from mernet.db.search import (
     search_pages,
 )
 from mernet.pds.product import ProductName
+
+FACTS = tuple(each.name for each in fields(Hit) if each.name not in ("product_id", "probabilities"))
+"""What the formats tell of an image besides its probabilities."""
 
 SHOWN = 20
 """How many images the table shows without --limit."""
@@ -68,13 +80,16 @@ def search(
             help="Search the images of your own folders, which are not among the archives' images.",
         ),
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """Find images by class, the most probable first; without a class, count images by class.
 
-    For example: mernet search rtr --without sky --rover Spirit --sol 100:200
+    For example: mernet search rtr --without sky --rover Spirit --sol 100:200. The columns of CSV
+    and JSON have the names of the view atlas_search; in place of confidence, each class that is
+    asked for has a column named by its code.
     """
+    check_one_format(as_csv, as_json)
     if not classes:
         if without or rover or sol or min_probability or after:
             raise typer.BadParameter("Name a class to search for, such as sky.")
@@ -157,16 +172,23 @@ def _describe(earlier: EarlierOutcome) -> str:
 
 def _print_counts(engine: sa.Engine, own: bool, as_csv: bool, as_json: bool) -> None:
     rows = [
-        {"class": count.code, "name": count.name, "images": count.images}
+        {"class": count.code, "class_name": count.name, "images": count.images}
         for count in class_counts(engine, own)
     ]
-    _print_rows(rows, ("class", "name", "images"), as_csv, as_json)
+    shown = {"class": "class", "name": "class_name", "images": "images"}
+    _print_rows(rows, tuple(shown.values()), shown, as_csv, as_json)
 
 
 def _print_page(page: Page, query: Query, as_csv: bool, as_json: bool) -> None:
     asked = list(page.hits[0].probabilities) if page.hits else list(query.classes)
-    columns = ("product", *asked, "rover", "sol", "site", "drive", "local time", "image")
-    _print_rows([_as_row(hit) for hit in page.hits], columns, as_csv, as_json)
+    shown = {
+        "product": "product_id",
+        **{name: name for name in (*asked, "rover", "sol", "site", "drive")},
+        "local time": "local_solar_time",
+        "image": "image_url",
+    }
+    columns = ("product_id", *asked, *FACTS)
+    _print_rows([_as_row(hit) for hit in page.hits], columns, shown, as_csv, as_json)
     if not page.hits:
         note("No image matches; `mernet search` alone counts the images of each class.")
     if page.next is not None:
@@ -174,30 +196,32 @@ def _print_page(page: Page, query: Query, as_csv: bool, as_json: bool) -> None:
 
 
 def _as_row(hit: Hit) -> dict[str, Any]:
-    return {
-        "product": hit.product_id,
-        **hit.probabilities,
-        "rover": hit.rover,
-        "sol": hit.sol,
-        "site": hit.site,
-        "drive": hit.drive,
-        "local time": hit.local_solar_time,
-        "image": hit.image_url,
-        "browse": hit.browse_url,
-        "start time": hit.start_time,
-        "missing share": hit.missing_share,
-    }
+    facts = {name: getattr(hit, name) for name in FACTS}
+    return {"product_id": hit.product_id} | dict(hit.probabilities) | facts
 
 
 def _print_rows(
-    rows: list[dict[str, Any]], columns: tuple[str, ...], as_csv: bool, as_json: bool
+    rows: list[dict[str, Any]],
+    columns: tuple[str, ...],
+    shown: dict[str, str],
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
+    """Print rows in the format asked for.
+
+    Args:
+        rows: The rows, by the names of columns.
+        columns: The columns of CSV.
+        shown: The columns of a table, by their headers.
+        as_csv: Print CSV.
+        as_json: Print JSON.
+    """
     if as_json:
         print_json(rows)
     elif as_csv:
-        print_csv(rows, list(rows[0]) if rows else columns)
+        print_csv(rows, columns)
     else:
-        print_table(columns, [[row[column] for column in columns] for row in rows])
+        print_table(list(shown), [[row[key] for key in shown.values()] for row in rows])
 
 
 def _parse_sols(text: str | None) -> tuple[int | None, int | None]:

@@ -13,8 +13,8 @@ from mernet.db.ledger.runs import Run, read_run
 COUNTS = sa.text("""
 SELECT
     count(*) AS listed,
-    count(*) FILTER (WHERE result = 'kept') AS already,
-    count(*) FILTER (WHERE result = 'kept' AND reason <> :known) AS already_failed,
+    count(*) FILTER (WHERE result = 'kept') AS kept,
+    count(*) FILTER (WHERE result = 'kept' AND reason <> :known) AS kept_failed,
     count(*) FILTER (WHERE result = 'kept' AND reason = :known) AS known,
     count(*) FILTER (WHERE result = 'classified') AS classified,
     count(*) FILTER (WHERE result = 'failed') AS failed,
@@ -79,15 +79,15 @@ class FailedProduct:
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """Counts of a run's products: listed = already + classified + failed + waiting.
+    """Counts of a run's products: listed = kept + classified + failed + waiting.
 
     Attributes:
         run: The run.
         listed: Products that are members of the run.
-        already: Products that the run left as they were: another run had their outcome, or an
+        kept: Products that the run left as they were: another run had their outcome, or an
             archive has the product of a folder's image.
-        already_failed: Those of `already` whose outcome was a failure.
-        known: Those of `already` that an archive has.
+        kept_failed: Those of `kept` whose outcome was a failure.
+        known: Those of `kept` that an archive has.
         classified: Products that this run classified.
         failed: Products that failed in this run.
         waiting: Products in open chunks.
@@ -100,8 +100,8 @@ class RunProgress:
 
     run: Run
     listed: int
-    already: int
-    already_failed: int
+    kept: int
+    kept_failed: int
     known: int
     classified: int
     failed: int

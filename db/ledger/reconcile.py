@@ -98,7 +98,7 @@ class Reconciliation:
         listed: Products that are members of the run.
         classified: Products that the run classified.
         failed: Products that failed in the run.
-        kept: Products that it left as they were, as in `RunProgress.already`.
+        kept: Products that it left as they were, as in `RunProgress.kept`.
         kept_failed: Those of `kept` whose outcome was a failure.
         missing: Products without a result, or whose outcome is neither there nor in the history.
         twice: Products of which another version is a member too, and hits of which the search shows

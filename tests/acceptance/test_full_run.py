@@ -52,16 +52,16 @@ def test_a_run_classifies_every_eligible_product_and_publishes_what_the_scores_i
     # Run again, it does no work twice.
     before = service.rows("SELECT product_id, finished_at FROM outcome ORDER BY product_id")
     again = service.json("run", "full", *volumes(archive_url), "--follow")
-    assert again["already"] == again["listed"] == len(truth)
+    assert again["kept"] == again["listed"] == len(truth)
     assert service.rows("SELECT product_id, finished_at FROM outcome ORDER BY product_id") == before
 
     # What is there can be searched for.
     code = max(CODES, key=[code for _, code in published].count)
     hits = service.json("search", code)
-    assert {hit["product"] for hit in hits} == {p for p, c in published if c == code}
+    assert {hit["product_id"] for hit in hits} == {p for p, c in published if c == code}
     counts = {row["class"]: row["images"] for row in service.json("search")}
     assert counts[code] == len(hits)
-    shown = service.json("show", hits[0]["product"])
+    shown = service.json("show", hits[0]["product_id"])
     assert list(shown) == list(CODES)
     assert shown[code] == pytest.approx(hits[0][code])
 

@@ -48,7 +48,7 @@ def test_products_that_failed_in_an_earlier_run_are_included(story, named):
     again = story.listed(count=2)
     assert ledger.failed_products(story.engine, again) == [named(2, "not found")]
     now = ledger.progress(story.engine, again)
-    assert (now.failed, now.already_failed) == (0, 1)
+    assert (now.failed, now.kept_failed) == (0, 1)
 
 
 def test_products_to_be_reclassified_have_not_failed_yet(story):

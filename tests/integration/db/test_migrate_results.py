@@ -67,7 +67,7 @@ def test_all_that_was_published_stays_so_and_going_back_changes_nothing(old):
 def test_earlier_runs_have_a_record_of_what_they_did(old):
     first, second = (ledger.progress(old.engine, run_id) for run_id in (1, 2))
     assert (first.classified, first.failed, first.failures) == (3, 1, {"not found": 1})
-    assert (second.already, second.already_failed) == (4, 1)
+    assert (second.kept, second.kept_failed) == (4, 1)
     for run_id in (1, 2):
         assert ledger.reconcile(old.engine, run_id).ok
         failed = FailedProduct(BAD, "not found", "It is gone.")

@@ -16,7 +16,7 @@ def test_a_run_whose_products_another_finished_ends_without_work(story):
     assert [story.claim(second, number) for number in (1, 2)] == [None, None]
     progress = ledger.progress(story.engine, second)
     assert (progress.run.state, progress.chunks) == (RunState.FINISHED, {"done": 2})
-    assert (progress.already, progress.classified, progress.waiting) == (8, 0, 0)
+    assert (progress.kept, progress.classified, progress.waiting) == (8, 0, 0)
     assert story.rows("SELECT DISTINCT run_id FROM outcome") == [(first,)]
     assert ledger.reconcile(story.engine, second).ok
 
@@ -35,7 +35,7 @@ def test_a_chunk_that_another_run_did_in_part_holds_the_rest(story, product):
     assert story.claim(second, 1).products == (product(4),)
     assert publish_chunk(story.engine, second, 1, [Classified(product(4).product_id, SCORES)])
     progress = ledger.progress(story.engine, second)
-    assert (progress.already, progress.classified) == (3, 1)
+    assert (progress.kept, progress.classified) == (3, 1)
     assert ledger.reconcile(story.engine, second).ok
 
 

@@ -19,7 +19,7 @@ def told(story, run_id):
     """All that the ledger says about what a run did."""
     counts = ledger.progress(story.engine, run_id)
     return (
-        (counts.already, counts.already_failed, counts.classified, counts.failed, counts.failures),
+        (counts.kept, counts.kept_failed, counts.classified, counts.failed, counts.failures),
         ledger.failed_products(story.engine, run_id),
         ledger.reconcile(story.engine, run_id),
     )

@@ -199,7 +199,7 @@ def test_a_second_run_classifies_only_new_products(story, product):
         product(3).product_id: 1,
     }
     progress = ledger.progress(story.engine, run_id)
-    assert (progress.listed, progress.already, progress.waiting) == (3, 2, 1)
+    assert (progress.listed, progress.kept, progress.waiting) == (3, 2, 1)
 
 
 def test_a_second_run_over_the_same_is_finished_at_once(story):

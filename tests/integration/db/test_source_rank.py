@@ -58,7 +58,7 @@ def test_copies_in_a_folder_change_nothing(story, archived, reclassify, publish_
     run_id = run(story, copies, reclassify=reclassify, publish_own=publish_own)
     assert all_of(story, "product", "outcome", "classification", "atlas_search") == before
     now = ledger.progress(story.engine, run_id)
-    assert (now.listed, now.already, now.known, now.already_failed) == (2, 2, 2, 0)
+    assert (now.listed, now.kept, now.known, now.kept_failed) == (2, 2, 2, 0)
     assert ledger.reconcile(story.engine, run_id).ok
 
 

@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from mernet.cli.service.status import status
+from mernet.cli.shared.output import moment
 from mernet.db import ledger
 from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Failed
@@ -121,3 +122,21 @@ def test_markup_and_control_characters_in_names_are_shown_as_they_are(said, stor
     detail = "\\[/b] [red]\x1b[2Jx"
     publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "not found", detail)])
     assert r"\[/b] [red]\x1b[2Jx" in said("--failed")
+
+
+def test_the_counts_of_a_run_have_one_word_each_and_its_times_are_told(said, story):
+    story.publish(story.listed(count=2), 1)
+    again = story.listed(count=3)
+    assert (
+        f"Run {again} is running: 3 products listed: 0 classified, 0 failed, 2 kept, 1 waiting"
+        in (said())
+    )
+    assert "Kept as they were: 2 have an outcome from another run." in said()
+    assert "ended" not in said()
+    story.publish(again, 1)
+    created, ended = story.rows(
+        "SELECT created_at, finished_at FROM run WHERE run_id = :run_id", run_id=again
+    )[0]
+    expected = f"Started {moment(created)} UTC, ended {moment(ended)} UTC, after 0 s."
+    assert expected in said()
+    assert "done" not in said()

@@ -9,8 +9,8 @@ from mernet.cli.service.exit_codes import exit_as_run_ended
 from mernet.db.ledger import RunState
 
 
-def code(state: RunState, failed: int, already_failed: int = 0) -> int:
-    counts = {"failed": failed, "already_failed": already_failed}
+def code(state: RunState, failed: int, kept_failed: int = 0) -> int:
+    counts = {"failed": failed, "kept_failed": kept_failed}
     try:
         exit_as_run_ended(SimpleNamespace(run=SimpleNamespace(state=state), **counts))
     except typer.Exit as end:
@@ -34,4 +34,4 @@ def test_the_end_of_a_run_has_its_exit_code(state, failed, expected) -> None:
 
 
 def test_an_earlier_failure_that_a_run_kept_is_no_success() -> None:
-    assert code(RunState.FINISHED, failed=0, already_failed=1) == 3
+    assert code(RunState.FINISHED, failed=0, kept_failed=1) == 3
