@@ -7,11 +7,12 @@ ELLIPSIS = "..."
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FORMULA = re.compile(r"'*[ ]*[=+\-@\t\r\n＝＋－＠]")
+CREDENTIALS = re.compile(r"://[^/\s]*@")
 GUARDED = re.compile(r"'+[ ]*[=+\-@\t\r\n＝＋－＠]")
 
 
 def printable(text: object, limit: int | None = 200) -> str:
-    r"""Return text on one line, without control characters, and short.
+    r"""Return text on one line, without control characters and passwords of URLs, and short.
 
     A character that is not printable, such as ESC, a line break, NUL, a change of the writing
     direction or half of a surrogate pair, becomes its escape, such as `\x1b` or `\u202e`.
@@ -45,8 +46,14 @@ def from_csv_cell(text: str) -> str:
     return text[1:] if GUARDED.match(text) else text
 
 
+def _hide_passwords(text: str) -> str:
+    """Replace the user and password of each URL in a text."""
+    return CREDENTIALS.sub("://***@", text) if "@" in text else text
+
+
 def _shorten(text: str, limit: int | None, escape: Callable[[str], str]) -> str:
     """Return text with each character escaped, whole or cut to `limit` between two of them."""
+    text = _hide_passwords(text)
     if limit is None:
         return text if text.isprintable() else "".join(map(escape, text))
     # One character more than the limit shows that something has to be cut.

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from mernet.pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError
+from mernet.printable import printable
 
 MAX_PRODUCT_BYTES = 64 * 1024**2  # raw products have 2 MB, the largest derived ones 13 MB
 
@@ -18,8 +19,18 @@ def is_file_url(url: str) -> bool:
 
 
 def path_from_url(url: str) -> Path:
-    """Return the path that a file:// URL means."""
-    return Path(url2pathname(urlsplit(url).path))
+    """Return the path that a file:// URL means.
+
+    Raises:
+        FetchError: The URL is malformed, or names a file of another host.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise FetchError(f"{printable(url)} is not a URL: {printable(error)}; check it") from error
+    if parts.netloc not in ("", "localhost"):
+        raise FetchError(f"{printable(url)} names a file of another host; give a path")
+    return Path(url2pathname(parts.path))
 
 
 def open_file(path: Path, max_bytes: int) -> IO[bytes]:
@@ -31,18 +42,25 @@ def open_file(path: Path, max_bytes: int) -> IO[bytes]:
     """
     with _os_errors_as_fetch_errors(path):
         if path.exists() and not path.is_file():
-            raise NotFoundError(f"{path} is not a file; give the path of a file")
+            raise NotFoundError(f"{printable(path)} is not a file; give the path of a file")
         if path.stat().st_size > max_bytes:
-            raise TooLargeError(
-                f"{path} has more than {max_bytes} bytes; check that it is the right file"
-            )
+            raise _too_large(path, max_bytes)
         return path.open("rb")
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
     """Read a file completely; raises as `open_file` does."""
     with _os_errors_as_fetch_errors(path), open_file(path, max_bytes) as file:
-        return file.read()
+        data = file.read(max_bytes + 1)  # it may grow, or not say its size, as files in /proc
+    if len(data) > max_bytes:
+        raise _too_large(path, max_bytes)
+    return data
+
+
+def _too_large(path: Path, max_bytes: int) -> TooLargeError:
+    return TooLargeError(
+        f"{printable(path)} has more than {max_bytes} bytes; check that it is the right file"
+    )
 
 
 @contextmanager
@@ -51,12 +69,14 @@ def _os_errors_as_fetch_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError(f"{path} does not exist; check the path") from error
+        raise NotFoundError(f"{printable(path)} does not exist; check the path") from error
     except PermissionError as error:
         raise ForbiddenError(
-            f"{path} is not readable for this user; change its permissions"
+            f"{printable(path)} is not readable for this user; change its permissions"
         ) from error
     except OSError as error:
-        raise FetchError(f"{path} cannot be read: {error}; check the disk") from error
+        raise FetchError(
+            f"{printable(path)} cannot be read: {printable(error)}; check the disk"
+        ) from error
     except ValueError as error:  # a NUL in it
-        raise FetchError(f"{str(path)!r} is not a valid path: {error}; check it") from error
+        raise FetchError(f"{printable(path)} is not a valid path: {error}; check it") from error

@@ -4,7 +4,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,6 @@ from typing import IO, Protocol, Self
 
 import requests
 import urllib3.exceptions
-from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
@@ -31,8 +30,13 @@ from mernet.pds.errors import (
     TooLargeError,
     TransferError,
 )
+from mernet.pds.transport import Session, content_length, decoded_blocks, redirect_target
+from mernet.printable import printable
 
-CHUNK_BYTES = 64 * 1024
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 10
+LONGEST_REST_SECONDS = 7 * 86400.0  # the longest Retry-After that is believed
+SECONDS = re.compile(r"\d+", re.ASCII)
 MAX_WAIT_SECONDS = 60.0
 PAGE_BYTES = 1024
 PAGE = re.compile(
@@ -138,7 +142,8 @@ class Fetcher:
 
     All threads share one `requests.Session`. That is safe: urllib3's connection pools have locks,
     cookies are refused, and headers are set only here. The pools block if all their connections are
-    in use, which enforces `connections_per_host`. Proxies come from the environment.
+    in use, which enforces `connections_per_host`. Proxies come from the environment. A redirect is
+    followed on the host that was asked for, and to `redirect_hosts`.
 
     Args:
         agent: The User-Agent header; None for `user_agent()`.
@@ -148,6 +153,7 @@ class Fetcher:
         total_seconds: The time limit for one attempt to transfer a product.
         max_bytes: The maximum size of a product.
         attempts: The maximum number of attempts, the first one included.
+        redirect_hosts: Names of other hosts to which a redirect may lead.
         sleep: Waits between attempts.
     """
 
@@ -161,6 +167,7 @@ class Fetcher:
         total_seconds: float = 120.0,
         max_bytes: int = MAX_PRODUCT_BYTES,
         attempts: int = 5,
+        redirect_hosts: Collection[str] = (),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.connections_per_host = connections_per_host
@@ -176,13 +183,10 @@ class Fetcher:
         )
         self._transfers = Transfers()
         self._counting = threading.Lock()
-        self._session = requests.Session()
+        self._redirect_hosts = frozenset(host.lower() for host in redirect_hosts)
+        self._session = Session(connections_per_host, read_seconds)
         self._session.headers["User-Agent"] = agent or user_agent()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self._session.mount(
-                scheme, HTTPAdapter(pool_maxsize=connections_per_host, pool_block=True)
-            )
 
     def __enter__(self) -> Self:
         """Return the fetcher itself. Its connections are closed when the block ends."""
@@ -304,43 +308,70 @@ class Fetcher:
         sink.seek(0)
         sink.truncate()
         try:
-            with self._session.get(
-                url, stream=True, timeout=self._timeouts, headers=condition
-            ) as response:
+            with self._request(url, condition) as response:
                 if condition and response.status_code == requests.codes.not_modified:
                     return None
                 if enough is None or response.status_code != requests.codes.partial_content:
                     _check_status(response, url)
-                length = response.headers.get("Content-Length", "")
-                _check_size(int(length) if length.isdecimal() else 0, limits, url)
-                _stream_body(response.raw, sink, limits, url, enough)
+                length = content_length(response.headers.get("Content-Length"), url)
+                _check_size(length or 0, limits, url)
+                _write_body(response, sink, limits, url, enough)
                 _check_is_file(sink, url)
                 return response.headers
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        # requests and urllib3 let some errors of malformed URLs and headers pass as they are.
+        except (OSError, urllib3.exceptions.HTTPError, ValueError, OverflowError) as error:
             if isinstance(error, BROKEN_TRANSFER) and not isinstance(error, UNUSABLE_URL):
-                message = f"The transfer of {url} broke: {error}; try again later"
+                message = (
+                    f"The transfer of {printable(url)} broke: {printable(error)}; try again later"
+                )
                 raise TransferError(message) from error
-            raise FetchError(f"{url} cannot be fetched: {error}; check the URL") from error
+            raise FetchError(
+                f"{printable(url)} cannot be fetched: {printable(error)}; check the URL"
+            ) from error
         finally:
             self._count(Transfers(sink.tell()))
 
+    @contextmanager
+    def _request(self, url: str, condition: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Yield the response, after redirects within the hosts that may be asked."""
+        target = url
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._session.get(
+                target, stream=True, timeout=self._timeouts, headers=condition
+            ) as response:
+                location = response.headers.get("Location")
+                if response.status_code not in REDIRECTS or location is None:
+                    yield response
+                    return
+                target = redirect_target(target, location, self._redirect_hosts)
+        raise FetchError(
+            f"{printable(url)} cannot be fetched: it redirects more than {MAX_REDIRECTS} times; "
+            "check the URL"
+        )
 
-def _stream_body(
-    body: urllib3.BaseHTTPResponse, sink: IO[bytes], limits: Limits, url: str, enough: int | None
+
+def _write_body(
+    response: requests.Response, sink: IO[bytes], limits: Limits, url: str, enough: int | None
 ) -> None:
     """Write the response body into `sink`; urllib3 raises if it is shorter than Content-Length.
 
-    `read1` returns after a single wait for data, so that the deadline also stops a slow server.
+    What a server sends beyond Content-Length is no part of the response (RFC 9112, 6.3), and its
+    connection is not used again.
     """
     deadline = time.monotonic() + limits.total_seconds
-    while chunk := body.read1(CHUNK_BYTES, decode_content=True):
-        sink.write(chunk)
+    for block in decoded_blocks(response.raw, response.headers.get("Content-Encoding", ""), url):
+        try:
+            sink.write(block)
+        except OSError as error:
+            raise FetchError(
+                f"{printable(url)} cannot be stored: {printable(error)}; free disk space"
+            ) from error
         _check_size(sink.tell(), limits, url)
         if enough is not None and sink.tell() >= enough:
             return
         if time.monotonic() > deadline:
             raise SlowTransferError(
-                f"{url} did not arrive within {limits.total_seconds:g} s; "
+                f"{printable(url)} did not arrive within {limits.total_seconds:g} s; "
                 "raise the transfer's time limit or use a faster mirror"
             )
 
@@ -353,8 +384,8 @@ def _check_is_file(sink: IO[bytes], url: str) -> None:
     sink.seek(end)
     if PAGE.match(start):
         raise NotAFileError(
-            f"{url} was answered with a web page, such as one about maintenance or a login; open "
-            "it in a browser, and try again later"
+            f"{printable(url)} was answered with a web page, such as one about maintenance or a "
+            "login; open it in a browser, and try again later"
         )
 
 
@@ -365,44 +396,46 @@ def _check_status(response: requests.Response, url: str) -> None:
         return
     if status in (404, 410):
         raise NotFoundError(
-            f"{url} does not exist ({status}); check the archive's base URL or its mirror"
+            f"{printable(url)} does not exist ({status}); check the archive's base URL or its "
+            "mirror"
         )
     if status in (401, 403):
         raise ForbiddenError(
-            f"{url} was refused ({status}); some hosts refuse automated clients: "
+            f"{printable(url)} was refused ({status}); some hosts refuse automated clients: "
             "give a contact for the User-Agent or use a mirror"
         )
     if status == 429 or status >= 500:
         seconds = _retry_after(response.headers.get("Retry-After", ""))
         when = f"in {seconds:.0f} s, as it asks," if seconds else "later"
         raise TransferError(
-            f"{url} was answered with {status} (server busy or broken); "
+            f"{printable(url)} was answered with {status} (server busy or broken); "
             f"try again {when} or with fewer connections per host",
             seconds,
         )
-    raise FetchError(f"{url} was answered with {status} instead of 200; check the URL")
+    raise FetchError(f"{printable(url)} was answered with {status} instead of 200; check the URL")
 
 
 def _check_size(size: int, limits: Limits, name: str) -> None:
     """Raise TooLargeError for a size above the limit."""
     if size > limits.max_bytes:
         raise TooLargeError(
-            f"{name} has more than {limits.max_bytes} bytes; check that it is the right file, "
-            "and raise the size limit if it is"
+            f"{printable(name)} has more than {limits.max_bytes} bytes; check that it is the "
+            "right file, and raise the size limit if it is"
         )
 
 
 def _retry_after(header: str) -> float | None:
     """Return the seconds of a Retry-After header (RFC 9110: seconds or a date), None if invalid."""
-    if header.strip().isdecimal():
-        return float(header)
+    if SECONDS.fullmatch(header.strip()):
+        return min(float(header), LONGEST_REST_SECONDS)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, seconds), LONGEST_REST_SECONDS)
 
 
 def _is_worth_retrying(error: BaseException) -> bool:

@@ -31,10 +31,11 @@ from mernet.pds.collection_members import (
 )
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
+from mernet.pds.hosts import may_be_listed
 from mernet.pds.label import time_or_none
-from mernet.pds.plain_name import is_web_url
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
+from mernet.printable import printable
 
 PAGE = 1000  # products in a response; the guide recommends less than a few thousand
 HARVEST_TIME = "ops:Harvest_Info.ops:harvest_date_time"
@@ -119,14 +120,16 @@ def _read_pages(url: str, since: datetime | None, fetcher: FileSource) -> Iterat
     """Yield the pages of a search."""
     page = _request_page(url, since, None, fetcher)
     if not page.total and since is None:
-        raise BadIndexError(f"{url} finds no products; check the LID of the collection")
+        raise BadIndexError(f"{printable(url)} finds no products; check the LID of the collection")
     # A product that is harvested again meanwhile comes twice; still more means an endless search.
     count, most = 0, 2 * page.total
     earliest, last = since, None
     while page.hits:
         count += len(page.hits)
         if count > most:
-            raise BadIndexError(f"{url} lists more products than it says it has; {ADVICE}")
+            raise BadIndexError(
+                f"{printable(url)} lists more products than it says it has; {ADVICE}"
+            )
         _check_order(page.hits, earliest, last, url)
         yield page.hits
         if count >= page.total and len(page.hits) < PAGE:
@@ -135,16 +138,22 @@ def _read_pages(url: str, since: datetime | None, fetcher: FileSource) -> Iterat
         earliest = last.harvested_at
         page = _request_page(url, since, last, fetcher)
     if count < page.total:
-        raise BadIndexError(f"{url} ended after {count} of {page.total} products; {ADVICE}")
+        raise BadIndexError(
+            f"{printable(url)} ended after {count} of {page.total} products; {ADVICE}"
+        )
 
 
 def _check_order(hits: list[_Hit], earliest: datetime | None, last: _Hit | None, url: str) -> None:
     """Raise BadIndexError for a page that repeats the last product before it, or is unsorted."""
     if last in hits:
-        raise BadIndexError(f"{url} lists {last.lidvid} on two pages; {ADVICE}")
+        raise BadIndexError(
+            f"{printable(url)} lists {printable(last.lidvid)} on two pages; {ADVICE}"
+        )
     for each in hits:
         if earliest and each.harvested_at < earliest:
-            raise BadIndexError(f"{url} lists {each.lidvid} out of order of harvest; {ADVICE}")
+            raise BadIndexError(
+                f"{printable(url)} lists {printable(each.lidvid)} out of order of harvest; {ADVICE}"
+            )
         earliest = each.harvested_at
 
 
@@ -167,7 +176,8 @@ def _request_page(
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise BadIndexError(
-            f"{url} does not answer as a registry search does ({reason}); check its address"
+            f"{printable(url)} does not answer as a registry search does "
+            f"({printable(reason)}); check its address"
         ) from error
     return _Page(
         response.summary.hits, [_parse_document(document, url) for document in response.data]
@@ -179,8 +189,10 @@ def _parse_document(document: _Document, url: str) -> _Hit:
     time, *_ = document.properties.get(HARVEST_TIME) or [""]
     harvested_at = time_or_none(time)
     if harvested_at is None:
-        raise BadIndexError(f"{url} gives no harvest time for {document.id}; {ADVICE}")
-    label_urls = _web_urls(document, LABEL_URL)
+        raise BadIndexError(
+            f"{printable(url)} gives no harvest time for {printable(document.id)}; {ADVICE}"
+        )
+    label_urls = _web_urls(document, LABEL_URL, url)
     return _Hit(
         lidvid=document.id,
         harvest_time=time,
@@ -188,7 +200,7 @@ def _parse_document(document: _Document, url: str) -> _Hit:
         member=Member(
             product=product_from_lidvid(document.id),
             label_url=label_urls[0] if label_urls else None,
-            file_urls=_web_urls(document, FILE_URLS),
+            file_urls=_web_urls(document, FILE_URLS, url),
         ),
     )
 
@@ -198,6 +210,6 @@ def _in_milliseconds(time: datetime) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
-def _web_urls(document: _Document, field: str) -> tuple[str, ...]:
-    """Return the http(s) URLs in a field; others, such as file://, are ignored."""
-    return tuple(text for text in document.properties.get(field, ()) if is_web_url(text))
+def _web_urls(document: _Document, field: str, url: str) -> tuple[str, ...]:
+    """Return the URLs in a field that the search at `url` may name; others are ignored."""
+    return tuple(text for text in document.properties.get(field, ()) if may_be_listed(text, url))

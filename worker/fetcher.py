@@ -12,4 +12,5 @@ def create_fetcher(config: Settings, processes: int = 1) -> Fetcher:
         total_seconds=config.fetch_timeout,
         max_bytes=config.max_image_bytes,
         attempts=config.fetch_attempts,
+        redirect_hosts=config.redirect_hosts,
     )

@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     connections_per_host: Positive = Field(
         8, description="Maximum connections of a worker, all its processes, to an archive host."
     )
+    redirect_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts, besides the one asked for, to which an archive may redirect; names "
+        "with spaces between.",
+    )
     fetch_attempts: Positive = Field(
         5, description="Attempts to transfer a file before the transfer has failed."
     )
@@ -135,7 +140,7 @@ class Settings(BaseSettings):
         None, description="Port at which a worker serves its metrics; by default it serves none."
     )
 
-    @field_validator("ingest_archives", mode="before")
+    @field_validator("ingest_archives", "redirect_hosts", mode="before")
     @classmethod
     def _split_at_spaces(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value

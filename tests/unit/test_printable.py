@@ -48,6 +48,14 @@ def test_an_escape_is_not_cut_in_two() -> None:
     assert all(len(printable("\x1b" * 300, limit)) <= limit for limit in range(3, 50))
 
 
+@pytest.mark.parametrize("limit", [200, None, 12])
+def test_users_and_passwords_of_urls_are_hidden(limit: int | None) -> None:
+    for credentials in ("user:secret", "secret", "user:se@cret", "user:s\x1becret"):
+        text = f"https://{credentials}@archive.example/index.tab"
+        assert printable(text, limit) == printable("https://***@archive.example/index.tab", limit)
+    assert printable("mail a@b.example") == "mail a@b.example"
+
+
 def test_any_object_has_printable_text() -> None:
     assert printable(ValueError("a\nb")) == r"a\nb"
     assert printable(None) == "None"

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
+from mernet.pds import registry
 from mernet.pds.archive import resolve
 from mernet.pds.errors import BadIndexError, ForbiddenError
 from mernet.pds.listing import list_products
@@ -189,3 +190,16 @@ def test_the_next_listing_begins_at_the_last_product_or_the_first_without_a_labe
         entry = LeftOut("name", reason) if reason else wanted
         harvest.advance(datetime(2026, 11, number, tzinfo=UTC), entry)
     assert harvest.up_to == datetime(2026, 11, day, tzinfo=UTC)
+
+
+def test_a_url_of_a_private_address_is_no_label_s_url() -> None:
+    """Another host than the search's must be public."""
+    document = registry._Document(
+        id="urn:a:b:c::1.0",
+        properties={
+            registry.HARVEST_TIME: ["2024-01-01T00:00:00Z"],
+            registry.LABEL_URL: ["http://169.254.169.254/a.xml", "http://[", "https://8.8.8.8/a"],
+        },
+    )
+    hit = registry._parse_document(document, "https://8.8.4.4/api")
+    assert hit.member.label_url == "https://8.8.8.8/a"
