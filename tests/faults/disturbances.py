@@ -267,30 +267,27 @@ def messages_reordered(scene: Scene, random: Random) -> Iterator[None]:
     yield
 
 
-def _malformed(scene: Scene, random: Random) -> bytes:
-    """A message that no program of ours sends; the worker is to set it aside."""
+def _malformed(scene: Scene) -> list[bytes]:
+    """Messages that no program of ours sends; the worker is to set them aside."""
     sent = [body for _, body in _messages(scene)]
     whole = json.loads(sent[0]) if sent else {"headers": {}, "properties": {}, "body": ""}
-    return random.choice(
-        [
-            b"{}",
-            b"[]",
-            b"not JSON",
-            b"\xff\x00",
-            json.dumps(whole | {"body": "e30="}).encode(),
-            json.dumps(whole | {"body": "not base64!"}).encode(),
-            json.dumps(whole | {"content-encoding": "no such encoding"}).encode(),
-            json.dumps(whole | {"content-type": "application/x-python-serialize"}).encode(),
-            json.dumps(whole | {"properties": {}}).encode(),
-            json.dumps({key: value for key, value in whole.items() if key != "headers"}).encode(),
-        ]
+    changes = (
+        {"body": "e30="},
+        {"body": "not base64!"},
+        {"content-encoding": "no such encoding"},
+        {"content-type": "application/x-python-serialize"},
+        {"properties": {}},
+        {"headers": None},
     )
+    return [b"{}", b"[]", b"not JSON", b"\xff\x00"] + [
+        json.dumps(whole | change).encode() for change in changes
+    ]
 
 
 @disturbance("messages malformed", "messages", seconds=(0, 1))
 def messages_malformed(scene: Scene, random: Random) -> Iterator[None]:
-    for _ in range(random.randint(1, 3)):
-        scene.redis.rpush(random.choice(QUEUES), _malformed(scene, random))
+    for body in random.sample(_malformed(scene), 4):
+        scene.redis.rpush(random.choice(QUEUES), body)
     yield
 
 

@@ -34,7 +34,7 @@ DISK_BYTES = 1200 * 2**20
 PATIENCE = 120.0
 CLASSIFIERS = ("first", "second")
 QUICK = {
-    "MERNET_CHUNK_SIZE": "3",
+    "MERNET_CHUNK_SIZE": "2",
     "MERNET_LEASE_SECONDS": "3",
     "MERNET_SWEEP_SECONDS": "1",
     "MERNET_FETCH_TIMEOUT": "5",
@@ -191,7 +191,7 @@ class Scene:
         return tuple(f"{self.archive.url}{volume}/" for volume in ("mer1po_0xxx", "mer2po_0xxx"))
 
     def queue_run(self, reclassify: bool = True, archives: tuple[str, ...] | None = None) -> int:
-        new = NewRun(archives or self.archives, chunk_size=3, reclassify=reclassify)
+        new = NewRun(archives or self.archives, chunk_size=2, reclassify=reclassify)
         run_id = ledger.create_run(self.engine, new).run_id
         self.send("mernet.list_run", run_id)
         return run_id
@@ -296,7 +296,7 @@ class Scene:
 
 
 @contextmanager
-def scene(sample: Path, pace: float = 0.6) -> Iterator[Scene]:
+def scene(sample: Path, pace: float = 1.0) -> Iterator[Scene]:
     """A scene over a sample archive; its data folder is a small disk of its own where root."""
     # The paths of pytest's own folders are too long for Unix sockets.
     folder = Path(tempfile.mkdtemp(prefix="mernet-"))
