@@ -3,6 +3,7 @@
 import selectors
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class Link:
             while caller.fileno() >= 0:
                 for key, _ in ready.select(0.2):
                     if self.is_silent:
-                        threading.Event().wait(0.1)
+                        time.sleep(0.1)
                         continue
                     data = key.fileobj.recv(BYTES)
                     if not data:
