@@ -90,9 +90,14 @@ class DecodeError(PdsError):
 
 
 class TruncatedError(DecodeError):
-    """The file ends before its last pixel."""
+    """The file ends before its last pixel.
+
+    It is not lasting: a server that states too short a length looks the same, and proves nothing
+    about the file that an earlier result came from.
+    """
 
     reason = "truncated"
+    is_lasting = False
 
 
 class DamagedError(DecodeError):

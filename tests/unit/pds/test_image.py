@@ -57,6 +57,12 @@ def test_a_file_that_ends_in_its_label_is_truncated(pixels, pds3_product):
         decode(pds3_product(pixels)[:500], NAME)
 
 
+def test_a_truncated_file_may_be_whole_in_the_archive_but_a_damaged_one_is_proven():
+    """A server that states too short a length delivers the same bytes as a truncated file."""
+    assert not TruncatedError.is_lasting
+    assert DamagedError.is_lasting
+
+
 def test_an_empty_file_is_truncated():
     with pytest.raises(TruncatedError, match="is empty"):
         decode(b"", NAME)
