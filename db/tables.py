@@ -103,6 +103,7 @@ run = sa.Table(
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("finished_at", _TIME),
     sa.Column("publish_own", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("accept_short_listing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("not_before", _TIME),
     sa.Column("wait_reason", sa.Text),
     sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),

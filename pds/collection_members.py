@@ -8,11 +8,9 @@ from urllib.parse import quote, unquote, urljoin
 from mernet.pds import pds4
 from mernet.pds.errors import BadIndexError, DecodeError, NotFoundError
 from mernet.pds.fetch import FileSource
-from mernet.pds.label_batches import TRANSIENT_REASONS, Unread, read_labels
+from mernet.pds.label_batches import Unread, read_labels
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
-
-__all__ = ["TRANSIENT_REASONS", "Member", "product_from_lidvid", "read_members"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,6 @@ class CompletenessCheck:
             return
         problem = f"{url} ends after {rows} of {promised} rows that its label promises"
         if not self.accept_short:
-            raise ShortListingError(f"{problem}; fetch it again, or accept it as it is")
+            raise ShortListingError(f"{problem}; fetch it again, or accept a short listing")
         self.is_short = True
         log.warning("%s; it is listed as far as it goes", problem)

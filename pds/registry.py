@@ -23,16 +23,12 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from mernet.pds.archive import Archive
-from mernet.pds.collection_members import (
-    TRANSIENT_REASONS,
-    Member,
-    product_from_lidvid,
-    read_members,
-)
+from mernet.pds.collection_members import Member, product_from_lidvid, read_members
 from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
 from mernet.pds.hosts import may_be_listed
 from mernet.pds.label import time_or_none
+from mernet.pds.label_batches import TRANSIENT_REASONS
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 from mernet.printable import printable

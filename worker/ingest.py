@@ -22,9 +22,10 @@ from mernet.db.ledger import (
 )
 from mernet.pds.archive import Archive, resolve
 from mernet.pds.changes import ChangeDetector, FileVersion
-from mernet.pds.collection_members import TRANSIENT_REASONS
+from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.errors import BadNameError, PdsError
 from mernet.pds.fetch import Fetcher
+from mernet.pds.label_batches import TRANSIENT_REASONS
 from mernet.pds.listing import list_products
 from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
@@ -67,6 +68,8 @@ class ChangedListing:
         doubtful: Names left out for a reason that may pass, such as a label that cannot be read.
         files: The versions of the files that were read.
         harvest: How far a registry search was read.
+        is_short: Whether it ends before its label says, and was accepted: what it does not list is
+            not withdrawn.
     """
 
     source: str
@@ -75,6 +78,7 @@ class ChangedListing:
     doubtful: Sequence[str]
     files: Sequence[ListedFile]
     harvest: HarvestCursor
+    is_short: bool
 
 
 def ingest(
@@ -163,10 +167,17 @@ def _list_archive(
     def count(rows: int) -> None:
         tally.rows = rows
 
-    products = list_products([archive], selection, files, leave_out, count, harvest)
+    completeness = CompletenessCheck(wanted.accept_short_listing)
+    products = list_products([archive], selection, files, leave_out, count, harvest, completeness)
     rows = [to_row(product) for product in products]
     return ChangedListing(
-        archive.source, rows, tally, doubtful, _listed_files(archive, files), harvest
+        archive.source,
+        rows,
+        tally,
+        doubtful,
+        _listed_files(archive, files),
+        harvest,
+        completeness.is_short,
     )
 
 
@@ -182,9 +193,16 @@ def _record_changes(
 def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
     """Combine the listings into what the ledger records besides the products."""
     return ListedArchives(
-        sources=tuple(each.source for each in changed if each.harvest.up_to is None),
-        # If a name is doubtful, the next check has to read the whole listing again.
-        files=tuple(file for each in changed if not each.doubtful for file in each.files),
+        sources=tuple(
+            each.source for each in changed if each.harvest.up_to is None and not each.is_short
+        ),
+        # If a name is doubtful or rows are missing, the next check reads the listing again.
+        files=tuple(
+            file
+            for each in changed
+            if not each.doubtful and not each.is_short
+            for file in each.files
+        ),
         rows_read=sum(each.tally.rows for each in changed),
         left_out=_sum_left_out(changed),
         harvested=tuple(
@@ -235,10 +253,10 @@ def _failure_sentence(failures: Sequence[str], asked: int) -> str | None:
 def _result_sentence(recorded: Ingested, found: ListedArchives) -> str:
     if recorded.run:
         new = f"Run {recorded.run.run_id} contains {recorded.new} new products"
-    elif found.sources:
-        new = "No listed product is new"
-    else:
+    elif found.harvested and not found.sources:
         new = "The registry search found nothing new"
+    else:
+        new = "No listed product is new"
     if recorded.withdrawn:
         new += f"; {recorded.withdrawn} marked as withdrawn"
     return f"{new}."

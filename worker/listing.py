@@ -11,6 +11,7 @@ from mernet.db import ledger
 from mernet.db.errors import ListingRefused
 from mernet.db.ledger import ProductRow, Run
 from mernet.pds.archive import resolve
+from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
@@ -100,7 +101,11 @@ def _list_products(
 
     archives = [resolve(archive, run.mirror) for archive in run.archives]
     selection = Selection(cast("ProductKind", run.products))
-    for product in list_products(archives, selection, fetcher, tally.leave_out, count):
+    completeness = CompletenessCheck(run.accept_short_listing)
+    products = list_products(
+        archives, selection, fetcher, tally.leave_out, count, completeness=completeness
+    )
+    for product in products:
         yield to_row(product)
 
 

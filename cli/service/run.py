@@ -90,6 +90,14 @@ WithdrawMany = Annotated[
         "an incomplete index file looks the same.",
     ),
 ]
+AcceptShortListing = Annotated[
+    bool,
+    typer.Option(
+        "--accept-short-listing",
+        help="List a table or inventory that ends before its label says as far as it goes. Without "
+        "this option it is refused, since a file that was cut off looks the same.",
+    ),
+]
 RetryRun = Annotated[
     int | None,
     typer.Argument(help="Only products that failed in this run and were not classified since."),
@@ -129,6 +137,7 @@ def full(
     reclassify: Reclassify = False,
     classifier: ClassifierName = None,
     publish: PublishOwn = False,
+    accept_short_listing: AcceptShortListing = False,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -151,6 +160,7 @@ def full(
             reclassify=reclassify,
             classifier=classifier,
             publish_own=publish,
+            accept_short_listing=accept_short_listing,
         ),
     )
     send_listing(engine, run.run_id)
@@ -163,6 +173,7 @@ def new(
     products: ProductsWanted = "edr",
     withdraw_many: WithdrawMany = False,
     publish: PublishOwn = False,
+    accept_short_listing: AcceptShortListing = False,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -180,6 +191,7 @@ def new(
         products=products,
         chunk_size=settings().chunk_size,
         publish_own=publish,
+        accept_short_listing=accept_short_listing,
     )
     engine = ledger_and_broker()
     with create_fetcher(settings()) as fetcher:

@@ -20,7 +20,7 @@ from mernet.db.errors import (
 )
 from mernet.errors import MernetError
 from mernet.model.errors import EmptyPartError, WeightsDownloadError
-from mernet.pds.errors import ForbiddenError
+from mernet.pds.errors import ForbiddenError, ShortListingError
 from mernet.printable import printable
 from mernet.worker.errors import BrokerError, ClassesNotPublishable, ServersStopped
 
@@ -39,6 +39,8 @@ ADVICE: Mapping[type[MernetError], str] = {
     ProductFailed: "`mernet run retry` does so.",
     ServersStopped: "`mernet services start` does so, and the open runs go on with a worker.",
     SchemaOutdated: "`mernet db upgrade` creates or upgrades the tables.",
+    ShortListingError: "`--accept-short-listing` of `mernet run full` and `mernet run new` accepts "
+    "it.",
     TooManyWithdrawn: "`mernet run new --withdraw-many` confirms it.",
     UnknownClassifier: "`mernet classifier list` shows the registered ones; `mernet classifier add "
     "FILE --promote` registers one and makes it current.",

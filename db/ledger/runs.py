@@ -60,6 +60,8 @@ class NewRun:
         reclassify: Also classify products that have an outcome under the classifier.
         classifier: The classifier's name; None for the current one.
         publish_own: Whether the Atlas shows the images of folders among the archives.
+        accept_short_listing: Whether a listing that ends before its label says is listed as far as
+            it goes.
     """
 
     archives: tuple[str, ...]
@@ -69,6 +71,7 @@ class NewRun:
     reclassify: bool = False
     classifier: str | None = None
     publish_own: bool = False
+    accept_short_listing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Run:
         created_at: When it was requested.
         finished_at: When it ended; None while it is open.
         publish_own: As in `NewRun`.
+        accept_short_listing: As in `NewRun`.
     """
 
     run_id: int
@@ -112,6 +116,7 @@ class Run:
     created_at: datetime
     finished_at: datetime | None
     publish_own: bool
+    accept_short_listing: bool
 
     @property
     def condition(self) -> str:

@@ -67,7 +67,9 @@ ALTER TABLE product
         product_preference(product_id, collection, superseded, lines, line_samples)
     ) STORED;
 CREATE INDEX product_exposure ON product (exposure_key);
-ALTER TABLE run ADD publish_own boolean NOT NULL DEFAULT false;
+ALTER TABLE run
+    ADD publish_own boolean NOT NULL DEFAULT false,
+    ADD accept_short_listing boolean NOT NULL DEFAULT false;
 """
 
 OUTCOME = """
@@ -222,7 +224,7 @@ GRANT SELECT ON atlas_search TO mernet_atlas;
 """
 
 FORGET = """
-ALTER TABLE run DROP publish_own;
+ALTER TABLE run DROP publish_own, DROP accept_short_listing;
 DROP INDEX run_product_failed;
 ALTER TABLE run_product DROP result, DROP reason, DROP detail, DROP recorded_at;
 DROP TRIGGER outcome_replaced ON outcome;

@@ -1,10 +1,13 @@
 """Ingest over HTTP: listed only when it has changed, one at a time, nothing lost on the way."""
 
+import pytest
+
 from fixtures.index_volume import LABEL, Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.pds.fetch import Fetcher
-from mernet.worker.ingest import BUSY, UNCHANGED
+from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.ingest import BUSY, UNCHANGED, ingest
 
 
 def test_the_first_ingest_creates_a_run_over_everything(story, run_ingest, url):
@@ -90,3 +93,32 @@ def test_a_folder_on_disk_is_listed_at_every_ingest(story, run_ingest, tmp_path)
     (folder / "notes.txt").write_text("nothing to see")
     assert "No listed product is new" in run_ingest(str(folder)).sentence
     assert "No listed product is new" in run_ingest(str(folder)).sentence
+
+
+def test_a_short_listing_is_refused_and_if_accepted_withdraws_nothing(
+    story, run_ingest, volume, url, caplog
+):
+    run_ingest()
+    promise = LABEL.replace("OBJECT = COLUMN", "ROWS = 3\r\nOBJECT = COLUMN", 1)
+    volume.write("edrindex.lbl", promise)
+    volume.lists(name(1), name(4))
+    with pytest.raises(ArchivesNotListed, match="ends after 2 of 3 rows"):
+        run_ingest()
+    wanted = NewRun(archives=(url,), accept_short_listing=True)
+    with Fetcher() as fetcher:
+        report = ingest(story.engine, wanted, fetcher)
+    assert products_of_run(story, report) == {name(4)}
+    assert (report.withdrawn, withdrawn(story)) == (0, [])
+    assert report.run.accept_short_listing
+
+
+def test_one_archive_with_a_defect_does_not_keep_the_others_from_being_listed(
+    story, volume, url, tmp_path
+):
+    damaged = Volume(tmp_path / "damaged")
+    damaged.write("edrindex.lbl", "A=1=2=3")
+    wanted = NewRun(archives=(str(tmp_path / "damaged"), url))
+    with Fetcher() as fetcher:
+        report = ingest(story.engine, wanted, fetcher)
+    assert products_of_run(story, report) == {name(1), name(2), name(3)}
+    assert report.failure.startswith("1 of 2 archives could not be listed")

@@ -47,7 +47,7 @@ def product_id(label):
 def test_an_archive_that_cannot_be_listed_is_an_error_and_loses_nothing(story, run_ingest, volume):
     run_ingest()
     volume.write("edrindex.tab", "<html>Down for maintenance</html>\r\n")
-    with pytest.raises(ArchivesNotListed, match="check that label and table belong together"):
+    with pytest.raises(ArchivesNotListed, match="answered with a web page"):
         run_ingest()
     assert withdrawn(story) == []
     volume.lists(name(1), name(2), name(3), name(4))

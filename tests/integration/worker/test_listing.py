@@ -2,6 +2,7 @@
 
 import pytest
 
+from fixtures.index_volume import LABEL, Volume, name
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.pds.errors import BadIndexError
@@ -40,7 +41,7 @@ def record(story, run_id, claimant="lister"):
 def listing(entries):
     """A stand-in for `list_products` that finds these products and names left out."""
 
-    def list_products(archives, selection, fetcher, on_left_out, on_row):
+    def list_products(archives, selection, fetcher, on_left_out, on_row, completeness):
         for row, entry in enumerate(entries, start=1):
             on_row(row)
             if isinstance(entry, LeftOut):
@@ -77,7 +78,7 @@ def test_a_product_is_stored_as_listed(story, run_id, monkeypatch):
 
 
 def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, run_id, monkeypatch):
-    def list_products(*args):
+    def list_products(*args, **options):
         raise BadIndexError("the label names no table")
 
     monkeypatch.setattr("mernet.worker.listing.list_products", list_products)
@@ -99,3 +100,39 @@ def test_a_listing_claimed_by_another_worker_is_left_alone(story, run_id, monkey
     ledger.claim_listing(story.engine, run_id, "another", 600, 3)
     assert record(story, run_id) == NOTHING_TO_DO
     assert ledger.get_run(story.engine, run_id).state == "listing"
+
+
+def list_short_volume(story, folder, **options):
+    """List a run over a volume whose label promises three rows and which has two."""
+    volume = Volume(folder / "volume")
+    volume.write("edrindex.lbl", LABEL.replace("OBJECT = COLUMN", "ROWS = 3\r\nOBJECT = COLUMN", 1))
+    volume.lists(name(1), name(2))
+    wanted = NewRun(archives=(str(folder / "volume"),), **options)
+    run_id = ledger.create_run(story.engine, wanted).run_id
+    return record(story, run_id), ledger.get_run(story.engine, run_id)
+
+
+def test_a_listing_that_ends_early_fails_the_run_with_the_cause(story, tmp_path):
+    result, run = list_short_volume(story, tmp_path)
+    assert "ends after 2 of 3 rows" in result.summary
+    assert (run.state, "ends after 2 of 3 rows" in run.error) == ("failed", True)
+
+
+def test_a_run_that_accepts_it_lists_as_far_as_it_goes(story, tmp_path):
+    result, run = list_short_volume(story, tmp_path, accept_short_listing=True)
+    assert result.summary.startswith("2 products listed")
+    assert run.accept_short_listing
+
+
+def test_a_defect_in_a_reader_fails_the_run_instead_of_leaving_it_listing(
+    story, run_id, tmp_path, monkeypatch
+):
+    def defect(*_):
+        raise RuntimeError("generator raised StopIteration")
+        yield
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("mernet.pds.listing.read_folder", defect)
+    record(story, run_id)
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, "generator raised StopIteration" in run.error) == ("failed", True)
