@@ -11,12 +11,17 @@ import sqlalchemy as sa
 
 from faults.disturbances import Cost, Disturbance
 from faults.scene import Published, Scene
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
 
 END_SECONDS = 90.0
 """Longest time for a run after the disturbance's end; undisturbed it takes some seconds."""
 
 MESSAGES_SECONDS = 20.0
+
+ABANDONED_LOCKS = """
+SELECT name, holder FROM service_lock
+WHERE holder IS NOT NULL AND heartbeat_at < now() - interval '10 seconds'
+"""
 
 
 @dataclass
@@ -229,13 +234,10 @@ def _left_behind(scene: Scene) -> list[str]:
     )
     if claimed != [(0,)]:
         left.append(f"chunks left: {claimed[0][0]}")
-    if scene.rows("SELECT to_regclass('obstacle') IS NOT NULL") == [(True,)]:
-
-        def no_obstacles() -> bool:
-            return scene.rows("SELECT count(*) FROM obstacle") == [(0,)]
-
-        if not scene.wait_until(no_obstacles, MESSAGES_SECONDS):
-            left.append(f"obstacles left: {scene.rows('SELECT kind, subject FROM obstacle')}")
+    if waiting := obstacles.current(scene.engine):
+        left.append(f"obstacles left: {waiting}")
+    if not scene.wait_until(lambda: not scene.rows(ABANDONED_LOCKS), MESSAGES_SECONDS):
+        left.append(f"locks left: {scene.rows(ABANDONED_LOCKS)}")
     with suppress(redis.RedisError):
         if scene.redis.config_get("maxmemory") != {"maxmemory": "0"}:
             left.append("Redis is limited")
