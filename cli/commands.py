@@ -139,6 +139,12 @@ COMMANDS = (
                 "Create a login that may read the view atlas_search and nothing else, or change "
                 "its password.",
             ),
+            Command(
+                "logins",
+                "service.database:logins",
+                "Create the logins of the service, mernet_owner and mernet_worker, or change their "
+                "passwords.",
+            ),
         ),
     ),
     CommandGroup(

@@ -101,3 +101,7 @@ class ProductFailed(NoScores):
 
 class ReaderRefused(DbError):
     """A login's name cannot be used, or it has more rights than a reader's."""
+
+
+class RolesRefused(DbError):
+    """The logins of the service cannot be created."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mernet.db.engine import first_line
+from mernet.db.engine import first_line, sqlstate
 from mernet.db.errors import SchemaError, SchemaOutdated
+from mernet.db.server_rights import close_to_public
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -15,6 +16,18 @@ KNOWN_VERSIONS = tuple(
     sorted(path.name.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*_*.py"))
 )
 NEWEST_VERSION = KNOWN_VERSIONS[-1]
+
+LOCK_NOT_AVAILABLE = "55P03"
+LOCK_SECONDS = 120
+"""How long an upgrade waits for a table that others use."""
+
+# Alembic's own table, of which only the owner of the tables may take this lock.
+ONE_UPGRADE_AT_A_TIME = """
+CREATE TABLE IF NOT EXISTS alembic_version (
+    version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
+);
+LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE;
+"""
 
 
 def upgrade(engine: sa.Engine) -> None:
@@ -31,6 +44,11 @@ def upgrade(engine: sa.Engine) -> None:
         if not is_current:
             _migrate(engine)
     except sa.exc.DBAPIError as error:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE:
+            raise SchemaError(
+                f"The tables are unchanged: others have used them for {LOCK_SECONDS} seconds; end "
+                "their connections, which pg_stat_activity lists, then try again."
+            ) from error
         raise SchemaError(
             f"The tables could not be created ({first_line(error)}); upgrade them as a user that "
             "may create tables and roles."
@@ -74,10 +92,19 @@ def _read_known_version(connection: sa.Connection) -> str | None:
 
 
 def _migrate(engine: sa.Engine) -> None:
+    try:
+        _migrate_alone(engine)
+    except sa.exc.IntegrityError:  # another process has just created the first table, and upgraded
+        _migrate_alone(engine)
+
+
+def _migrate_alone(engine: sa.Engine) -> None:
     # Imported here because it loads Alembic, which only an upgrade needs.
     from mernet.db.alembic_steps import upgrade_to_newest
 
     with engine.begin() as connection:
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('mernet upgrade'))")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000}")
+        connection.exec_driver_sql(ONE_UPGRADE_AT_A_TIME)
         _read_known_version(connection)  # a newer program may have been faster
         upgrade_to_newest(connection)
+        close_to_public(connection)

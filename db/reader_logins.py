@@ -7,19 +7,24 @@ from psycopg2.extensions import encrypt_password
 
 from mernet.db.engine import first_line, transaction
 from mernet.db.errors import ReaderRefused
+from mernet.db.server_rights import READER_ROLE, close_to_public, let_in, limit_reader
 
-ROLE = "mernet_atlas"
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 # pg_shdepend lists what the login owns and what was granted to it in all databases of the server.
-# Newer servers also list memberships in roles there; those are checked separately.
+# Newer servers also list memberships in roles there; those are checked separately. Of databases, a
+# reader has the right to connect.
 OTHER_RIGHTS = sa.text("""
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
     OR NOT rolcanlogin
     OR EXISTS (
         SELECT FROM pg_shdepend
         WHERE refclassid = 'pg_authid'::regclass AND refobjid = login.oid
-            AND classid <> 'pg_auth_members'::regclass
+            AND classid NOT IN ('pg_auth_members'::regclass, 'pg_database'::regclass)
+    )
+    OR EXISTS (
+        SELECT FROM pg_database LEFT JOIN LATERAL aclexplode(datacl) AS given ON true
+        WHERE datdba = login.oid OR grantee = login.oid AND privilege_type <> 'CONNECT'
     )
     OR EXISTS (
         SELECT FROM pg_auth_members JOIN pg_roles AS held ON held.oid = roleid
@@ -54,7 +59,7 @@ def create_reader(engine: sa.Engine, name: str, password: str) -> bool:
 
 @transaction
 def _create_login(connection: sa.Connection, name: str, password: str) -> bool:
-    other_rights = connection.scalar(OTHER_RIGHTS, {"name": name, "role": ROLE})
+    other_rights = connection.scalar(OTHER_RIGHTS, {"name": name, "role": READER_ROLE})
     if other_rights:
         raise ReaderRefused(f"{name} has other rights than a reader's; choose another name.")
     is_new = other_rights is None
@@ -64,5 +69,8 @@ def _create_login(connection: sa.Connection, name: str, password: str) -> bool:
     connection.execute(
         sa.text(f'{verb} ROLE "{name}" LOGIN PASSWORD :encrypted'), {"encrypted": encrypted}
     )
-    connection.execute(sa.text(f'GRANT {ROLE} TO "{name}"'))
+    connection.execute(sa.text(f'GRANT {READER_ROLE} TO "{name}"'))
+    limit_reader(connection, name)
+    let_in(connection, name)
+    close_to_public(connection)
     return is_new

@@ -69,8 +69,8 @@ FROM image_class LEFT JOIN {view} AS hit ON hit.class = image_class.code
 GROUP BY image_class.code ORDER BY image_class.position
 """
 
-_VIEWS = {False: "atlas_search", True: "own_search"}
-"""The view to search: the Atlas's, or that of the images in folders."""
+_VIEWS = {False: "shown_classification", True: "own_search"}
+"""The view to search: the one below the Atlas's, or that of the images in folders."""
 
 SEARCH, CLASS_COUNTS = (
     {own: sa.text(sql.format(view=view)) for own, view in _VIEWS.items()}

@@ -407,6 +407,7 @@ def _create_database_if_missing(data: Path) -> None:
             cursor.execute("SELECT FROM pg_database WHERE datname = 'mernet'")
             if cursor.rowcount == 0:
                 cursor.execute("CREATE DATABASE mernet")
+                cursor.execute("REVOKE ALL ON DATABASE mernet FROM PUBLIC")
             cursor.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
 
 

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -16,6 +16,7 @@ from mernet.pds.selection import ProductKind
 from mernet.suggestions import did_you_mean
 from mernet.worker.embedded_urls import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import SettingsError
+from mernet.worker.server_urls import with_parameters, with_password
 
 PREFIX = "MERNET_"
 FOR_TESTS = "MERNET_REAL_FILES"
@@ -24,6 +25,9 @@ FOR_TESTS = "MERNET_REAL_FILES"
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+SECRET_BYTES = 4096
+"""Largest size of a file that holds a password."""
 
 
 class Settings(BaseSettings):
@@ -36,13 +40,36 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(
         None,
-        description="Postgres, as postgresql://user:password@host/name; "
-        "by default an embedded server in data_dir.",
+        repr=False,
+        description="Postgres, as postgresql://user@host/name; by default an embedded server in "
+        "data_dir.",
+    )
+    database_password: SecretStr | None = Field(
+        None, description="Password for database_url, if the URL has none."
+    )
+    database_password_file: Path | None = Field(
+        None, description="File with the password for database_url."
+    )
+    database_sslmode: SslMode | None = Field(
+        None, description="Encryption of the connection to Postgres, as libpq's sslmode."
+    )
+    database_ca_file: Path | None = Field(
+        None, description="Certificates that Postgres's has to be signed with; needs verify-full."
     )
     broker_url: str | None = Field(
         None,
-        description="Redis, as redis://:password@host:6379/0; "
-        "by default an embedded server in data_dir.",
+        repr=False,
+        description="Redis, as redis://host:6379/0, or rediss:// for an encrypted connection; by "
+        "default an embedded server in data_dir.",
+    )
+    broker_password: SecretStr | None = Field(
+        None, description="Password for broker_url, if the URL has none."
+    )
+    broker_password_file: Path | None = Field(
+        None, description="File with the password for broker_url."
+    )
+    broker_ca_file: Path | None = Field(
+        None, description="Certificates that Redis's has to be signed with; for rediss://."
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("mernet"),
@@ -51,6 +78,15 @@ class Settings(BaseSettings):
     )
     reader_password: SecretStr | None = Field(
         None, description="Password that `mernet db reader` sets; by default it asks for one."
+    )
+    reader_password_file: Path | None = Field(
+        None, description="File with the password that `mernet db reader` sets."
+    )
+    owner_password_file: Path | None = Field(
+        None, description="File with the password that `mernet db logins` gives mernet_owner."
+    )
+    worker_password_file: Path | None = Field(
+        None, description="File with the password that `mernet db logins` gives mernet_worker."
     )
     checkpoint: Path | None = Field(
         None, description="Checkpoint that `mernet classify` uses by default."
@@ -139,6 +175,10 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(gt=0, lt=65536)] | None = Field(
         None, description="Port at which a worker serves its metrics; by default it serves none."
     )
+    metrics_cert_file: Path | None = Field(
+        None, description="Certificate with which all metrics are served over HTTPS."
+    )
+    metrics_key_file: Path | None = Field(None, description="Key of metrics_cert_file.")
 
     @field_validator("ingest_archives", "redirect_hosts", mode="before")
     @classmethod
@@ -149,6 +189,35 @@ class Settings(BaseSettings):
     @classmethod
     def _make_absolute(cls, folder: Path) -> Path:
         return folder.expanduser().resolve()
+
+    @field_validator(
+        "database_password_file",
+        "database_ca_file",
+        "broker_password_file",
+        "broker_ca_file",
+        "reader_password_file",
+        "owner_password_file",
+        "worker_password_file",
+        "metrics_cert_file",
+        "metrics_key_file",
+    )
+    @classmethod
+    def _check_readable(cls, file: Path | None) -> Path | None:
+        if file is not None and not os.access(file, os.R_OK):
+            raise ValueError(f"{file} is missing or may not be read")
+        return file
+
+    @model_validator(mode="after")
+    def _check_one_password_each(self) -> Self:
+        for server in ("database", "broker", "reader"):
+            given = getattr(self, f"{server}_password"), getattr(self, f"{server}_password_file")
+            if None not in given:
+                raise ValueError(
+                    f"MERNET_{server.upper()}_PASSWORD and its _FILE are both set; keep one"
+                )
+        if (self.metrics_cert_file is None) is not (self.metrics_key_file is None):
+            raise ValueError("MERNET_METRICS_CERT_FILE and MERNET_METRICS_KEY_FILE need each other")
+        return self
 
     @field_validator("database_url")
     @classmethod
@@ -161,19 +230,37 @@ class Settings(BaseSettings):
         parsed = _check_url(url, ("redis", "rediss", "redis+socket"))
         if parsed and urlsplit(parsed).scheme != "redis+socket":
             number = urlsplit(parsed).path.strip("/")
-            if number and not number.isdecimal():
-                raise ValueError(f"ends in {number!r}, but a Redis database is a number")
+            if number and not number.isdecimal():  # not quoted: it may be part of a password
+                raise ValueError(f"has to end in the number of a Redis database; {PERCENT}")
         return parsed
 
     @property
     def database(self) -> str:
-        """URL of the ledger: `database_url` if set, else the embedded server's."""
-        return self.database_url or embedded_database_url(self.data_dir)
+        """URL of the ledger with password: `database_url` if set, else the embedded server's."""
+        if self.database_url is None:
+            return embedded_database_url(self.data_dir)
+        secret = self.secret("database_password")
+        tls = {"sslmode": self.database_sslmode, "sslrootcert": self.database_ca_file}
+        return with_parameters(with_password(self.database_url, secret), tls)
 
     @property
     def broker(self) -> str:
-        """URL of the broker: `broker_url` if set, else the embedded server's."""
-        return self.broker_url or embedded_broker_url(self.data_dir)
+        """URL of the broker with password: `broker_url` if set, else the embedded server's."""
+        if self.broker_url is None:
+            return embedded_broker_url(self.data_dir)
+        return with_password(self.broker_url, self.secret("broker_password"))
+
+    def secret(self, name: str) -> str | None:
+        """Return the password in the setting `name`, or in the file that `name`_file names.
+
+        Raises:
+            SettingsError: The file cannot be read, is empty or far too large.
+        """
+        given: SecretStr | None = getattr(self, name, None)
+        file: Path | None = getattr(self, f"{name}_file")
+        if file is None:
+            return None if given is None else given.get_secret_value()
+        return _read_secret(file)
 
     @property
     def checkpoints(self) -> Path:
@@ -195,6 +282,9 @@ class Settings(BaseSettings):
         return max(self.chunk_time_limit, self.listing_time_limit) + 600
 
 
+PERCENT = "in a password, write / as %2F, : as %3A, @ as %40"
+
+
 def _check_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if url is None:
         return None
@@ -204,11 +294,21 @@ def _check_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     try:
         _ = parts.port
     except ValueError:
-        raise ValueError(
-            "has a port that is not a number from 0 to 65535; in a password, write / as %2F, : as "
-            "%3A, @ as %40"
-        ) from None
+        raise ValueError(f"has a port that is not a number from 0 to 65535; {PERCENT}") from None
+    if "@" in parts.path or parts.netloc.count("@") > 1:
+        raise ValueError(f"has an @ too many; {PERCENT}")
     return url
+
+
+def _read_secret(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            secret = opened.read(SECRET_BYTES + 1).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The password in {file} cannot be read; correct the file.") from error
+    if not secret or len(secret) > SECRET_BYTES or "\0" in secret or "\n" in secret:
+        raise SettingsError(f"The file {file} has to hold one line, the password; correct it.")
+    return secret
 
 
 def _refuse_unknown_variables(names: Iterable[str]) -> None:
@@ -233,7 +333,8 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(_describe_fault(fault) for fault in error.errors())
-        raise SettingsError(f"These settings cannot be used: {faults}.") from error
+        # Not `from error`, whose text quotes the values.
+        raise SettingsError(f"These settings cannot be used: {faults}.") from None
 
 
 def _describe_fault(fault: ErrorDetails) -> str:
@@ -241,6 +342,8 @@ def _describe_fault(fault: ErrorDetails) -> str:
     name = f"MERNET_{'_'.join(map(str, fault['loc'])).upper()}"
     given, limits = fault["input"], fault.get("ctx", {})
     match fault["type"]:
+        case "value_error" if not fault["loc"]:  # of several settings, which it names
+            return fault["msg"].removeprefix("Value error, ")
         case "value_error":
             return f"{name} {fault['msg'].removeprefix('Value error, ')}"
         case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":

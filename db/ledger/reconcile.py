@@ -49,10 +49,10 @@ SELECT (
     FROM run_product JOIN product USING (product_id)
     WHERE run_id = :run_id
 ) + (
-    SELECT count(*) - count(DISTINCT (product.exposure_key, atlas_search.class))
+    SELECT count(*) - count(DISTINCT (product.exposure_key, shown.class))
     FROM run_product
     JOIN product USING (product_id)
-    JOIN atlas_search USING (product_id)
+    JOIN shown_classification AS shown USING (product_id)
     WHERE run_id = :run_id
 )
 """)

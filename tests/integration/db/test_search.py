@@ -14,6 +14,7 @@ from mernet.db.errors import (
 from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Failed
 from mernet.db.search import Place, Query
+from mernet.db.server_rights import READER_SETTINGS
 from mernet.db.tables import METADATA
 
 CODES = (
@@ -281,15 +282,22 @@ FROM outcome CROSS JOIN image_class WHERE product_id LIKE '2P%' AND position > 2
 """
 
 
-def test_a_class_is_read_in_the_order_of_its_index_without_sorting_all(mars):
+@pytest.mark.parametrize(
+    ("view", "settings"),
+    [("shown_classification", {}), ("atlas_search", READER_SETTINGS)],
+    ids=["service", "reader"],
+)
+def test_a_class_is_read_in_the_order_of_its_index_without_sorting_all(mars, view, settings):
     for statement in (MANY_PRODUCTS, MANY_OUTCOMES, MANY_CLASSIFICATIONS, "ANALYZE"):
         mars.execute(statement)
-    plan = str(
-        mars.rows(
-            "EXPLAIN SELECT * FROM atlas_search WHERE class = 'sky'"
-            " ORDER BY confidence DESC, product_id LIMIT 50"
-        )
+    explain = (
+        f"EXPLAIN SELECT * FROM {view} WHERE class = 'sky'"
+        " ORDER BY confidence DESC, product_id LIMIT 50"
     )
+    with mars.engine.begin() as connection:
+        for name, value in settings.items():
+            connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
+        plan = str(connection.exec_driver_sql(explain).all())
     assert "using classification_search" in plan
     assert "product_exposure" in plan
     assert "Sort" not in plan

@@ -21,7 +21,8 @@ def mernet(story, monkeypatch):
         return CliRunner().invoke(app, ["db", *words])
 
     yield run
-    story.execute(f"DROP ROLE IF EXISTS {READER}")
+    if story.rows(f"SELECT FROM pg_roles WHERE rolname = '{READER}'"):
+        story.execute(f"DROP OWNED BY {READER}; DROP ROLE {READER}")
 
 
 def can_log_in(story) -> bool:
