@@ -25,6 +25,11 @@ SESSION_SETTINGS = {
     "tcp_user_timeout": 30_000,
 }
 
+UNREADABLE_URL = (
+    "The database URL cannot be read; write it as postgresql://user:password@host/database, and in "
+    "a password / as %2F, : as %3A, @ as %40."
+)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -150,10 +155,10 @@ _RETRYING = Retrying(
 def _parse_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise ConnectionFailed(
-            "The database URL cannot be read; write it as postgresql://user:password@host/database."
-        ) from error
+    except (sa.exc.ArgumentError, ValueError):  # whose texts may quote a part of the password
+        raise ConnectionFailed(UNREADABLE_URL) from None
+    if any("@" in part for part in (parsed.host or "", parsed.database or "", *parsed.query)):
+        raise ConnectionFailed(UNREADABLE_URL)
     if parsed.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise ConnectionFailed(
             f"The database URL begins with {parsed.drivername}://; it has to be postgresql://."

@@ -294,11 +294,10 @@ def _connect(database_url: str | None) -> "sa.Engine":
     from mernet.db.errors import ConnectionFailed
     from mernet.worker.settings import settings
 
-    given = database_url or settings().database_url
     try:
-        return connect(given or settings().database)
+        return connect(database_url or settings().database)
     except ConnectionFailed as error:
-        if given:
+        if database_url or settings().database_url:
             raise
         raise ConnectionFailed(
             f"The embedded database in {settings().data_dir} does not answer; start it with "

@@ -134,7 +134,9 @@ def _parse_bounded(data: bytes) -> Element:
     """Parse XML of bounded depth: what walks through deeper elements may run out of stack."""
     depth = 0
     root: Element | None = None
-    for event, element in ElementTree.iterparse(io.BytesIO(data), ("start", "end")):
+    # Expat reads no external entities and limits the growth of internal ones.
+    elements = ElementTree.iterparse(io.BytesIO(data), ("start", "end"))  # nosec B314
+    for event, element in elements:
         root = element if root is None else root
         depth += 1 if event == "start" else -1
         if depth > MAX_DEPTH:

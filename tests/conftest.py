@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
-pytest_plugins = [f"fixtures.{name}" for name in ("ledger", "registry", "service", "hosts")]
+pytest_plugins = [
+    f"fixtures.{name}" for name in ("encryption", "ledger", "registry", "service", "hosts")
+]
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
 
 

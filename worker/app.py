@@ -4,6 +4,7 @@ Redis is only the task queue: a message names a run and a chunk. Whatever is los
 again by the sweep, which reads the ledger.
 """
 
+import ssl
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
@@ -75,6 +76,18 @@ def time_limits(config: Settings) -> dict[str, int]:
     }
 
 
+def encryption(config: Settings) -> dict[str, object] | None:
+    """Return what a connection to Redis over TLS checks; None if it is not encrypted."""
+    if not config.broker.startswith("rediss://"):
+        return None
+    authorities = config.broker_ca_file and str(config.broker_ca_file)
+    return {
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": authorities,  # None: those of the system
+    }
+
+
 def make_app(config: Settings) -> Celery:
     """Create the application for these settings. It does not connect to the broker yet."""
     app = Celery(
@@ -82,6 +95,7 @@ def make_app(config: Settings) -> Celery:
         broker=config.broker,
         include=["mernet.worker.tasks"],
         loader=InstalledModulesLoader,
+        broker_use_ssl=encryption(config),
     )
     visibility = {"visibility_timeout": config.visibility_timeout}
     timeouts = {"socket_timeout": BROKER_TIMEOUT, "socket_connect_timeout": BROKER_TIMEOUT}

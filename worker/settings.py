@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _check_readable(cls, file: Path | None) -> Path | None:
-        if file is not None and not os.access(file, os.R_OK):
+        if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
             raise ValueError(f"{file} is missing or may not be read")
         return file
 
@@ -260,7 +260,7 @@ class Settings(BaseSettings):
         file: Path | None = getattr(self, f"{name}_file")
         if file is None:
             return None if given is None else given.get_secret_value()
-        return _read_secret(file)
+        return read_secret(file)
 
     @property
     def checkpoints(self) -> Path:
@@ -295,12 +295,17 @@ def _check_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
         _ = parts.port
     except ValueError:
         raise ValueError(f"has a port that is not a number from 0 to 65535; {PERCENT}") from None
-    if "@" in parts.path or parts.netloc.count("@") > 1:
-        raise ValueError(f"has an @ too many; {PERCENT}")
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or parts.netloc.count("@") > 1:
+        raise ValueError(f"has an @ in a wrong place; {PERCENT}")
     return url
 
 
-def _read_secret(file: Path) -> str:
+def read_secret(file: Path) -> str:
+    """Return the password in a file of one line.
+
+    Raises:
+        SettingsError: The file cannot be read, is empty, or holds something else.
+    """
     try:
         with file.open("rb") as opened:
             secret = opened.read(SECRET_BYTES + 1).decode().strip()

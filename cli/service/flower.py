@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated
 
 import click
@@ -13,6 +14,7 @@ import typer
 from mernet.cli.shared.connections import start_embedded
 from mernet.worker.app import app
 from mernet.worker.broker import check_broker
+from mernet.worker.settings import read_secret
 
 TASK_COLUMNS = "name,args,state,result,received,runtime,worker,uuid"
 ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
@@ -30,10 +32,11 @@ def flower(
     """Serve Flower, a web page of the workers and their tasks, until Ctrl-C.
 
     Another address than this machine's own needs a password: FLOWER_BASIC_AUTH=name:password in the
-    environment. Flower's other options are read from the environment too, as FLOWER_ and the name
-    in capitals.
+    environment, or that line in the file FLOWER_BASIC_AUTH_FILE. Flower's other options are read
+    from the environment too, as FLOWER_ and the name in capitals; with FLOWER_CERTFILE and
+    FLOWER_KEYFILE it uses HTTPS.
     """
-    logins = os.environ.get("FLOWER_BASIC_AUTH", "")
+    logins = _read_logins()
     if logins and not _are_logins(logins):
         raise typer.BadParameter(
             "FLOWER_BASIC_AUTH is not a login; write name:password, or several separated by commas."
@@ -45,6 +48,10 @@ def flower(
         )
     start_embedded()
     check_broker()
+    if logins:
+        os.environ["FLOWER_BASIC_AUTH"] = (
+            logins  # Flower's option, which no list of processes shows
+        )
     try:
         app.start(_flower_arguments(host, port))
     except click.exceptions.Abort:  # Ctrl-C before Flower listens
@@ -57,6 +64,16 @@ def flower(
         ) from error
 
 
+def _read_logins() -> str:
+    """Return the logins in the environment or in the file that it names, empty if there are none.
+
+    Raises:
+        SettingsError: The file cannot be used.
+    """
+    file = os.environ.pop("FLOWER_BASIC_AUTH_FILE", "")
+    return read_secret(Path(file)) if file else os.environ.get("FLOWER_BASIC_AUTH", "")
+
+
 def _is_loopback(host: str) -> bool:
     """Return whether every address of `host` is this machine's own.
 
@@ -64,7 +81,8 @@ def _is_loopback(host: str) -> bool:
         typer.BadParameter: The host has no address.
     """
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host or "0.0.0.0", None)}
+        every = "0.0.0.0"  # nosec B104: what Flower takes an empty address for
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host or every, None)}
     except OSError as error:
         raise typer.BadParameter(f"{host} is not an address of this machine ({error}).") from error
     return all(ip_address(address).is_loopback for address in found)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from mernet.cli.shared.connections import ledger, start_embedded
 from mernet.cli.shared.output import note
 from mernet.worker.exporter import ServiceCollector
+from mernet.worker.metrics_server import https_files
 from mernet.worker.settings import settings
 
 
@@ -23,15 +24,18 @@ def metrics(
 
     A worker serves its own metrics, such as the time of each stage, at MERNET_METRICS_PORT.
     """
+    config = settings()
+    certificate = https_files(config.metrics_cert_file, config.metrics_key_file)
     registry = CollectorRegistry()
     start_embedded()
-    registry.register(ServiceCollector(ledger(), settings()))
+    registry.register(ServiceCollector(ledger(), config))
     try:
-        _, thread = start_http_server(port, host, registry)
+        _, thread = start_http_server(port, host, registry, *certificate)
     except OSError as error:
         raise typer.BadParameter(
             f"cannot listen on {host}:{port} ({error}); choose another --host or --port."
         ) from error
+    scheme = "https" if certificate else "http"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # sent by service managers
-    note(f"Metrics are served at http://{host}:{port}/metrics until Ctrl-C.")
+    note(f"Metrics are served at {scheme}://{host}:{port}/metrics until Ctrl-C.")
     thread.join()

@@ -80,7 +80,9 @@ def worker(
     require_unused_name(f"{name}@{socket.gethostname()}")
     app.conf.worker_concurrency = processes
     arguments = celery_arguments(queue or (), scheduler, name, log_level or config.log_level)
-    with serve_metrics(config.metrics_host, config.metrics_port):
+    with serve_metrics(
+        config.metrics_host, config.metrics_port, config.metrics_cert_file, config.metrics_key_file
+    ):
         failed = _run_until_exit(arguments)
     if failed:
         _restart()

@@ -1,5 +1,6 @@
 """The services of docker-compose.yml do the whole work together, each by its own command."""
 
+import contextlib
 import json
 import re
 import secrets
@@ -20,20 +21,28 @@ from prometheus_client.parser import text_string_to_metric_families
 from fixtures.compose import PATIENCE, ROOT, SERVERS, Stack, example_variables
 from fixtures.volume import GrowingVolume, as_version, at_clock
 from mernet.demo.server import serve
+from mernet.worker.server_urls import with_password
 
 NEW, VERSIONS, WITHDRAWN = 30, 5, 2
 OPERATOR = ("operator", secrets.token_hex(24))
-PASSWORDS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "MERNET_READER_PASSWORD")
+PASSWORDS = (
+    *("postgres_password", "owner_password", "worker_password", "redis_password"),
+    "reader_password",
+)
 SOME_FAILED = 3
+OURS = ("worker-listing", "worker-classify-cpu", "scheduler", "flower", "exporter")
 FLOWER, EXPORTER, CLASSIFY_METRICS = 5555, 9808, 9809
 
 
 def filled_in(archive: str) -> dict[str, str]:
     """Return .env.example filled in by an operator who wants a daily ingest of the archive."""
-    passwords = {name: secrets.token_hex(24) for name in PASSWORDS}
     daily = {"MERNET_INGEST_SECONDS": "86400", "MERNET_INGEST_ARCHIVES": archive}
-    flower = {"FLOWER_BASIC_AUTH": ":".join(OPERATOR)}
-    return example_variables() | passwords | flower | daily
+    return example_variables() | daily
+
+
+def new_secrets() -> dict[str, str]:
+    passwords = {name: secrets.token_hex(24) for name in PASSWORDS}
+    return passwords | {"flower_login": ":".join(OPERATOR)}
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
@@ -59,7 +68,7 @@ def url(volume: GrowingVolume) -> Iterator[str]:
 def stack(checkpoint: Path, url: str) -> Iterator[Stack]:
     """Every service is up and healthy, and a classifier is current."""
     folder = Path(tempfile.mkdtemp(prefix="mernet-"))
-    stack = Stack(folder, filled_in(url))
+    stack = Stack(folder, filled_in(url), new_secrets())
     try:
         stack.up()
         added = mernet(stack, "classifier", "add", str(checkpoint), "--promote")
@@ -186,7 +195,7 @@ def test_the_metrics_of_the_alerts_exist(stack, history):
 
 
 def test_the_atlas_reads_the_view_with_its_password_and_nothing_else(stack, history):
-    def query(sql: str, password: str = stack.variables["MERNET_READER_PASSWORD"]) -> list[Any]:
+    def query(sql: str, password: str = stack.secrets["reader_password"]) -> list[Any]:
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=stack.ports["5432"],
@@ -214,8 +223,73 @@ def test_no_list_of_processes_shows_a_password(stack):
         if started.poll() is None
         for process in (psutil.Process(started.pid), *psutil.Process(started.pid).children())
     ]
-    secret = [*(stack.variables[name] for name in PASSWORDS), OPERATOR[1]]
-    assert not [command for command in commands if any(word in command for word in secret)]
+    assert not [command for command in commands if shows_a_secret(stack, command)]
+
+
+def shows_a_secret(stack: Stack, text: str) -> bool:
+    return any(word in text for word in (*(stack.secrets[name] for name in PASSWORDS), OPERATOR[1]))
+
+
+def test_no_log_and_no_environment_of_a_service_shows_a_password(stack, history):
+    shown = [name for name in stack.processes if shows_a_secret(stack, stack.log(name))]
+    assert shown == []
+    assert not [name for name in OURS if shows_a_secret(stack, str(stack.environment(name)))]
+
+
+@pytest.mark.parametrize("path", ["/", "/workers", "/broker", "/tasks", "/api/workers?refresh=1"])
+def test_no_page_of_flower_shows_a_password(stack, history, path):
+    assert not shows_a_secret(stack, flower(stack, path).text)
+
+
+def test_the_page_of_a_worker_shows_no_password(stack, history):
+    for node in flower(stack, "/api/workers?refresh=1").json():
+        assert not shows_a_secret(stack, flower(stack, f"/worker/{node}").text)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE run",
+        "ALTER TABLE outcome ADD mine text",
+        "CREATE TABLE mine (n int)",
+        "TRUNCATE outcome CASCADE",
+        "DELETE FROM run_product",
+        "DELETE FROM outcome_history",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "CREATE ROLE mine",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('postgresql.conf')",
+        "SET ROLE mernet_owner",
+        "ALTER ROLE atlas PASSWORD 'mine'",
+    ],
+)
+def test_a_worker_s_login_changes_rows_and_nothing_else(stack, statement):
+    given = stack.environment("worker-listing")
+    url = with_password(given["MERNET_DATABASE_URL"], stack.secrets["worker_password"])
+    with (
+        contextlib.closing(psycopg2.connect(url)) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.errors.InsufficientPrivilege),
+    ):
+        cursor.execute(statement)
+
+
+def test_the_owner_of_the_tables_is_no_superuser(stack):
+    ((is_superuser, makes_roles),) = stack.rows(
+        "SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+    )
+    assert not is_superuser
+    assert not makes_roles
+
+
+def test_starting_again_changes_nothing_and_gives_new_passwords(stack, history):
+    before = shown(stack)
+    for name in ("logins", "migrate", "atlas-reader"):
+        again = stack.run(name, *stack.services[name]["command"].split())
+        assert again.returncode == 0, again.stderr
+        assert not shows_a_secret(stack, again.stdout + again.stderr)
+        assert "may also" not in again.stderr
+    assert shown(stack) == before
 
 
 def test_all_services_end_when_told_to_and_lose_nothing(stack, history, gated_archive):

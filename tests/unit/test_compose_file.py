@@ -25,11 +25,11 @@ from fixtures.compose import (
 )
 from mernet.worker.settings import Settings, settings
 
-REQUIRED = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "MERNET_READER_PASSWORD", "FLOWER_BASIC_AUTH")
-ONE_SHOTS = {"migrate", "atlas-reader"}
+ONE_SHOTS = {"logins", "migrate", "atlas-reader"}
 COMPOSE_COMMANDS = ("docker compose", "docker-compose")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-FILLED_IN = example_variables() | dict.fromkeys(REQUIRED, "sesame")
+FILLED_IN = example_variables()
+COMPOSE = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES = services_with(FILLED_IN)
 OURS = {name: service for name, service in SERVICES.items() if name not in SERVERS}
 WORKERS = {name: each for name, each in OURS.items() if each["command"].startswith("mernet worker")}
@@ -55,11 +55,53 @@ def copied_into_image() -> set[str]:
     return {name for line in copied for name in line.split()}
 
 
-@pytest.mark.parametrize("name", REQUIRED)
-def test_nothing_starts_without_a_password(name):
-    assert example_variables()[name] == ""
-    with pytest.raises(KeyError, match=f"{name}: set it in .env"):
-        services_with(FILLED_IN | {name: ""})
+def test_passwords_are_files_and_no_variable_holds_one():
+    assert {each["file"] for each in COMPOSE["secrets"].values()} == {
+        f"./secrets/{name}" for name in COMPOSE["secrets"]
+    }
+    values = [
+        str(value) for each in SERVICES.values() for value in each.get("environment", {}).values()
+    ]
+    assert not [value for value in values if re.search(r"://[^/]*:[^/]*@", value)]
+    names = {name for each in SERVICES.values() for name in each.get("environment", {})}
+    assert not [name for name in names if re.search(r"(PASSWORD|AUTH)$", name)]
+
+
+def test_each_service_gets_the_secrets_that_its_command_reads_and_no_other():
+    for name, service in SERVICES.items():
+        text = str(service.get("environment")) + str(service.get("command"))
+        assert set(re.findall(r"/run/secrets/(\w+)", text)) == set(service["secrets"]), name
+
+
+def test_only_the_services_that_make_logins_have_the_superuser_s_password():
+    having = {name for name, each in OURS.items() if "postgres_password" in each["secrets"]}
+    assert having == {"logins", "atlas-reader"}
+    assert not [name for name in having if name not in ONE_SHOTS]
+    for name in ("scheduler", "flower"):
+        assert not {"worker_password", "owner_password"} & set(OURS[name]["secrets"]), name
+
+
+def test_make_secrets_makes_each_secret_once_and_closes_the_folder(tmp_path: Path):
+    def make() -> dict[str, str]:
+        command = ["make", "-f", str(ROOT / "Makefile"), "secrets"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+
+    made = make()
+    assert made.keys() == COMPOSE["secrets"].keys()
+    assert len(set(made.values())) == len(made)
+    assert re.fullmatch(r"operator:\w{48}\n", made["flower_login"])
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+    assert make() == made
+
+
+def test_containers_cannot_write_their_image_and_have_limits():
+    for name, service in SERVICES.items():
+        assert service["read_only"] is True, name
+        assert any(each.startswith("/tmp:size=") for each in service["tmpfs"]), name
+        assert service["mem_limit"], name
+        assert service["pids_limit"] > 0, name
+        assert "cpus" in service, name
 
 
 def test_variables_are_those_of_the_example():
@@ -74,11 +116,13 @@ def test_the_example_explains_each_variable():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_service_has_valid_settings(name, monkeypatch):
+def test_each_service_has_valid_settings(name, monkeypatch, tmp_path):
     for variable in [each for each in os.environ if each.startswith("MERNET_")]:
         monkeypatch.delenv(variable)
+    secret = tmp_path / "secret"
+    secret.write_text("sesame")
     for variable, value in OURS[name]["environment"].items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, str(secret) if "/run/secrets/" in value else value)
     assert isinstance(settings.__wrapped__(), Settings)
 
 
@@ -139,7 +183,9 @@ def test_our_services_wait_for_the_servers_and_the_tables():
         "redis": {"condition": "service_healthy"},
         "migrate": {"condition": "service_completed_successfully"},
     }
-    assert {name for name, each in OURS.items() if each["depends_on"] != ready} == {"migrate"}
+    assert {name for name, each in OURS.items() if each["depends_on"] != ready} == ONE_SHOTS
+    needed = {name: set(OURS[name]["depends_on"]) for name in ONE_SHOTS}
+    assert needed == {"logins": {"postgres"}, "migrate": {"logins"}, "atlas-reader": {"migrate"}}
 
 
 def test_no_service_of_ours_has_rights_that_it_does_not_need():
@@ -149,7 +195,8 @@ def test_no_service_of_ours_has_rights_that_it_does_not_need():
     for name, service in SERVICES.items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert "privileged" not in service, name
-        assert name == "postgres" or service["cap_drop"] == ["ALL"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert name == "postgres" or "cap_add" not in service, name
     assert not [name for name, service in OURS.items() if "user" in service]
 
 
@@ -180,7 +227,7 @@ def test_redis_persists_its_data_and_hides_its_password():
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
-    assert "sesame" not in command
+    assert "requirepass $(cat /run/secrets/redis_password)" in command
 
 
 def test_images_are_pinned_and_ours_has_this_version():
@@ -203,7 +250,7 @@ def test_the_image_gets_the_packages_and_nothing_else():
 
 
 def test_git_does_not_see_passwords():
-    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+    assert {".env", "secrets/"} <= set((ROOT / ".gitignore").read_text().splitlines())
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
