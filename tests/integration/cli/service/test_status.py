@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mernet.cli.service.status import status
+from mernet.cli.service.status import reconcile, status
 from mernet.cli.shared.output import moment
 from mernet.db import ledger
 from mernet.db.ledger import publish_chunk
@@ -140,3 +140,27 @@ def test_the_counts_of_a_run_have_one_word_each_and_its_times_are_told(said, sto
     expected = f"Started {moment(created)} UTC, ended {moment(ended)} UTC, after 0 s."
     assert expected in said()
     assert "done" not in said()
+
+
+def test_images_that_an_archive_has_are_counted_in_words(said, story, product):
+    story.listed_products([product(1, source="https://example.org/")])
+    copy = product(1, source="file:///mine/", collection="own")
+    story.listed_products([copy, product(2, source="file:///mine/", collection="own")])
+    assert "1 are in an archive" in " ".join(said("2").split())
+
+
+def test_a_run_that_failed_while_all_rows_stayed_is_no_success(story, product, monkeypatch):
+    story.publish(story.listed(count=1), 1)
+    run_id = story.listed(count=1, reclassify=True)
+    story.claim(run_id, 1)
+    busy = Failed(product(1).product_id, "transfer failed", "It was answered with 503.")
+    publish_chunk(story.engine, run_id, 1, [busy])
+    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda **_: story.engine)
+    app = typer.Typer()
+    app.command()(reconcile)
+    ran = CliRunner().invoke(app, [])
+    assert ran.exit_code == 3
+    assert "1 products failed in this run. Complete: every listed product" in " ".join(
+        ran.output.split()
+    )
+    assert story.rows("SELECT count(*) FROM atlas_search") == [(1,)]
