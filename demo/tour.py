@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -17,6 +18,7 @@ from mernet.demo.evaluation import print_evaluation
 from mernet.demo.parallel import CountCallback
 from mernet.demo.raw_product import MISSIONS
 from mernet.demo.server import serve
+from mernet.model.training.text_files import write_text
 from mernet.self_command import self_command
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.settings import Settings, settings
@@ -24,7 +26,7 @@ from mernet.worker.settings import Settings, settings
 VOLUMES = [mission.volume for mission in MISSIONS.values()]
 
 PORT = 8808
-"""The port of the sample archive: always the same, so that the URLs in the table stay valid."""
+"""The port of the sample archive, unless it is in use when the archive is first served."""
 
 EXPECTED_EXIT_CODES = (0, 3)
 """3 means that products failed: some files of the sample archive are damaged or missing."""
@@ -48,7 +50,7 @@ def tour() -> None:
     began = time.monotonic()
     _create_archive_and_checkpoint(config)
     archive = _archive_folder(config)
-    with _serve_at_usual_port(archive) as url:
+    with _serve_at_its_port(archive) as url:
         _run(url)
     _search()
     _print_title("7. The published classes compared with the true ones")
@@ -110,7 +112,7 @@ def serve_sample_archive() -> None:
     archive = _archive_folder(settings())
     if not archive.is_dir():
         raise DemoError("The sample archive does not exist yet; run `mernet demo` first.")
-    with _serve_at_usual_port(archive) as url:
+    with _serve_at_its_port(archive) as url:
         _print(f"The sample archive is served at {url} until Ctrl-C.")
         while True:
             time.sleep(3600)
@@ -135,13 +137,29 @@ def _refuse_real_tables(config: Settings) -> None:
 
 
 @contextmanager
-def _serve_at_usual_port(archive: Path) -> Iterator[str]:
-    """Serve the archive on loopback at PORT, or at any free port if PORT is in use."""
+def _serve_at_its_port(archive: Path) -> Iterator[str]:
+    """Serve the archive on loopback, always at the port at which it was served first.
+
+    The published URLs contain the port, so at another one they would lead nowhere.
+
+    Raises:
+        DemoError: Another program uses the port.
+    """
+    port_file = archive.parent / "port"
+    known = int(port_file.read_text()) if port_file.is_file() else None
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(serve(archive, PORT))
-        except OSError:
+            url = stack.enter_context(serve(archive, known or PORT))
+        except OSError as error:
+            if known:
+                raise DemoError(
+                    f"Port {known} is in use, but the published URLs of the sample archive contain "
+                    "it. If another `mernet demo` serves the archive, nothing needs to be done; "
+                    "otherwise stop the program that uses the port, or give the demo a new data "
+                    "folder: MERNET_DATA_DIR=FOLDER mernet demo"
+                ) from error
             url = stack.enter_context(serve(archive, 0))
+        write_text(port_file, str(urlsplit(url).port))
         yield url
 
 

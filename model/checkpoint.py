@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,11 +19,14 @@ from mernet.atomic_file import replacing_file
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead, ChainSettings
 from mernet.model.classes import CODES
-from mernet.model.errors import CheckpointError, ModelError
+from mernet.model.errors import CheckpointError, ModelError, NotACheckpoint
 from mernet.model.softmax import SoftmaxHead
 
 if TYPE_CHECKING:
     from mernet.model.backbone import Backbone
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+SHOWN_FILES = 3
 
 FORMAT_VERSION = 1
 HEADER_KEY = "mernet"
@@ -217,14 +221,14 @@ def read_header(path: Path) -> Header:
     Raises:
         CheckpointError: The file is missing, damaged, or of another kind or version.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist; give the path of a checkpoint (.safetensors)"
-        )
+    if reason := _why_not_a_file(path):
+        raise NotACheckpoint(f"{path} {reason}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
+        if reason := _describe_other_kind(path):
+            raise NotACheckpoint(f"{path} {reason}; give a checkpoint (.safetensors)") from error
         raise CheckpointError(
             f"{path} is not a complete safetensors file ({error}); copy or write it again"
         ) from error
@@ -233,6 +237,35 @@ def read_header(path: Path) -> Header:
             f"{path} has no MERNet header; give a checkpoint that this program wrote"
         )
     return _parse_header(path, metadata[HEADER_KEY])
+
+
+def _why_not_a_file(path: Path) -> str | None:
+    """Return why a path leads to no file, and what to give instead; None if it is one."""
+    if path.is_file():
+        return None
+    if URL.match(str(path)):
+        return "is a URL; download the file and give its path"
+    if path.is_dir():
+        names = sorted(each.name for each in path.glob("*.safetensors"))[:SHOWN_FILES]
+        return "is a folder; give " + (f"a file in it: {', '.join(names)}" if names else "a file")
+    return "does not exist; give the path of a checkpoint (.safetensors)"
+
+
+def _describe_other_kind(path: Path) -> str | None:
+    """Return what a file is by its first bytes, None if these could belong to a checkpoint."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        return "is empty"
+    if start.startswith(b"PK\x03\x04"):
+        return "is a zip archive, perhaps PyTorch weights (.pth), which may run code when loaded"
+    if start.startswith(b"\x80"):
+        return "is a pickle, perhaps PyTorch weights (.pth), which may run code when loaded"
+    if start.lstrip()[:1] == b"<":
+        return "is a web page or another XML file"
+    if start.isascii() and b"\0" not in start:
+        return "is a text file"
+    return None
 
 
 def sha256_of(path: Path) -> str:

@@ -19,6 +19,10 @@ class CheckpointError(ModelError):
     """A checkpoint cannot be read or written, or is not in this program's format."""
 
 
+class NotACheckpoint(CheckpointError):
+    """A path leads to no checkpoint file: to nothing, a folder, or a file of another kind."""
+
+
 class RenderingError(ModelError):
     """A rendering is not an 8-bit grey picture."""
 

@@ -30,6 +30,7 @@ from mernet.pds.errors import (
     TooLargeError,
     TransferError,
 )
+from mernet.pds.network_causes import cause_and_remedy
 from mernet.pds.transport import Session, content_length, decoded_blocks, redirect_target
 from mernet.printable import printable
 
@@ -155,6 +156,7 @@ class Fetcher:
         attempts: The maximum number of attempts, the first one included.
         redirect_hosts: Names of other hosts to which a redirect may lead.
         sleep: Waits between attempts.
+        on_retry: Called before each wait with the error's message and the seconds of the wait.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class Fetcher:
         attempts: int = 5,
         redirect_hosts: Collection[str] = (),
         sleep: Callable[[float], None] = time.sleep,
+        on_retry: Callable[[str, float], None] = lambda _, __: None,
     ) -> None:
         self.connections_per_host = connections_per_host
         self._timeouts = (connect_seconds, read_seconds)
@@ -178,9 +181,10 @@ class Fetcher:
             stop=stop_after_attempt(attempts),
             wait=_wait_seconds,
             sleep=sleep,
-            before_sleep=lambda _: self._count(Transfers(retries=1)),
+            before_sleep=self._before_retry,
             reraise=True,
         )
+        self._on_retry = on_retry
         self._transfers = Transfers()
         self._counting = threading.Lock()
         self._redirect_hosts = frozenset(host.lower() for host in redirect_hosts)
@@ -293,6 +297,11 @@ class Fetcher:
         )
         return headers
 
+    def _before_retry(self, state: RetryCallState) -> None:
+        self._count(Transfers(retries=1))
+        error = state.outcome.exception() if state.outcome else None
+        self._on_retry(str(error), state.upcoming_sleep)
+
     def _download(
         self,
         url: str,
@@ -321,9 +330,8 @@ class Fetcher:
         # requests and urllib3 let some errors of malformed URLs and headers pass as they are.
         except (OSError, urllib3.exceptions.HTTPError, ValueError, OverflowError) as error:
             if isinstance(error, BROKEN_TRANSFER) and not isinstance(error, UNUSABLE_URL):
-                message = (
-                    f"The transfer of {printable(url)} broke: {printable(error)}; try again later"
-                )
+                cause, remedy = cause_and_remedy(error, *self._timeouts)
+                message = f"The transfer of {printable(url)} broke: {cause}; {remedy}"
                 raise TransferError(message) from error
             raise FetchError(
                 f"{printable(url)} cannot be fetched: {printable(error)}; check the URL"

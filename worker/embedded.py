@@ -301,7 +301,7 @@ def _create_folder(folder: Path) -> None:
     except OSError as error:
         raise ServiceError(
             f"The folder {folder} cannot be created ({error.strerror}); set MERNET_DATA_DIR to a "
-            "folder that you may write."
+            "folder with free space that you may write."
         ) from error
 
 

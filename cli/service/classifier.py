@@ -20,9 +20,7 @@ from mernet.worker.settings import settings
 
 
 def add(
-    checkpoint: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A checkpoint (.safetensors).")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.safetensors).")],
     name: Annotated[
         str | None, typer.Option(help="Name to register; by default the one in the checkpoint.")
     ] = None,
@@ -45,6 +43,11 @@ def add(
             header=header.model_dump(mode="json"),
         ),
     )
+    if name and added.name != name:
+        note(
+            f"The checkpoint is registered already, as {added.name}; a classifier keeps its name, "
+            f"so {name} is not used."
+        )
     note(f"Registered {added.name} (sha256 {sha256[:12]}...), stored as {path}")
     if promote:
         promote_classifier(added.name)

@@ -13,7 +13,7 @@ from mernet.cli.service.run_progress import print_progress
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.options import Mirror, ProductsWanted
-from mernet.cli.shared.output import AsJson, moment, note, print_json, print_table
+from mernet.cli.shared.output import AsJson, in_words, moment, note, print_json, print_table
 from mernet.db import classifiers
 from mernet.db.ledger import (
     NewRun,
@@ -194,7 +194,8 @@ def new(
         accept_short_listing=accept_short_listing,
     )
     engine = ledger_and_broker()
-    with create_fetcher(settings()) as fetcher:
+    note(f"Checking {', '.join(wanted.archives)} for new products ...")
+    with create_fetcher(settings(), on_retry=_note_retry) as fetcher:
         ingested = ingest(engine, wanted, fetcher, withdraw_many)
     note(ingested.sentence)
     now = None
@@ -206,6 +207,10 @@ def new(
         raise ArchivesNotListed(ingested.failure)
     if now is not None:
         exit_as_run_ended(now)
+
+
+def _note_retry(message: str, seconds: float) -> None:
+    note(f"{message.rstrip('.')}. Next attempt in {in_words(seconds)}.")
 
 
 def retry(

@@ -22,9 +22,10 @@ def describe(now: RunProgress) -> str:
     state = f"Run {run.run_id} {CONDITION_WORDS[run.condition]}"
     if run.state is RunState.LISTING:
         return f"{state}: {run.rows_read:,} rows read"
+    left = "waiting" if run.state.is_open else "left undone"
     return (
         f"{state}: {now.listed:,} products listed: {now.classified:,} classified, "
-        f"{now.failed:,} failed, {now.kept:,} kept, {now.waiting:,} waiting; "
+        f"{now.failed:,} failed, {now.kept:,} kept, {now.waiting:,} {left}; "
         f"{now.rate:.1f} products/s{_time_left(now)}"
     )
 

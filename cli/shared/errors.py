@@ -1,5 +1,6 @@
 """Errors as commands report them: one sentence, and the command that helps, by the error's type."""
 
+import errno
 from collections.abc import Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +20,7 @@ from mernet.db.errors import (
     UnknownRun,
 )
 from mernet.errors import MernetError
-from mernet.model.errors import EmptyPartError, WeightsDownloadError
+from mernet.model.errors import EmptyPartError, NotACheckpoint, WeightsDownloadError
 from mernet.pds.errors import ForbiddenError, ShortListingError
 from mernet.printable import printable
 from mernet.worker.errors import BrokerError, ClassesNotPublishable, ServersStopped
@@ -30,6 +31,7 @@ ADVICE: Mapping[type[MernetError], str] = {
     ClassesPruned: "`mernet classifier promote NAME` does so.",
     ClassifierInOpenRun: "`mernet run cancel N` cancels it.",
     EmptyPartError: "`mernet data split` writes a new split file.",
+    NotACheckpoint: "`mernet train` writes one.",
     ForbiddenError: "`MERNET_CONTACT` sets the contact; `--mirror URL` uses a mirror.",
     NoCurrentClassifier: "`mernet classifier add FILE --promote` does both; `mernet demo` does so "
     "with a demo checkpoint.",
@@ -51,6 +53,21 @@ ADVICE: Mapping[type[MernetError], str] = {
 
 The rooms below state the cause and the remedy in general terms; they name no commands.
 """
+
+OS_ERRORS: Mapping[int, tuple[str, str]] = {
+    errno.ENOENT: ("does not exist", "check the path"),
+    errno.EACCES: ("may not be used by this user", "change its permissions or choose another path"),
+    errno.EPERM: ("may not be changed by this user", "change its owner or choose another path"),
+    errno.EROFS: ("is on a disk that can only be read", "choose a path on another disk"),
+    errno.ENOSPC: ("cannot be written, since its disk is full", "free space on it"),
+    errno.EDQUOT: ("cannot be written, since your disk quota is used up", "free space"),
+    errno.EISDIR: ("is a folder", "give a file"),
+    errno.ENOTDIR: ("is not in a folder, since a part of the path is a file", "check the path"),
+    errno.EEXIST: ("exists already", "choose another path"),
+    errno.ENAMETOOLONG: ("is too long for this disk", "choose a shorter path"),
+    errno.EADDRINUSE: ("is in use", "stop the program that uses the port, or choose another port"),
+}
+"""What is wrong with a path and what to do, by the number of an error of the operating system."""
 
 LEARNING_LIBRARIES = frozenset({"jinja2", "matplotlib", "scipy", "sklearn"})
 """What the extra `learning` installs, by import name."""
@@ -79,8 +96,18 @@ def _to_sentence(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return _advice_to_install((error.name or "").partition(".")[0])
     if isinstance(error, OSError):
-        return f"{printable(error)}; check the path, its permissions and the free space."
+        return _describe_os_error(error)
     return None
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return what the operating system refused, and what helps."""
+    cause, remedy = OS_ERRORS.get(error.errno or 0, ("", ""))
+    if not cause:
+        return f"{printable(error)}; check the path, its permissions and the free space."
+    if error.filename is None:
+        return f"{printable(error.strerror)}; {remedy}."
+    return f"{printable(error.filename)} {cause}; {remedy}."
 
 
 def _advice_to_install(library: str) -> str | None:

@@ -47,7 +47,12 @@ def end_of_main(monkeypatch, capsys):
         (UnknownRun("There is no run 9."), "no run 9. `mernet run list` shows the runs"),
         (ProgrammingError("SELECT", {}, Exception("no such table")), "check its log"),
         (ModuleNotFoundError("No module", name="sklearn.metrics"), "install 'mernet[learning]'"),
-        (PermissionError(13, "Permission denied", "/a/b"), "'/a/b'; check the path"),
+        (PermissionError(13, "Permission denied", "/a/b"), "/a/b may not be used by this user"),
+        (OSError(28, "No space left on device", "/a/b"), "its disk is full; free space on it"),
+        (OSError(28, "No space left on device"), "No space left on device; free space"),
+        (IsADirectoryError(21, "Is a directory", "/a"), "/a is a folder; give a file"),
+        (OSError(98, "Address already in use"), "in use; stop the program that uses the port"),
+        (OSError(5, "Input/output error", "/a/b"), "/a/b'; check the path"),
     ],
 )
 def test_an_expected_error_is_one_sentence_and_exit_code_1(end_of_main, error, said):

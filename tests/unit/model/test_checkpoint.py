@@ -19,8 +19,9 @@ from mernet.model import checkpoint
 from mernet.model.backbone import Backbone
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
+from mernet.model.checkpoint import read_header
 from mernet.model.classifier import Classifier
-from mernet.model.errors import CheckpointError
+from mernet.model.errors import CheckpointError, NotACheckpoint
 from mernet.model.softmax import SoftmaxHead
 
 
@@ -197,10 +198,9 @@ def test_a_missing_file_is_refused(tmp_path: Path):
         checkpoint.load(tmp_path / "nothing.safetensors")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip, as torch.save writes", b"\xff" * 100])
-def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: bytes):
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path):
     path = tmp_path / "other.pt"
-    path.write_bytes(content)
+    path.write_bytes(b"\xff" * 100)
     with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
         checkpoint.load(path)
 
@@ -268,3 +268,32 @@ def test_integers_of_a_backbone_stay_what_they_are(
     path = tmp_path / "index.safetensors"
     checkpoint.save(path, make_header(), Backbone("tiny", network, 12), chain, storage="float16")
     assert checkpoint.load(path).backbone["index"].tolist() == list(range(300))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04archive/data.pkl", "is a zip archive, perhaps PyTorch weights"),
+        (b"\x80\x02\x8a\nl\xfc", "is a pickle, perhaps PyTorch weights"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"the weights are on the other disk\n", "is a text file"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_for_what_it_is(tmp_path, content, said):
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    with pytest.raises(NotACheckpoint, match=said):
+        read_header(path)
+
+
+def test_a_folder_a_url_and_nothing_are_named_for_what_they_are(tmp_path):
+    with pytest.raises(NotACheckpoint, match=r"is a folder; give a file$"):
+        read_header(tmp_path)
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(NotACheckpoint, match=r"is a folder; give a file in it: best\.safetensors"):
+        read_header(tmp_path)
+    with pytest.raises(NotACheckpoint, match="is a URL; download the file"):
+        read_header(Path("https://example.org/best.safetensors"))
+    with pytest.raises(NotACheckpoint, match="does not exist"):
+        read_header(tmp_path / "none.safetensors")

@@ -103,3 +103,21 @@ def test_pruning_may_keep_the_scores_and_the_list_says_so(mernet, story):
     listed = json.loads(mernet("list", "--json").stdout)
     assert [each["published"] for each in listed] == [True, False]
     assert "pruned" in mernet("list").stdout
+
+
+def test_a_registered_checkpoint_keeps_its_name_and_another_is_told_to_be_unused(
+    mernet, story, monkeypatch, tmp_path
+):
+    class Header:
+        name, threshold = "second", 0.9
+
+        def model_dump(self, mode):
+            return {}
+
+    room = "mernet.cli.service.classifier"
+    monkeypatch.setattr(f"{room}.read_header", lambda _: Header())
+    monkeypatch.setattr(f"{room}.check_publishable", lambda *_: None)
+    monkeypatch.setattr(f"{room}.store_checkpoint", lambda path, _: (path, "b" * 64))
+    said = mernet("add", str(tmp_path / "a.safetensors"), "--name", "third").stderr
+    assert "registered already, as second; a classifier keeps its name, so third is not" in said
+    assert [each.name for each in classifiers.list_all(story.engine)] == ["first", "second"]
