@@ -55,6 +55,8 @@ def cause_and_remedy(
                 return f"no answer within {read_seconds:g} s", TRY_LATER
             case requests.TooManyRedirects():
                 return "it is redirected in a circle", "check the URL"
+    if any(isinstance(each, TimeoutError) for each in nested):
+        return f"no answer within {read_seconds:g} s", TRY_LATER
     return printable(nested[-1] if str(nested[-1]) else error), TRY_LATER
 
 
@@ -63,7 +65,8 @@ def _nested(error: BaseException) -> Iterator[BaseException]:
     for _ in range(DEEPEST):
         yield error
         inner = getattr(error, "reason", None)
-        candidates = (inner, *error.args, error.__cause__, error.__context__)
+        context = None if error.__suppress_context__ else error.__context__
+        candidates = (inner, *error.args, error.__cause__, context)
         found = next((each for each in candidates if isinstance(each, BaseException)), None)
         if found is None:
             return
