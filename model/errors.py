@@ -43,6 +43,10 @@ class DataSetError(ModelError):
     """Labelled images, their labels, a split or an export cannot be read, or do not fit."""
 
 
+class NoClassListError(DataSetError):
+    """A label file names classes by numbers, and nothing says which classes they are."""
+
+
 class TrainingError(ModelError):
     """Training cannot start or resume as requested."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mernet.cli.learning.image_groups import find_groups
-from mernet.cli.learning.options import GroupPattern, Seed
+from mernet.cli.learning.options import ClassNumbers, GroupPattern, Seed
 from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.data.description import (
@@ -35,6 +35,7 @@ def describe(
         bool,
         typer.Option("--co-occurrence", help="Also show how many images have both of two classes."),
     ] = False,
+    class_order: ClassNumbers = None,
     as_json: AsJson = False,
 ) -> None:
     """Count images by class and part, labels per image and duplicates; print the digest.
@@ -42,7 +43,7 @@ def describe(
     The digest identifies the data set: it depends on all pictures and labels, and every checkpoint
     stores the digest of the data set that it was trained on.
     """
-    loaded = load_data_set(data)
+    loaded = load_data_set(data, class_order)
     parts = read_split(split, loaded.names) if split else loaded.parts
     description = describe_data_set(loaded, parts)
     if as_json:
@@ -69,12 +70,13 @@ def split_data(
             "--keep-parts", help="Keep the data set's own parts and create only a missing one."
         ),
     ] = False,
+    class_order: ClassNumbers = None,
 ) -> None:
     """Split a data set into train, validation and test, each with its share of every class.
 
     Images of one rover, site and sequence stay in one part if their file names are product names.
     """
-    loaded = load_data_set(data)
+    loaded = load_data_set(data, class_order)
     groups = find_groups(loaded.names, group_pattern)
     wanted = _parse_shares(shares)
     if keep_parts:

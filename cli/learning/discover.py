@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rich.progress import Progress, track
 
 from mernet.cli.learning.backbones import IMAGENET, BackboneName, Weights, load_backbone
+from mernet.cli.learning.options import ClassNumbers
 from mernet.cli.shared.output import err, note
 from mernet.model.backbone import ArchitectureName, check_input_size, extract_features
 from mernet.model.classifier import Classifier, select_device
 from mernet.model.errors import DataSetError, PictureError
 from mernet.model.pictures import Picture
-from mernet.model.training.data.loading import load_data_set
+from mernet.model.training.data.loading import ClassOrder, load_data_set
 from mernet.model.training.discovery.demud import COMPONENTS, NoveltyRanking, rank_by_novelty
 from mernet.model.training.discovery.gallery import RankedPicture, write_gallery
 from mernet.model.training.discovery.pixel_features import pixel_features, residual_picture
@@ -101,13 +102,14 @@ def discover(
     table: Annotated[
         Path | None, typer.Option("--csv", help="Also write ranks, files and scores as CSV.")
     ] = None,
+    class_order: ClassNumbers = None,
 ) -> None:
     """Rank the images that differ most from all known ones, the most novel first (DEMUD).
 
     A ranked image counts as known, so that the next one shows something else. Files that cannot be
     read are reported with the reason and left out.
     """
-    classes = _read_class_names(labels) if labels else {}
+    classes = _read_class_names(labels, class_order) if labels else {}
     extract, description = _choose_extractor(by, input_size, checkpoint, backbone, weights)
     paths, features = _read_features(folder, extract)
     known = _read_features(seen, extract)[1] if seen else None
@@ -125,9 +127,9 @@ def discover(
     note(f"The page is {page}; open it in a browser.")
 
 
-def _read_class_names(path: Path) -> dict[str, tuple[str, ...]]:
+def _read_class_names(path: Path, class_order: ClassOrder | None) -> dict[str, tuple[str, ...]]:
     """Return the names of the classes of each image of a labelled data set, by file name."""
-    data = load_data_set(path)
+    data = load_data_set(path, class_order)
     return {
         name: tuple(data.class_names[index] for index in row.nonzero()[0])
         for name, row in zip(data.names, data.labels, strict=True)

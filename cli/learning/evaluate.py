@@ -10,7 +10,14 @@ import torch
 import typer
 
 from mernet.cli.learning.image_groups import groups_of
-from mernet.cli.learning.options import Device, GroupPattern, LabelledData, Seed, SplitFile
+from mernet.cli.learning.options import (
+    ClassNumbers,
+    Device,
+    GroupPattern,
+    LabelledData,
+    Seed,
+    SplitFile,
+)
 from mernet.cli.learning.stage_progress import StageProgress
 from mernet.cli.learning.train import SPLIT_FILE, training_folder
 from mernet.cli.shared.output import AsJson, note, print_table, say
@@ -18,7 +25,7 @@ from mernet.model.checkpoint import Header
 from mernet.model.classifier import Classifier
 from mernet.model.pictures import read_picture
 from mernet.model.training.data.data_set import DataSet, Part
-from mernet.model.training.data.loading import load_data_set
+from mernet.model.training.data.loading import ClassOrder, load_data_set
 from mernet.model.training.data.split import read_parts, read_split, split_digest
 from mernet.model.training.evaluation.evaluate import Evaluation, evaluate_predictions
 from mernet.model.training.evaluation.predictions import predict
@@ -55,6 +62,7 @@ def evaluate(
     group_pattern: GroupPattern = None,
     seed: Seed = 0,
     device: Device = None,
+    class_order: ClassNumbers = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint: calibration, precision, recall, and the chain against its control.
@@ -64,7 +72,7 @@ def evaluate(
     """
     folder = report or checkpoint.with_suffix(".report")
     evaluation = evaluate_checkpoint(
-        checkpoint, data, folder, split, part, group_pattern, seed, device
+        checkpoint, data, folder, split, part, group_pattern, seed, device, class_order
     )
     if as_json:
         typer.echo((folder / "evaluation.json").read_text())
@@ -83,10 +91,11 @@ def evaluate_checkpoint(
     group_pattern: str | None,
     seed: int,
     device: str | None,
+    class_order: ClassOrder | None = None,
 ) -> Evaluation:
     """Evaluate a checkpoint and write the report into `folder`."""
     classifier = Classifier.load(checkpoint, device=device)
-    loaded = load_data_set(data)
+    loaded = load_data_set(data, class_order)
     digest = loaded.digest()
     images, description = _select_images(loaded, digest, classifier, checkpoint, split, part)
     groups = groups_of(images.names, group_pattern)

@@ -1,7 +1,7 @@
 """Options that several learning commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,14 @@ RECIPE_PANEL = "Changes to the recipe"
 
 LabelledData = Annotated[
     Path, typer.Option("--data", exists=True, help="Folder of a labelled data set, or label file.")
+]
+ClassNumbers = Annotated[
+    Literal["chain"] | None,
+    typer.Option(
+        "--class-order",
+        help="What class numbers without a list of classes mean: chain for MERNet's classes in "
+        "chain order.",
+    ),
 ]
 SplitFile = Annotated[
     Path | None,

@@ -9,6 +9,7 @@ from mernet.cli.learning.backbones import IMAGENET, BackboneName, Weights, load_
 from mernet.cli.learning.image_groups import find_groups
 from mernet.cli.learning.options import (
     RECIPE_PANEL,
+    ClassNumbers,
     Device,
     Frozen,
     GroupPattern,
@@ -127,6 +128,7 @@ def train(
     seed: Seed = 0,
     device: Device = None,
     name: Name = None,
+    class_order: ClassNumbers = None,
 ) -> None:
     """Train on labelled images, calibrate on others, and write a checkpoint.
 
@@ -155,7 +157,7 @@ def train(
         seed=seed,
         device=_select_device(device, frozen),
     )
-    loaded = load_data_set(data)
+    loaded = load_data_set(data, class_order)
     parts = parts_for(loaded, split, group_pattern, seed)
     _write_checkpoint(loaded, parts, backbone, plan, out)
     note(f"The checkpoint is {out}; evaluate it with: mernet evaluate {out} --data {data}")

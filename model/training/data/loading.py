@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from mernet.model.errors import DataSetError
+from mernet.model.errors import DataSetError, NoClassListError
 from mernet.model.training.data.class_list import (
     CLASS_TABLE_FILE,
+    MAPPING_FILE,
     ClassList,
     class_list_for,
     normalise_word,
@@ -25,6 +27,7 @@ from mernet.model.training.data.picture_files import PictureFinder
 from mernet.model.training.text_files import Problems
 
 LABEL_SUFFIXES = (".csv", ".tsv", ".txt")
+ClassOrder = Literal["chain"]
 USUAL_NAMES = ("annotation", "annotations", "labels")
 
 
@@ -38,7 +41,7 @@ class _Image:
     source: str
 
 
-def load_data_set(path: Path) -> DataSet:
+def load_data_set(path: Path, class_order: ClassOrder | None = None) -> DataSet:
     """Load the labelled images of a folder or a label file.
 
     The label files of a folder are the first of: files named after the parts (train.txt, val.txt,
@@ -46,10 +49,16 @@ def load_data_set(path: Path) -> DataSet:
     or .txt file. `label_files` describes their layouts, `picture_files` where pictures may be.
 
     Class numbers refer to mapping.json or classes.tsv beside the label file. Without one, they are
-    the set's own classes if each image has exactly one number; otherwise 0 to 24 are MERNet's
-    classes in chain order. MERNet classes that the files do not mention are shown by no image.
+    the set's own classes if each image has exactly one number; otherwise nothing says which classes
+    they are, and `class_order` has to. MERNet classes that the files do not mention are shown by no
+    image.
+
+    Args:
+        path: The folder or the label file.
+        class_order: "chain" if class numbers 0 to 24 are MERNet's classes in chain order.
 
     Raises:
+        NoClassListError: Images have several class numbers, and there is no list of classes.
         DataSetError: A picture is missing or labelled twice in different ways, a class is unknown,
             or a number of columns is wrong; the message names the first problems by file and line.
     """
@@ -63,7 +72,7 @@ def load_data_set(path: Path) -> DataSet:
         for file in _find_label_files(path)
     ]
     problems.raise_any()
-    classes = listed_classes or _infer_classes(label_files)
+    classes = listed_classes or _infer_classes(label_files, class_order)
     images = _collect_images(label_files, classes, PictureFinder(folder), problems)
     problems.raise_any()
     if not images:
@@ -92,8 +101,14 @@ def _find_label_files(path: Path) -> list[Path]:
     )
 
 
-def _infer_classes(label_files: Sequence[LabelFile]) -> ClassList:
-    """Return the classes that label files mention, if no list of classes exists."""
+def _infer_classes(label_files: Sequence[LabelFile], class_order: ClassOrder | None) -> ClassList:
+    """Return the classes that label files mention, if no list of classes exists.
+
+    Raises:
+        NoClassListError: They mention only numbers, and nothing says which classes these are.
+    """
+    if class_order == "chain":
+        return ClassList.mernet()
     columns = [column for label_file in label_files for column in label_file.columns]
     if columns:
         mernet = ClassList.mernet()
@@ -104,6 +119,12 @@ def _infer_classes(label_files: Sequence[LabelFile]) -> ClassList:
     words = [tuple(map(normalise_word, row.words)) for row in rows]
     if all(len(each) == 1 and each[0].isdecimal() for each in words):
         return class_list_for({int(number): (number,) for (number,) in words})
+    if any(word.isdecimal() for each in words for word in each):
+        raise NoClassListError(
+            f"{label_files[0].path} names classes by numbers, and nothing says which classes they "
+            f"are; put the list of classes ({MAPPING_FILE} or {CLASS_TABLE_FILE}) beside it, or "
+            "say that they are MERNet's classes in chain order, from 0 (--class-order chain)"
+        )
     return ClassList.mernet()
 
 

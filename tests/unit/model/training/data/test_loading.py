@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mernet.model.classes import CODES
-from mernet.model.errors import DataSetError
+from mernet.model.errors import DataSetError, NoClassListError
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.loading import load_data_set
 
@@ -95,7 +95,6 @@ def test_mars_bench_ids_become_mernet_codes_in_chain_order(tmp_path: Path):
         ("labels.csv", "product_id,rod,sky,rod_share,sky_share,volunteers\na,1,1,1,1,1\n"),
         ("labels.csv", "sol,file,labels\n12,a.jpg,rod sky\n"),
         ("any.tsv", "file\tclasses\na.jpg\tRover deck, Sky\n"),
-        ("labels.csv", 'file,label\na.jpg,"[0, 20]"\n'),
         ("labels.csv", "file,label\na.jpg,\"['sky', 'rod']\"\n"),
         ("labels.csv", "\ufefffile,label\na.jpg,rod|sky\n"),
         ("labels.txt", f"a.jpg {' '.join(ONE_HOT_OF_ROD_AND_SKY)}\n"),
@@ -103,8 +102,6 @@ def test_mars_bench_ids_become_mernet_codes_in_chain_order(tmp_path: Path):
         ("labels.txt", "a.jpg   rod sky\n"),
         ("labels.txt", "a.jpg rod,sky\n"),
         ("labels.csv", "a.jpg,sky,rod\n"),
-        ("some.txt", "a.jpg 0 20\n"),
-        ("some.txt", "a.jpg [0, 20]\n"),
     ],
 )
 def test_the_same_labels_are_read_from_each_layout(tmp_path: Path, name: str, text: str):
@@ -114,6 +111,32 @@ def test_the_same_labels_are_read_from_each_layout(tmp_path: Path, name: str, te
     assert data.classes == CODES
     assert shown(data) == {"a.jpg": {"rod", "sky"}}
     assert data.parts == (None,)
+
+
+NUMBERS = [
+    ("annotation.csv", 'file_id,label,split\na.jpg,"[0, 20]",train\n'),
+    ("labels.csv", 'file,label\na.jpg,"[0, 20]"\n'),
+    ("labels.csv", "file,label\na.jpg,0 sky\n"),
+    ("some.txt", "a.jpg 0 20\n"),
+    ("some.txt", "a.jpg [0, 20]\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), NUMBERS)
+def test_class_numbers_without_a_list_of_classes_are_refused_with_both_remedies(
+    tmp_path: Path, name: str, text: str
+):
+    write(tmp_path / name, text)
+    draw_pictures(tmp_path / "a.jpg")
+    with pytest.raises(NoClassListError, match=r"\(mapping\.json.*--class-order chain"):
+        load_data_set(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "text"), NUMBERS)
+def test_class_numbers_are_in_chain_order_if_that_is_said(tmp_path: Path, name: str, text: str):
+    write(tmp_path / name, text)
+    draw_pictures(tmp_path / "a.jpg")
+    assert shown(load_data_set(tmp_path, "chain")) == {"a.jpg": {"rod", "sky"}}
 
 
 def test_files_named_after_parts_contain_them_and_a_table_names_their_classes(tmp_path: Path):
