@@ -114,12 +114,28 @@ class ProductClassifier:
             images: Each what `render` accepts.
 
         Raises:
-            MernetError: An image cannot be read; the images after it are not classified. To skip
-                such images, call `render` first and catch the error.
+            MernetError: An image cannot be read; the images after it are not classified.
+                `classify_each` goes on after such an image.
         """
         remaining = iter(images)
         while batch := list(islice(remaining, self._classifier.batch_size)):
             yield from self._classify_batch([render(image) for image in batch])
+
+    def classify_each(
+        self, images: "Iterable[ImageLike]"
+    ) -> "Iterator[tuple[ImageLike, Prediction | MernetError]]":
+        """Yield each image, in order, with its probabilities, or with the error if it has none.
+
+        Args:
+            images: Each what `render` accepts.
+        """
+        remaining = iter(images)
+        while batch := list(islice(remaining, self._classifier.batch_size)):
+            pictures = [_render_or_error(image) for image in batch]
+            readable = [each for each in pictures if not isinstance(each, MernetError)]
+            predictions = iter(self._classify_batch(readable) if readable else ())
+            for image, picture in zip(batch, pictures, strict=True):
+                yield image, picture if isinstance(picture, MernetError) else next(predictions)
 
     def _classify_batch(self, renderings: "list[NDArray[np.uint8]]") -> list[Prediction]:
         scores = self._classifier.probabilities(renderings)
@@ -170,6 +186,13 @@ def load_classifier(
     )
 
 
+def _render_or_error(image: "ImageLike") -> "NDArray[np.uint8] | MernetError":
+    try:
+        return render(image)
+    except MernetError as error:
+        return error
+
+
 def read_product(product: str | os.PathLike[str] | bytes, label: bytes | None = None) -> "Frame":
     """Decode an archive product: its pixels, and the facts of its label.
 
@@ -214,7 +237,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
     import numpy as np
 
     from mernet.model.errors import RenderingError
-    from mernet.model.pictures import is_picture, read_picture
+    from mernet.model.pictures import check_side, is_picture, read_picture
     from mernet.pds.image import Frame
     from mernet.pds.rendering import render as stretch
     from mernet.worker.image_files import read_image_file
@@ -225,11 +248,13 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
                 f"The array is {image.dtype} of shape {image.shape}; give a two-dimensional uint8 "
                 "array, pixels stretched linearly from minimum (0) to maximum (255)."
             )
-        return image
+        return check_side(image, "the array")
     if isinstance(image, Frame):
-        return stretch(image)
+        return check_side(stretch(image), "the frame")
     if isinstance(image, bytes):
-        return read_picture(image) if is_picture(image) else stretch(read_product(image))
+        if is_picture(image):
+            return check_side(read_picture(image), "the picture")
+        return check_side(stretch(read_product(image)), "the product")
     return read_image_file(Path(image))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 
 ELLIPSIS = "..."
 
@@ -19,9 +20,11 @@ def printable(text: object, limit: int | None = 200) -> str:
 
     Args:
         text: The text, or an object such as an exception or a path, of which `str` is taken.
-        limit: The longest result, in characters; what is longer is cut and ends in "...". None for
-            no limit.
+        limit: The longest result, in characters; what is longer is cut and ends in "...", a path
+            begins with it. None for no limit.
     """
+    if isinstance(text, PurePath):
+        return _shorten(str(text)[::-1], limit, lambda each: _escape(each)[::-1])[::-1]
     return _shorten(str(text), limit, _escape)
 
 

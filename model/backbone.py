@@ -18,6 +18,7 @@ from torch import nn
 
 from mernet.model.errors import BackboneError, OutOfDeviceMemoryError, WeightsDownloadError
 from mernet.model.torchvision_compat import import_torchvision_models
+from mernet.printable import printable
 from mernet.suggestions import did_you_mean
 
 # Of the images on which the pretrained weights were trained, per colour channel.
@@ -156,8 +157,8 @@ def imagenet_weights(name: str) -> dict[str, torch.Tensor]:
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsDownloadError(
-            f"cannot download the ImageNet weights of {name} ({error}); download {weights.url} on "
-            f"another machine and copy it into {cache}"
+            f"cannot download the ImageNet weights of {name} ({printable(error)}); download "
+            f"{weights.url} on another machine and copy it into {cache}"
         ) from error
     return _without_last_layer(architecture, tensors)
 
@@ -285,14 +286,14 @@ def _check_tensor(
 ) -> None:
     remedy = f"use weights of {name} that torchvision or this program wrote"
     if tensor is None:
-        raise BackboneError(f"the weights lack the tensor {key!r}; {remedy}")
+        raise BackboneError(f"the weights lack the tensor '{printable(key)}'; {remedy}")
     if expected is None:
-        raise BackboneError(f"{name} has no tensor {key!r}; {remedy}")
+        raise BackboneError(f"{name} has no tensor '{printable(key)}'; {remedy}")
     if tensor.shape != expected.shape:
-        shapes = f"{tuple(tensor.shape)}, not {tuple(expected.shape)}"
-        raise BackboneError(f"tensor {key!r} has shape {shapes}; {remedy}")
+        shapes = f"{printable(tuple(tensor.shape))}, not {tuple(expected.shape)}"
+        raise BackboneError(f"tensor '{printable(key)}' has shape {shapes}; {remedy}")
     if not torch.isfinite(tensor).all():
-        raise BackboneError(f"tensor {key!r} contains NaN or infinite numbers; {remedy}")
+        raise BackboneError(f"tensor '{printable(key)}' contains NaN or infinite numbers; {remedy}")
 
 
 def _architecture(name: str) -> Architecture:
@@ -319,7 +320,8 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise BackboneError(
-            f"cannot read weights from {path} ({error}); copy or download the file again"
+            f"cannot read weights from {printable(path)} ({printable(error)}); copy or "
+            "download the file again"
         ) from error
     if not isinstance(tensors, Mapping) or not all(map(torch.is_tensor, tensors.values())):
         raise BackboneError(f"{path} is not a state dict; save `network.state_dict()` alone")

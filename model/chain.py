@@ -36,7 +36,7 @@ class ChainSettings(BaseModel, frozen=True, extra="forbid"):
 
     mode: ChainMode = ChainMode.SAMPLED
     samples: int = Field(default=256, ge=1, le=65536)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +58,9 @@ class ChainHead:
     bias: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        classes = len(self.bias)
-        shapes = (self.weight.ndim, self.weight.shape[0], self.label_weight.shape, self.bias.ndim)
-        if shapes != (2, classes, (classes, classes), 1):
+        classes = self.bias.size
+        shapes = (self.weight.ndim, self.weight.shape[:1], self.label_weight.shape, self.bias.ndim)
+        if shapes != (2, (classes,), (classes, classes), 1):
             raise ModelError("chain weights must have shapes (K, F), (K, K) and (K,)")
         if not all(np.isfinite(part).all() for part in (self.weight, self.label_weight, self.bias)):
             raise ModelError("chain weights contain NaN or infinite numbers; fit the chain again")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -21,6 +30,7 @@ from mernet.model.chain import ChainHead, ChainSettings
 from mernet.model.classes import CODES
 from mernet.model.errors import CheckpointError, ModelError, NotACheckpoint
 from mernet.model.softmax import SoftmaxHead
+from mernet.printable import printable
 
 if TYPE_CHECKING:
     from mernet.model.backbone import Backbone
@@ -56,7 +66,26 @@ HEAD_TENSORS = {
 CONTROL_TENSORS = ("control.weight", "control.bias")
 
 
-ClassCode = Annotated[str, Field(min_length=1, max_length=100)]
+MAX_FILE_BYTES = 8 * 1024**3  # the largest backbone known has 1.2 GB
+MAX_HEADER_BYTES = 8 * 1024**2  # a checkpoint of a thousand classes has under 1 MB
+MAX_CLASSES = 1000
+MAX_DRAWN_NUMBERS = 2**24
+"""Samples times classes of a chain: its table of random numbers has 128 MB then."""
+
+PRODUCT_TYPES = "product_types"
+"""The key of the training record with the types of the products, such as EFF, that were learned."""
+
+
+def _check_printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("must be printable text")
+    return text
+
+
+PrintableText = Annotated[
+    str, Field(min_length=1, max_length=100), AfterValidator(_check_printable)
+]
+ClassCode = PrintableText
 
 
 class Header(BaseModel, frozen=True, extra="forbid"):
@@ -79,9 +108,9 @@ class Header(BaseModel, frozen=True, extra="forbid"):
     """
 
     format_version: Literal[1] = 1
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    classes: Annotated[tuple[ClassCode, ...], Field(min_length=2)] = CODES
-    backbone: str
+    name: PrintableText
+    classes: Annotated[tuple[ClassCode, ...], Field(min_length=2, max_length=MAX_CLASSES)] = CODES
+    backbone: PrintableText
     input_size: Annotated[int, Field(ge=32, le=1024)]
     head: HeadKind = HeadKind.CHAIN
     chain: ChainSettings = ChainSettings()
@@ -89,7 +118,12 @@ class Header(BaseModel, frozen=True, extra="forbid"):
     control: Platt | None = None
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.9
     training: dict[str, JsonValue] = {}
-    data_set_hash: str
+    data_set_hash: Annotated[str, Field(max_length=200), AfterValidator(_check_printable)]
+
+    @property
+    def product_types(self) -> frozenset[str]:
+        """The types of the products that were learned; empty if the record does not say."""
+        return learned_product_types(self.training)
 
     @field_validator("classes")
     @classmethod
@@ -99,6 +133,12 @@ class Header(BaseModel, frozen=True, extra="forbid"):
         return classes
 
     @model_validator(mode="after")
+    def _check_drawn_numbers(self) -> "Header":
+        if self.chain.samples * len(self.classes) > MAX_DRAWN_NUMBERS:
+            raise ValueError("has too many samples for its number of classes")
+        return self
+
+    @model_validator(mode="after")
     def _check_calibration_sizes(self) -> "Header":
         for platt in filter(None, (self.calibration, self.control)):
             if {len(platt.temperature), len(platt.bias)} != {len(self.classes)}:
@@ -106,6 +146,13 @@ class Header(BaseModel, frozen=True, extra="forbid"):
                     f"calibration must have {len(self.classes)} temperatures and biases"
                 )
         return self
+
+
+def learned_product_types(training: Mapping[str, object]) -> frozenset[str]:
+    """Return the product types in a checkpoint's training record; empty if it has none."""
+    types = training.get(PRODUCT_TYPES)
+    found = types if isinstance(types, list) else []
+    return frozenset(each for each in found if isinstance(each, str))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,28 +235,31 @@ def load(path: Path) -> Checkpoint:
             tensors do not match its header.
     """
     header = read_header(path)
-    with safe_open(path, framework="numpy") as file:
-        tensors: dict[str, Any] = {
-            key: _read_tensor(path, file, key)
-            for key in file.keys()  # noqa: SIM118
-        }
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors: dict[str, Any] = {
+                key: _read_tensor(path, file, key)
+                for key in file.keys()  # noqa: SIM118
+            }
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        raise _incomplete(path, error) from error
     head = _build_head(path, header.head, _pop_tensors(path, tensors, HEAD_TENSORS[header.head]))
     control = None
     if header.control is not None:
         weight, bias = _pop_tensors(path, tensors, CONTROL_TENSORS)
-        control = _build_head(
-            path, HeadKind.CHAIN, [weight, np.zeros((bias.size, bias.size)), bias]
-        )
+        no_labels = np.zeros((len(header.classes),) * 2)
+        control = _build_head(path, HeadKind.CHAIN, [weight, no_labels, bias])
     for each in filter(None, (head, control)):
         if len(each.bias) != len(header.classes):
             raise CheckpointError(
-                f"{path} has a head of {len(each.bias)} classes but {len(header.classes)} class "
-                "codes; write the checkpoint again"
+                f"{printable(path)} has a head of {len(each.bias)} classes but "
+                f"{len(header.classes)} class codes; write the checkpoint again"
             )
     unknown = [key for key in tensors if not key.startswith(BACKBONE_PREFIX)]
     if unknown:
         raise CheckpointError(
-            f"{path} contains the unknown tensor {unknown[0]!r}; write the checkpoint again"
+            f"{printable(path)} contains the unknown tensor '{printable(unknown[0])}'; write the "
+            "checkpoint again"
         )
     backbone = {key.removeprefix(BACKBONE_PREFIX): value for key, value in tensors.items()}
     return Checkpoint(header, backbone, head, control)
@@ -221,20 +271,21 @@ def read_header(path: Path) -> Header:
     Raises:
         CheckpointError: The file is missing, damaged, or of another kind or version.
     """
-    if reason := _why_not_a_file(path):
-        raise NotACheckpoint(f"{path} {reason}")
     try:
+        if reason := _why_not_a_file(path):
+            raise NotACheckpoint(f"{printable(path)} {reason}")
+        _check_sizes(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, OverflowError, RecursionError) as error:
         if reason := _describe_other_kind(path):
-            raise NotACheckpoint(f"{path} {reason}; give a checkpoint (.safetensors)") from error
-        raise CheckpointError(
-            f"{path} is not a complete safetensors file ({error}); copy or write it again"
-        ) from error
+            raise NotACheckpoint(
+                f"{printable(path)} {reason}; give a checkpoint (.safetensors)"
+            ) from error
+        raise _incomplete(path, error) from error
     if HEADER_KEY not in metadata:
         raise CheckpointError(
-            f"{path} has no MERNet header; give a checkpoint that this program wrote"
+            f"{printable(path)} has no MERNet header; give a checkpoint that this program wrote"
         )
     return _parse_header(path, metadata[HEADER_KEY])
 
@@ -247,14 +298,20 @@ def _why_not_a_file(path: Path) -> str | None:
         return "is a URL; download the file and give its path"
     if path.is_dir():
         names = sorted(each.name for each in path.glob("*.safetensors"))[:SHOWN_FILES]
-        return "is a folder; give " + (f"a file in it: {', '.join(names)}" if names else "a file")
-    return "does not exist; give the path of a checkpoint (.safetensors)"
+        return "is a folder; give " + (
+            f"a file in it: {printable(', '.join(names))}" if names else "a file"
+        )
+    problem = "is not a file" if path.exists() else "does not exist"
+    return f"{problem}; give the path of a checkpoint (.safetensors)"
 
 
 def _describe_other_kind(path: Path) -> str | None:
     """Return what a file is by its first bytes, None if these could belong to a checkpoint."""
-    with path.open("rb") as file:
-        start = file.read(512)
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except (OSError, ValueError):
+        return None
     if not start:
         return "is empty"
     if start.startswith(b"PK\x03\x04"):
@@ -266,6 +323,52 @@ def _describe_other_kind(path: Path) -> str | None:
     if start.isascii() and b"\0" not in start:
         return "is a text file"
     return None
+
+
+def _check_sizes(path: Path) -> None:
+    """Check the header of the safetensors file, which its library would read at any size.
+
+    Raises:
+        ValueError: The header or the file is too large or too small, or a name is there twice.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(MAX_HEADER_BYTES, size - 8):
+            raise ValueError(f"its header cannot have {length} bytes")
+        if size > MAX_FILE_BYTES:
+            raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
+        _read_json(file.read(length).decode())
+
+
+def _read_json(text: str) -> Any:
+    """Return JSON without duplicate names and numbers that are none.
+
+    Raises:
+        ValueError: The text is something else.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {printable(twice)} is there twice")
+    return unique
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _incomplete(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{printable(path)} is not a complete safetensors file ({printable(error)}); copy or write "
+        "it again"
+    )
 
 
 def sha256_of(path: Path) -> str:
@@ -280,16 +383,17 @@ def sha256_of(path: Path) -> str:
 
 def _parse_header(path: Path, text: str) -> Header:
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
+        fields = _read_json(text)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} has a header that is not JSON; write the checkpoint again"
+            f"{printable(path)} has a header that is not JSON ({printable(error)}); write the "
+            "checkpoint again"
         ) from error
     version = fields.get("format_version") if isinstance(fields, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has checkpoint format {version!r}, but this program reads format "
-            f"{FORMAT_VERSION}; use the program version that wrote the checkpoint"
+            f"{printable(path)} has checkpoint format {printable(version, 40)}, but this program "
+            f"reads format {FORMAT_VERSION}; use the program version that wrote the checkpoint"
         )
     try:
         return Header.model_validate_json(text)
@@ -297,7 +401,8 @@ def _parse_header(path: Path, text: str) -> Header:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "header"
         raise CheckpointError(
-            f"{path}: header field {field}: {first['msg']}; write the checkpoint again"
+            f"{printable(path)}: header field {printable(field)}: {printable(first['msg'])}; write "
+            "the checkpoint again"
         ) from error
 
 
@@ -316,14 +421,16 @@ def _build_head(path: Path, kind: HeadKind, parts: list[NDArray[np.float64]]) ->
     try:
         return SoftmaxHead(*parts) if kind is HeadKind.SOFTMAX else ChainHead(*parts)
     except ModelError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{printable(path)}: {error}") from error
 
 
 def _pop_tensors(path: Path, tensors: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
     """Remove the named tensors from `tensors` and return them."""
     missing = [name for name in names if name not in tensors]
     if missing:
-        raise CheckpointError(f"{path} lacks the tensor {missing[0]!r}; write the checkpoint again")
+        raise CheckpointError(
+            f"{printable(path)} lacks the tensor {missing[0]!r}; write the checkpoint again"
+        )
     return [tensors.pop(name) for name in names]
 
 
@@ -332,8 +439,8 @@ def _read_tensor(path: Path, file: Any, key: str) -> NDArray[np.generic]:
     stored = file.get_slice(key).get_dtype()
     if stored not in allowed:
         raise CheckpointError(
-            f"{path}: tensor {key!r} has type {stored}, not {' or '.join(allowed)}; write the "
-            "checkpoint again"
+            f"{printable(path)}: tensor '{printable(key)}' has type {printable(stored)}, not "
+            f"{' or '.join(allowed)}; write the checkpoint again"
         )
     tensor: NDArray[np.generic] = file.get_tensor(key)
     return tensor

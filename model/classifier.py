@@ -18,11 +18,17 @@ from mernet.model.backbone import (
 )
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Checkpoint, Head, Header
-from mernet.model.errors import BackboneError, CheckpointError, ModelError, RenderingError
+from mernet.model.errors import (
+    BackboneError,
+    CheckpointError,
+    ModelError,
+    RenderingError,
+    ScoresError,
+)
+from mernet.model.pictures import MIN_SIDE
+from mernet.printable import printable
 
 Precision = Literal["float32", "bfloat16"]
-
-MIN_SIDE = 8
 
 
 class Classifier:
@@ -108,9 +114,27 @@ class Classifier:
         Raises:
             RenderingError: A rendering is something else; the message names its index.
             OutOfDeviceMemoryError: Even a single image does not fit the device.
+            ScoresError: A result is no probability.
         """
-        marginals = self.head.marginals(self.features(renderings), self.header.chain)
-        return self.header.calibration.apply(marginals).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
+            marginals = self.head.marginals(self.features(renderings), self.header.chain)
+            scores = self.header.calibration.apply(marginals).astype(np.float32)
+        # Written so that NaN, which compares as False, is refused.
+        if not ((scores >= 0) & (scores <= 1)).all():
+            raise ScoresError(
+                f"the classifier {printable(self.header.name)} computes numbers that are no "
+                "probabilities; train it again, or use another checkpoint"
+            )
+        return scores
+
+    def check_scores(self) -> None:
+        """Classify a picture of all grey levels, to find out whether the weights can be used.
+
+        Raises:
+            ScoresError: A result is no probability.
+        """
+        levels = np.arange(256, dtype=np.uint8)
+        self.probabilities([np.add.outer(levels, levels)])
 
     def features(self, renderings: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the features (N, F) float32 that the head uses.
@@ -135,7 +159,7 @@ def select_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
-        raise ModelError(f"unknown device {name!r}; use cpu, cuda or cuda:N") from error
+        raise ModelError(f"unknown device '{printable(name)}'; use cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"CUDA device {device} is not available; use cpu, or check nvidia-smi")
     return device
@@ -147,12 +171,12 @@ def _restore_backbone(path: Path, loaded: Checkpoint) -> Backbone:
         check_input_size(loaded.header.backbone, loaded.header.input_size)
         backbone = restore_backbone(loaded.header.backbone, tensors)
     except BackboneError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{printable(path)}: {error}") from error
     features = loaded.head.weight.shape[1]
     if features != backbone.feature_count:
         raise CheckpointError(
-            f"{path}: the head expects {features} features, but {backbone.name} computes "
-            f"{backbone.feature_count}; write the checkpoint again"
+            f"{printable(path)}: the head expects {features} features, but {backbone.name} "
+            f"computes {backbone.feature_count}; write the checkpoint again"
         )
     return backbone
 

@@ -23,6 +23,10 @@ class NotACheckpoint(CheckpointError):
     """A path leads to no checkpoint file: to nothing, a folder, or a file of another kind."""
 
 
+class ScoresError(ModelError):
+    """A classifier computes numbers that are no probabilities."""
+
+
 class RenderingError(ModelError):
     """A rendering is not an 8-bit grey picture."""
 

@@ -21,7 +21,7 @@ class SoftmaxHead:
     bias: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+        if self.bias.ndim != 1 or self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
             raise ModelError("softmax weights must have shapes (K, F) and (K,)")
         if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
             raise ModelError("softmax weights contain NaN or infinite numbers; fit the head again")

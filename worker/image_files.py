@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
-from mernet.model.pictures import PICTURE_SUFFIXES, Picture, read_picture
+from mernet.model.pictures import (
+    PICTURE_SUFFIXES,
+    Picture,
+    check_is_file,
+    check_side,
+    read_picture,
+)
 from mernet.pds.image import read_file
 from mernet.pds.rendering import render
+from mernet.printable import printable
 
 PRODUCT_SUFFIX = ".img"
 
@@ -16,12 +23,14 @@ def read_image_file(path: Path) -> Picture:
     data file of a PDS4 product.
 
     Raises:
-        PictureError: A picture file cannot be read; the message names the file.
+        PictureError: A picture cannot be read or is too small, or the path is no file's; the
+            message names it.
         PdsError: A product cannot be read; the message names the file.
     """
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return read_picture(path)
-    return render(read_file(path))
+        return check_side(read_picture(path), printable(path))
+    check_is_file(path)
+    return check_side(render(read_file(path)), printable(path))
 
 
 def find_image_files(folder: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """`mernet train`: trains on a labelled data set and writes a calibrated checkpoint."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +32,8 @@ from mernet.model.training.data.split import complete_split, read_split, write_s
 from mernet.model.training.finetuning.recipes import RECIPES, Recipe, RecipeName
 from mernet.model.training.train import TrainingPlan
 from mernet.model.training.train import train as train_checkpoint
+from mernet.pds.errors import BadNameError
+from mernet.pds.product import ProductName
 
 SPLIT_FILE = "split.csv"
 FINE_TUNING_OPTIONS = ("iterations", "batch_size", "repeat_threshold", "patience")
@@ -158,9 +162,18 @@ def train(
         device=_select_device(device, frozen),
     )
     loaded = load_data_set(data, class_order)
+    plan = replace(plan, product_types=_product_types(loaded.names))
     parts = parts_for(loaded, split, group_pattern, seed)
     _write_checkpoint(loaded, parts, backbone, plan, out)
     note(f"The checkpoint is {out}; evaluate it with: mernet evaluate {out} --data {data}")
+
+
+def _product_types(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the types of the products that the file names are of; empty if one names none."""
+    try:
+        return tuple(sorted({ProductName.parse(name).product_type for name in names}))
+    except BadNameError:
+        return ()
 
 
 def training_folder(checkpoint: Path) -> Path:

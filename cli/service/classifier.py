@@ -15,7 +15,7 @@ from mernet.db.pruning import prunable
 from mernet.db.pruning import prune as delete_in_batches
 from mernet.db.thresholds import set_threshold
 from mernet.model.checkpoint import read_header
-from mernet.worker.checkpoints import check_publishable, store_checkpoint
+from mernet.worker.checkpoints import check_publishable, load_checkpoint, store_checkpoint
 from mernet.worker.settings import settings
 
 
@@ -28,9 +28,13 @@ def add(
         bool, typer.Option("--promote", help="Also make it the current classifier.")
     ] = False,
 ) -> None:
-    """Register a checkpoint and store a copy of it, named by its SHA-256, in the data folder."""
+    """Register a checkpoint and store a copy of it, named by its SHA-256, in the data folder.
+
+    It classifies a picture first: a checkpoint that gives no probabilities is refused.
+    """
     header = read_header(checkpoint)
     check_publishable(checkpoint, header)
+    load_checkpoint(checkpoint, settings()).check_scores()
     engine = ledger()
     path, sha256 = store_checkpoint(checkpoint, settings().checkpoints)
     added = classifiers.add(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from mernet.cli.shared.output import AsJson, err, note, print_json, print_table, say
+from mernet.model.checkpoint import read_header
 from mernet.model.classes import CLASSES
 from mernet.model.errors import PictureError
-from mernet.model.pictures import Picture
+from mernet.model.pictures import Picture, check_is_file
 from mernet.pds.errors import PdsError
 from mernet.worker.checkpoints import load_checkpoint
 from mernet.worker.image_files import read_image_file
@@ -44,24 +45,46 @@ def classify(
     """Print the probabilities of the classes for local files; no database is used.
 
     A file that cannot be read is reported with the reason and the others are classified; the exit
-    code is then 1.
+    code is then 1, and the number of such files is printed at the end.
     """
-    classifier = load_checkpoint(_find_checkpoint(checkpoint), settings())
-    starts = range(0, len(files), classifier.batch_size)
-    shown = track(starts, "Classifying", console=err, transient=True, disable=not err.is_terminal)
-    batches = (files[start : start + classifier.batch_size] for start in shown)
-    classes = classifier.header.classes
-    results = [
-        result
-        for batch in batches
-        for result in _classify_batch(batch, classes, classifier.probabilities)
-    ]
+    path = _find_checkpoint(checkpoint)
+    classes = read_header(path).classes
+    results = {position: _error_of(file) for position, file in enumerate(files)}
+    usable = [position for position, error in results.items() if error is None]
+    threshold = 0.0
+    if usable:  # loading takes seconds
+        classifier = load_checkpoint(path, settings())
+        threshold = float(classifier.threshold)
+        starts = range(0, len(usable), classifier.batch_size)
+        shown = track(
+            starts, "Classifying", console=err, transient=True, disable=not err.is_terminal
+        )
+        for start in shown:
+            batch = usable[start : start + classifier.batch_size]
+            named = [files[position] for position in batch]
+            found = _classify_batch(named, classes, classifier.probabilities)
+            results |= zip(batch, found, strict=True)
+    _report([each for each in results.values() if each], threshold, every, as_json)
+
+
+def _report(results: list[dict[str, Any]], threshold: float, every: bool, as_json: bool) -> None:
+    """Print all results and the number of files without one; if there are any, exit with 1."""
     if as_json:
         print_json(results)
     else:
-        _print_results(results, float(classifier.threshold), None if every else SHOWN)
-    if any("error" in result for result in results):
+        _print_results(results, threshold, None if every else SHOWN)
+    if bad := sum("error" in result for result in results):
+        note(f"{bad} of {len(results)} files could not be classified.")
         raise typer.Exit(1)
+
+
+def _error_of(file: Path) -> dict[str, Any] | None:
+    """Return the error of a path that leads to no file; None if it leads to one."""
+    try:
+        check_is_file(file)
+    except PictureError as error:
+        return {"file": str(file), "error": str(error)}
+    return None
 
 
 def _find_checkpoint(given: Path | None) -> Path:
@@ -85,7 +108,7 @@ def _classify_batch(
     """Return for each file its probabilities by class, or its error."""
     pictures = [_read_or_error(file) for file in files]
     readable = [picture for picture in pictures if not isinstance(picture, Exception)]
-    scores = iter(probabilities(readable))
+    scores = iter(probabilities(readable) if readable else ())
     return [
         {"file": str(file), "error": str(picture)}
         if isinstance(picture, Exception)

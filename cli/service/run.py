@@ -9,6 +9,7 @@ import typer
 
 from mernet.cli.service.exit_codes import exit_as_run_ended
 from mernet.cli.service.follow_run import follow_run
+from mernet.cli.service.learned_types import other_types_warning
 from mernet.cli.service.run_progress import print_progress
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
@@ -315,10 +316,13 @@ def _report_queued_run(engine: sa.Engine, run: Run, follow: bool, as_json: bool)
     Raises:
         WorkerError: The worker that was started for the run exited before the run ended.
     """
-    name = classifiers.get(engine, run.classifier).name
+    used = classifiers.get(engine, run.classifier)
+    name, header = used.name, used.header
     note(f"Run {run.run_id} is queued, with the classifier {name}.")
     if name == DEMO_CLASSIFIER:
         note("This classifier knows drawn scenes only; its results for images of Mars are useless.")
+    if warning := other_types_warning(name, header, run.products):
+        note(warning)
     now = (
         follow_run(engine, run.run_id, may_start_worker=True)
         if follow

@@ -8,10 +8,12 @@ import typer
 
 from mernet.cli.service.exit_codes import NOT_COMPLETE, PRODUCTS_FAILED
 from mernet.cli.service.follow_run import follow_run
+from mernet.cli.service.learned_types import other_types_warning
 from mernet.cli.service.run_progress import print_progress
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.errors import with_advice
 from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
+from mernet.db import classifiers
 from mernet.db.ledger import (
     FailedProduct,
     Reconciliation,
@@ -63,6 +65,9 @@ def status(
         print_json(asdict(now) | _json_besides_progress(failures, others, state))
         return
     print_progress(now)
+    used = classifiers.get(engine, now.run.classifier)
+    if warning := other_types_warning(used.name, used.header, now.run.products):
+        note(warning)
     if failures:
         _print_failures(failures)
     if run_id is None and others:

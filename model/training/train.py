@@ -13,7 +13,7 @@ from mernet.model import checkpoint
 from mernet.model.backbone import Backbone, check_input_size, weights_sha256
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
-from mernet.model.checkpoint import Head, Header, HeadKind
+from mernet.model.checkpoint import PRODUCT_TYPES, Head, Header, HeadKind
 from mernet.model.errors import CheckpointError, EmptyPartError, TrainingError
 from mernet.model.pictures import Picture, read_picture
 from mernet.model.training.calibrate import fit_platt
@@ -45,6 +45,7 @@ class TrainingPlan:
         frozen: Leave the backbone unchanged and only fit heads on its features.
         seed: Seed of everything random.
         device: Name of a torch device.
+        product_types: Types of the products that the pictures show, such as EFF; empty if unknown.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TrainingPlan:
     frozen: bool
     seed: int
     device: str
+    product_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,7 +245,7 @@ def _training_record(
     data: DataSet, parts: Sequence[Part], backbone: Backbone, plan: TrainingPlan
 ) -> dict[str, JsonValue]:
     """Return what the checkpoint records about its training."""
-    return {
+    record: dict[str, JsonValue] = {
         "recipe": plan.recipe.model_dump(mode="json"),
         "frozen": plan.frozen,
         "weights": plan.weights,
@@ -254,6 +256,9 @@ def _training_record(
         "images": {str(part): sum(its is part for its in parts) for part in Part},
         "split": split_digest(data.names, parts),
     }
+    if plan.product_types:
+        record[PRODUCT_TYPES] = list(plan.product_types)
+    return record
 
 
 def _existing_header(path: Path) -> Header | None:

@@ -1,5 +1,7 @@
 """Text from outside can be printed, logged and exported without doing anything."""
 
+from pathlib import Path
+
 import pytest
 
 from mernet.printable import csv_cell, from_csv_cell, printable, printable_lines
@@ -41,6 +43,13 @@ def test_what_is_too_long_is_cut() -> None:
     assert printable("a" * 201) == "a" * 197 + "..."
     assert printable("a" * 400_000, 10) == "aaaaaaa..."
     assert printable("a" * 400_000, None) == "a" * 400_000
+
+
+def test_of_a_path_that_is_too_long_the_file_s_name_stays() -> None:
+    path = Path("/" + "folder/" * 100 + "a\x1b.img")
+    assert printable(path, 30).endswith(r"folder/a\x1b.img")
+    assert printable(path, 30).startswith("...")
+    assert printable(Path("/a/b.img")) == "/a/b.img"
 
 
 def test_an_escape_is_not_cut_in_two() -> None:

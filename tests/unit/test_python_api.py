@@ -191,3 +191,15 @@ def test_no_records_give_an_empty_data_frame_with_all_columns():
 def test_a_path_without_a_file_name_is_an_error_of_ours(path):
     with pytest.raises(mernet.MernetError, match="is not a file"):
         mernet.render(path)
+
+
+def test_an_image_that_cannot_be_read_comes_with_its_error_and_the_others_are_classified(
+    classifier, pds3_path, tmp_path
+):
+    images = [pds3_path, tmp_path / "missing.img", np.zeros((1, 1), np.uint8), b"", pds3_path]
+    found = list(classifier.classify_each(images))
+    assert [image is given for (image, _), given in zip(found, images, strict=True)] == [True] * 5
+    kinds = [isinstance(result, mernet.Prediction) for _, result in found]
+    assert kinds == [True, False, False, False, True]
+    assert all(isinstance(result, mernet.MernetError) for _, result in found[1:4])
+    assert "missing.img" in str(found[1][1])

@@ -1,6 +1,7 @@
 """`mernet classifier`: compare, promote, roll back, thresholds and pruning as an operator does."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from mernet.cli.commands import app
 from mernet.db import classifiers
 from mernet.db.classifiers import NewClassifier
+from mernet.model.errors import ScoresError
 
 FIRST = (0.95, 0.6, *[0.1] * 23)
 SECOND = (0.1, 0.95, *[0.1] * 23)
@@ -105,9 +107,10 @@ def test_pruning_may_keep_the_scores_and_the_list_says_so(mernet, story):
     assert "pruned" in mernet("list").stdout
 
 
-def test_a_registered_checkpoint_keeps_its_name_and_another_is_told_to_be_unused(
-    mernet, story, monkeypatch, tmp_path
-):
+@pytest.fixture
+def checkpoint(monkeypatch, tmp_path):
+    """A path that stands for the checkpoint of 'second', and whose scores are probabilities."""
+
     class Header:
         name, threshold = "second", 0.9
 
@@ -118,6 +121,28 @@ def test_a_registered_checkpoint_keeps_its_name_and_another_is_told_to_be_unused
     monkeypatch.setattr(f"{room}.read_header", lambda _: Header())
     monkeypatch.setattr(f"{room}.check_publishable", lambda *_: None)
     monkeypatch.setattr(f"{room}.store_checkpoint", lambda path, _: (path, "b" * 64))
-    said = mernet("add", str(tmp_path / "a.safetensors"), "--name", "third").stderr
+    loaded = SimpleNamespace(check_scores=lambda: None)
+    monkeypatch.setattr(f"{room}.load_checkpoint", lambda *_: loaded)
+    return SimpleNamespace(path=tmp_path / "a.safetensors", loaded=loaded)
+
+
+def test_a_registered_checkpoint_keeps_its_name_and_another_is_told_to_be_unused(
+    mernet, story, checkpoint
+):
+    said = mernet("add", str(checkpoint.path), "--name", "third").stderr
     assert "registered already, as second; a classifier keeps its name, so third is not" in said
     assert [each.name for each in classifiers.list_all(story.engine)] == ["first", "second"]
+
+
+def test_a_checkpoint_whose_scores_are_no_probabilities_is_not_stored(
+    mernet, checkpoint, monkeypatch
+):
+    def refuse():
+        raise ScoresError("no probabilities")
+
+    stored = []
+    monkeypatch.setattr("mernet.cli.service.classifier.store_checkpoint", stored.append)
+    checkpoint.loaded.check_scores = refuse
+    with pytest.raises(ScoresError):
+        mernet("add", str(checkpoint.path))
+    assert stored == []
