@@ -8,13 +8,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import psutil
 
 from faults import flaky_archive
-from faults.scene import FAKETIME, Scene, Worker
+from faults.scene import Scene, Worker
 from mernet.db import classifiers, ledger, thresholds
 from mernet.db.errors import RunClosed
 from mernet.model.classes import CODES
@@ -432,9 +432,7 @@ def clock_skew(scene: Scene, random: Random) -> Iterator[None]:
     """The worker with the scheduler is started again with another time."""
     shift = random.choice((-3600, -60, 60, 3600))
     scene.near.stop()
-    scene.near.start(
-        LD_PRELOAD=str(FAKETIME), FAKETIME=f"{shift:+d}", FAKETIME_DONT_FAKE_MONOTONIC="1"
-    )
+    scene.near.start(FAULTS_CLOCK_SHIFT=str(shift))
     scene.redis.delete(*QUEUES)
     yield
     # The run has to end before the host gets the right time again.
@@ -442,12 +440,6 @@ def clock_skew(scene: Scene, random: Random) -> Iterator[None]:
     scene.near.stop()
     scene.near.start()
     assert has_ended, f"the run does not end while a clock is {shift:+d} s wrong"
-
-
-ALL["clock of a host ahead or behind"] = replace(
-    ALL["clock of a host ahead or behind"],
-    why_not=lambda _: None if FAKETIME.is_file() else f"needs {FAKETIME} (libfaketime)",
-)
 
 
 # Archive

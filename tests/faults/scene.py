@@ -28,8 +28,7 @@ from mernet.worker.app import make_app
 from mernet.worker.embedded_urls import embedded_database_url
 from mernet.worker.settings import Settings
 
-STAND_IN = Path(__file__).parent / "stand_in"
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+IN_WORKERS = Path(__file__).parent / "in_workers"
 DISK_BYTES = 1200 * 2**20
 PATIENCE = 120.0
 CLASSIFIERS = ("first", "second")
@@ -126,7 +125,7 @@ class Scene:
             | QUICK
             | {
                 "MERNET_DATA_DIR": str(self.data),
-                "PYTHONPATH": str(STAND_IN),
+                "PYTHONPATH": str(IN_WORKERS),
                 "FAULTS_SWITCHES": str(self.switches),
                 "OMP_NUM_THREADS": "1",
             }

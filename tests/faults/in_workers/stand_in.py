@@ -1,9 +1,4 @@
-"""Python runs a module of this name at its start: every process of a scene's workers has it.
-
-The classifier is a stand-in that computes its scores from the bytes of a rendering, so that a run
-takes seconds and a single changed pixel changes the scores. Files in the folder FAULTS_SWITCHES
-make one product kill its process or eat its memory.
-"""
+"""The stand-in for the classifier, and products that do harm."""
 
 import hashlib
 import os
@@ -37,6 +32,9 @@ def load(path, *_, **__):
     return StandIn(path)
 
 
+decode = pipeline.decode
+
+
 def is_switched_on(name, product_id):
     switch = SWITCHES / name
     return switch.is_file() and switch.read_text() == product_id
@@ -60,6 +58,6 @@ def decode_or_suffer(data, name, *rest, **options):
     return decode(data, name, *rest, **options)
 
 
-decode = pipeline.decode
-pipeline.decode = decode_or_suffer
-checkpoints.load_checkpoint = load
+def install():
+    pipeline.decode = decode_or_suffer
+    checkpoints.load_checkpoint = load
