@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from mernet.db.engine import transaction
 from mernet.db.tables import product, run_product
 
 
@@ -59,3 +60,36 @@ def chunk_products(connection: sa.Connection, run_id: int, number: int) -> tuple
         .order_by(product.c.product_id)
     )
     return tuple(ProductRow(*row) for row in rows)
+
+
+OTHERS_OF_SOURCE = sa.text("""
+SELECT image_url FROM (
+    (SELECT product.image_url, 1 AS rank
+    FROM product JOIN outcome USING (product_id)
+    WHERE product.source IS NOT DISTINCT FROM :source AND product.withdrawn_at IS NULL
+      AND product.image_url <> :image_url AND outcome.state = 'classified'
+    LIMIT 100)
+    UNION ALL
+    (SELECT image_url, 2 AS rank
+    FROM product
+    WHERE source IS NOT DISTINCT FROM :source AND withdrawn_at IS NULL
+      AND image_url <> :image_url
+    LIMIT 100)
+) AS other
+GROUP BY image_url ORDER BY min(rank), random() LIMIT :count
+""")
+
+
+@transaction
+def others_of_source(
+    connection: sa.Connection, source: str | None, image_url: str, count: int
+) -> list[str]:
+    """Return the URLs of a few other images that the archive with this URL lists.
+
+    Those that were classified before come first, since they are most likely to be there.
+    """
+    return list(
+        connection.scalars(
+            OTHERS_OF_SOURCE, {"source": source, "image_url": image_url, "count": count}
+        )
+    )

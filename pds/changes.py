@@ -9,7 +9,7 @@ from typing import IO, Self
 
 from mernet.pds.disk import is_file_url, open_file, path_from_url
 from mernet.pds.errors import NotFoundError
-from mernet.pds.fetch import TABLE_LIMITS, UNCONDITIONAL, Fetcher, table_spool
+from mernet.pds.fetch import TABLE_LIMITS, UNCONDITIONAL, TableSource, table_spool
 
 BLOCK_BYTES = 1024 * 1024
 
@@ -48,7 +48,7 @@ class ChangeDetector:
         versions: By URL, the versions of the files checked or read so far.
     """
 
-    def __init__(self, fetcher: Fetcher, known: Iterable[FileVersion] = ()) -> None:
+    def __init__(self, fetcher: TableSource, known: Iterable[FileVersion] = ()) -> None:
         self.connections_per_host = fetcher.connections_per_host
         self.versions: dict[str, FileVersion] = {}
         self._fetcher = fetcher

@@ -106,6 +106,12 @@ class DamagedError(DecodeError):
     reason = "damaged"
 
 
+class WrongSizeError(DecodeError):
+    """The image has another size than its listing states."""
+
+    reason = "wrong size"
+
+
 class OversizedError(DecodeError):
     """The label claims more pixels than any MER image has."""
 

@@ -131,6 +131,15 @@ class FileSource(Protocol):
         """
 
 
+class TableSource(FileSource, Protocol):
+    """Gives a listing its files, and those tables only that have changed."""
+
+    def download_table(
+        self, url: str, sink: IO[bytes], condition: Mapping[str, str]
+    ) -> Mapping[str, str] | None:
+        """Download a table if it has changed, as `Fetcher.download_table` does."""
+
+
 @contextmanager
 def table_spool() -> Iterator[IO[bytes]]:
     """Yield a temporary file for a table that is downloaded."""

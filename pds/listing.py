@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from mernet.errors import MernetError
 from mernet.pds.archive import Archive, ArchiveKind
 from mernet.pds.completeness import CompletenessCheck
-from mernet.pds.errors import BadIndexError, PdsError
+from mernet.pds.errors import BadIndexError
 from mernet.pds.fetch import FileSource
 from mernet.pds.folder import read_folder
 from mernet.pds.index_table import read_index
@@ -78,7 +79,7 @@ def _only_our_errors(
     while True:
         try:
             entry = next(entries, None)
-        except (PdsError, MemoryError):
+        except (MernetError, MemoryError):
             raise
         except Exception as error:
             raise BadIndexError(

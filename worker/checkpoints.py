@@ -74,6 +74,11 @@ def load_checkpoint(path: Path, config: Settings, processes: int = 1) -> "Classi
     )
 
 
+def name_on_this_host(engine: sa.Engine, sha256: str) -> str:
+    """Return a classifier's name with this host's, since a checkpoint may be missing on one."""
+    return f"{classifiers.get(engine, sha256).name} ({sha256[:12]}) on {platform.node()}"
+
+
 def load_registered_classifier(
     engine: sa.Engine, sha256: str, config: Settings, processes: int
 ) -> "Classifier":
@@ -86,7 +91,7 @@ def load_registered_classifier(
     path = Path(classifiers.get(engine, sha256).path)
     if not path.is_file():
         raise CheckpointUnusable(
-            f"The checkpoint {path} is not on {platform.node()}; copy it there and start a new run."
+            f"The checkpoint {path} is not on {platform.node()}; copy it there."
         )
     try:
         loaded = load_checkpoint(path, config, processes)

@@ -23,6 +23,35 @@ class Abandoned(WorkerError):
     """The work must stop: its run was cancelled, or another worker has claimed it."""
 
 
+class MustWait(WorkerError):
+    """The work cannot be done now; it waits `seconds` for what `reason` names."""
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(f"The work waits {seconds:.0f} s for {reason}.")
+        self.reason = reason
+        self.seconds = seconds
+
+
+class HostDown(WorkerError):
+    """An archive host is down.
+
+    Attributes:
+        host: Its scheme, name and port.
+        cause: The last failure.
+        retry_after: Seconds to wait that it asked for, None if it did not.
+    """
+
+    def __init__(self, host: str, cause: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{host} is down: {cause}")
+        self.host = host
+        self.cause = cause
+        self.retry_after = retry_after
+
+
+class ScoresNotFinite(WorkerError):
+    """A classifier gave scores that are not finite numbers, so its checkpoint is no good."""
+
+
 class CheckpointUnusable(WorkerError):
     """A checkpoint is missing on this host, cannot be loaded, or has changed."""
 

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from mernet.db.ledger import INTERNAL_ERROR, WORKER_LOST
 from mernet.pds.errors import PdsError
 
-WRONG_SIZE = "wrong size"
-
 
 def failure_reasons() -> list[str]:
     """Return all reasons in alphabetical order."""
-    return sorted({*_reasons_of(PdsError), WRONG_SIZE, INTERNAL_ERROR, WORKER_LOST})
+    return sorted({*_reasons_of(PdsError), INTERNAL_ERROR, WORKER_LOST})
 
 
 def _reasons_of(error: type[PdsError]) -> Iterator[str]:

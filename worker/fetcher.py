@@ -7,17 +7,15 @@ from mernet.worker.settings import Settings
 
 
 def create_fetcher(
-    config: Settings,
-    processes: int = 1,
-    on_retry: Callable[[str, float], None] = lambda _, __: None,
+    config: Settings, on_retry: Callable[[str, float], None] = lambda _, __: None
 ) -> Fetcher:
-    """Create a fetcher for one of `processes` that share the connections to an archive host.
+    """Create the fetcher of a process; how many connections it may use is leased for each work.
 
     Before each retry, `on_retry` is called with the error's message and the seconds to wait.
     """
     return Fetcher(
         user_agent(config.contact),
-        connections_per_host=max(1, config.connections_per_host // processes),
+        connections_per_host=config.connections_per_host,
         total_seconds=config.fetch_timeout,
         max_bytes=config.max_image_bytes,
         attempts=config.fetch_attempts,

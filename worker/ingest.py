@@ -30,8 +30,9 @@ from mernet.pds.listing import list_products
 from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, ProductKind, Selection
-from mernet.worker.errors import ArchivesNotListed
-from mernet.worker.listing import Tally, to_row
+from mernet.worker.archive_hosts import HostRules, clear_host, host_of, report_host
+from mernet.worker.errors import ArchivesNotListed, HostDown
+from mernet.worker.listing import Tally, listing_source, to_row
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,11 @@ class ChangedListing:
 
 
 def ingest(
-    engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool = False
+    engine: sa.Engine,
+    wanted: NewRun,
+    fetcher: Fetcher,
+    withdraw_many: bool = False,
+    rules: HostRules | None = None,
 ) -> IngestReport:
     """Create a run over the products that archives list as new under the current classifier.
 
@@ -100,6 +105,7 @@ def ingest(
         wanted: The archives, and which of their products.
         fetcher: Fetches the listings.
         withdraw_many: Whether many products at once may be marked as withdrawn.
+        rules: How archive hosts are treated; None for the defaults.
 
     Raises:
         ArchivesNotListed: If none of the archives could be listed.
@@ -109,13 +115,13 @@ def ingest(
     report = IngestReport(None, 0, BUSY)
     with ledger.exclusive(engine, "ingest") as is_only_ingest:
         if is_only_ingest:
-            report = _ingest(engine, wanted, fetcher, withdraw_many)
+            report = _ingest(engine, wanted, fetcher, withdraw_many, rules or HostRules())
     log.info("%s", report.sentence)
     return report
 
 
 def _ingest(
-    engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool
+    engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool, rules: HostRules
 ) -> IngestReport:
     sha256 = classifiers.current(engine).sha256
     listings: dict[str, ChangedListing | None] = {}
@@ -125,8 +131,12 @@ def _ingest(
             archive = resolve(name, wanted.mirror)
             if archive.source not in listings:
                 listings[archive.source] = _list_if_changed(
-                    engine, sha256, archive, wanted, fetcher
+                    engine, sha256, archive, wanted, fetcher, rules
                 )
+                clear_host(engine, host_of(archive.url))
+        except HostDown as down:
+            seconds = report_host(engine, down, rules, run_id=None)
+            failures.append(f"{down}; a worker's next check comes after {seconds:.0f} s at least")
         except PdsError as error:
             failures.append(str(error))
     if not listings:
@@ -140,11 +150,19 @@ def _ingest(
 
 
 def _list_if_changed(
-    engine: sa.Engine, sha256: str, archive: Archive, wanted: NewRun, fetcher: Fetcher
+    engine: sa.Engine,
+    sha256: str,
+    archive: Archive,
+    wanted: NewRun,
+    fetcher: Fetcher,
+    rules: HostRules,
 ) -> ChangedListing | None:
     """List an archive; return None if its tables have not changed since the last check."""
     known = ledger.known_files(engine, sha256, archive.source, wanted.products)
-    with ChangeDetector(fetcher, _to_file_versions(archive, known)) as files:
+    with (
+        listing_source(engine, [archive], fetcher, rules, lambda: True) as source,
+        ChangeDetector(source, _to_file_versions(archive, known)) as files,
+    ):
         if files.is_unchanged():
             ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
             return None

@@ -1,7 +1,8 @@
 """Lists the eligible products of a run's archives in the ledger. It does not use Celery."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -10,19 +11,33 @@ import sqlalchemy as sa
 from mernet.db import ledger
 from mernet.db.errors import ListingRefused
 from mernet.db.ledger import ProductRow, Run
-from mernet.pds.archive import resolve
+from mernet.db.obstacles import ObstacleKind, wait_reason
+from mernet.pds.archive import Archive, ArchiveKind, resolve
 from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, ProductKind, Selection
-from mernet.worker.errors import Abandoned
+from mernet.worker.archive_hosts import (
+    HostRules,
+    ListingSource,
+    host_of,
+    report_host,
+    require_hosts,
+    why_listing_fails,
+)
+from mernet.worker.connections import leased_connections
+from mernet.worker.errors import Abandoned, HostDown, MustWait
 from mernet.worker.heartbeat import Heartbeat
+from mernet.worker.metrics import count_transfers
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 LISTING_ATTEMPTS = 3
 """How many workers may end while they list a run before the run has failed."""
+
+WITH_LABELS = (ArchiveKind.INVENTORY, ArchiveKind.REGISTRY)
+"""Kinds of archives of which a label is read for each product."""
 
 
 @dataclass(slots=True)
@@ -48,11 +63,17 @@ class Tally:
 
 
 def record_products(
-    engine: sa.Engine, run_id: int, claimant: str, fetcher: Fetcher, lease_seconds: float
+    engine: sa.Engine,
+    run_id: int,
+    claimant: str,
+    fetcher: Fetcher,
+    lease_seconds: float,
+    rules: HostRules | None = None,
 ) -> TaskResult:
     """List a run's products in the ledger and divide them into chunks.
 
-    If an archive cannot be listed, the run is marked as failed with the reason.
+    If an archive's host is down, the listing waits. If an archive cannot be listed for another
+    reason, the run is marked as failed with it.
 
     Args:
         engine: The ledger.
@@ -60,6 +81,7 @@ def record_products(
         claimant: A name that stays the same if the message is delivered twice.
         fetcher: Fetches the listings.
         lease_seconds: The age of a heartbeat after which another worker may list the run.
+        rules: How archive hosts are treated; None for the defaults.
 
     Returns:
         What was done, and the chunks to send.
@@ -67,6 +89,7 @@ def record_products(
     run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, LISTING_ATTEMPTS)
     if run is None:
         return NOTHING_TO_DO
+    rules = rules or HostRules()
     tally = Tally()
 
     def beat() -> bool:
@@ -74,11 +97,17 @@ def record_products(
 
     try:
         with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
-            rows = list(_list_products(run, fetcher, tally, heart))
+            rows = _list_products(engine, run, fetcher, tally, heart, rules)
         beat()
         numbers = ledger.record_listing(engine, run_id, rows, tally.left_out())
     except Abandoned:
         return STOPPED
+    except HostDown as down:
+        seconds = report_host(engine, down, rules, run_id)
+        reason = wait_reason(ObstacleKind.ARCHIVE_HOST, down.host)
+        return _postpone(engine, run_id, claimant, MustWait(reason, seconds))
+    except MustWait as waiting:
+        return _postpone(engine, run_id, claimant, waiting)
     except (PdsError, ListingRefused) as error:
         ledger.fail_run(engine, run_id, str(error))
         return TaskResult(f"the run failed: {error}")
@@ -89,10 +118,16 @@ def record_products(
     )
 
 
+def _postpone(engine: sa.Engine, run_id: int, claimant: str, waiting: MustWait) -> TaskResult:
+    if not ledger.postpone_listing(engine, run_id, claimant, waiting.seconds, waiting.reason):
+        return STOPPED
+    return TaskResult(f"waits {waiting.seconds:.0f} s for {waiting.reason}")
+
+
 def _list_products(
-    run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat
-) -> Iterator[ProductRow]:
-    """Yield the eligible products; raise `Abandoned` as soon as the heartbeat is refused."""
+    engine: sa.Engine, run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat, rules: HostRules
+) -> list[ProductRow]:
+    """Return the eligible products; raise `Abandoned` as soon as the heartbeat is refused."""
 
     def count(rows: int) -> None:
         tally.rows = rows
@@ -100,13 +135,43 @@ def _list_products(
             raise Abandoned
 
     archives = [resolve(archive, run.mirror) for archive in run.archives]
+    hosts = {host: archive.url for archive in archives if (host := host_of(archive.url))}
+    require_hosts(
+        engine, hosts, rules, run.run_id, lambda host: why_listing_fails(hosts[host], fetcher)
+    )
     selection = Selection(cast("ProductKind", run.products))
     completeness = CompletenessCheck(run.accept_short_listing)
-    products = list_products(
-        archives, selection, fetcher, tally.leave_out, count, completeness=completeness
-    )
-    for product in products:
-        yield to_row(product)
+    before = fetcher.transfers
+    try:
+        with listing_source(engine, archives, fetcher, rules, lambda: heart.wanted) as source:
+            found = list_products(
+                archives, selection, source, tally.leave_out, count, completeness=completeness
+            )
+            return [to_row(product) for product in found]
+    finally:
+        transfers = fetcher.transfers - before
+        count_transfers(transfers)
+        ledger.add_transfers(engine, run.run_id, None, transfers.received_bytes, transfers.retries)
+
+
+@contextmanager
+def listing_source(
+    engine: sa.Engine,
+    archives: Sequence[Archive],
+    fetcher: Fetcher,
+    rules: HostRules,
+    is_wanted: Callable[[], bool],
+) -> Iterator[ListingSource]:
+    """Give a listing its files, over connections that are leased while the block runs.
+
+    Labels of PDS4 products are fetched several at once, over half of the connections; all else is
+    read file by file.
+    """
+    hosts = {host for archive in archives if (host := host_of(archive.url))}
+    has_labels = any(archive.kind in WITH_LABELS for archive in archives)
+    wanted = max(1, rules.connections // 2) if has_labels else 1
+    with leased_connections(engine, hosts, wanted, rules, is_wanted) as connections:
+        yield ListingSource(fetcher, connections)
 
 
 def to_row(product: Product) -> ProductRow:

@@ -5,6 +5,7 @@ import math
 from prometheus_client import Counter, Histogram
 
 from mernet.db.publish import Failed, Outcome
+from mernet.pds.fetch import Transfers
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -14,7 +15,10 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=SECONDS,
 )
-FETCHED_BYTES = Counter("mernet_fetched_bytes", "Bytes of images and labels fetched.")
+FETCHED_BYTES = Counter(
+    "mernet_fetched_bytes", "Bytes received from archives, those of broken transfers included."
+)
+FETCH_RETRIES = Counter("mernet_fetch_retries", "Repeated attempts to transfer a file.")
 PRODUCTS = Counter(
     "mernet_products",
     "Products with a published outcome, by outcome and reason of failure.",
@@ -32,6 +36,12 @@ def count_outcome(outcome: Outcome) -> None:
         PRODUCTS.labels("failed", outcome.reason).inc()
     else:
         PRODUCTS.labels("classified", "").inc()
+
+
+def count_transfers(transfers: Transfers) -> None:
+    """Count what was transferred for a chunk or a listing."""
+    FETCHED_BYTES.inc(transfers.received_bytes)
+    FETCH_RETRIES.inc(transfers.retries)
 
 
 def count_batches(images: int, batch_size: int) -> None:

@@ -1,43 +1,58 @@
 """The stages of one chunk: fetch, decode, render, classify, publish. It does not use Celery."""
 
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from mernet.db import ledger
-from mernet.db.ledger import INTERNAL_ERROR, Chunk, Lost, ProductRow, Split, publish_chunk
+from mernet.db import ledger, obstacles
+from mernet.db.ledger import Chunk, Lost, ProductRow, Split, publish_chunk
+from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
+from mernet.db.products import others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
-from mernet.pds.archive import is_mirrored, url_at_mirror
+from mernet.pds.archive import url_at_mirror
 from mernet.pds.errors import PdsError
-from mernet.pds.image import Frame, decode
-from mernet.pds.rendering import render
-from mernet.worker.errors import Abandoned
-from mernet.worker.failure_reasons import WRONG_SIZE
+from mernet.printable import printable
+from mernet.worker.archive_hosts import (
+    OTHERS_ASKED,
+    HostGuard,
+    HostRules,
+    ImageSource,
+    host_of,
+    listing_files,
+    report_host,
+    require_hosts,
+)
+from mernet.worker.checkpoints import name_on_this_host
+from mernet.worker.connections import leased_connections
+from mernet.worker.errors import (
+    Abandoned,
+    CheckpointUnusable,
+    HostDown,
+    MustWait,
+    ScoresNotFinite,
+)
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.logs import log_context
-from mernet.worker.metrics import FETCHED_BYTES, STAGE_SECONDS, count_batches, count_outcome
+from mernet.worker.metrics import (
+    STAGE_SECONDS,
+    count_batches,
+    count_outcome,
+    count_transfers,
+)
+from mernet.worker.product_images import Picture, ProductReader, Rendering
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 log = logging.getLogger(__name__)
 
-Rendering = npt.NDArray[np.uint8]
-
-
-class ImageSource(Protocol):
-    """Fetches the bytes of images and labels."""
-
-    def fetch(self, url: str) -> bytes:
-        """Return all bytes at `url`.
-
-        Raises:
-            PdsError: If they cannot be fetched.
-        """
+CHECKPOINT_PAUSE = 10.0
+"""Seconds that a worker without the checkpoint takes no other chunk."""
 
 
 class ImageClassifier(Protocol):
@@ -60,6 +75,8 @@ class Pipeline:
         threads: The number of images that are fetched and decoded at the same time.
         lease_seconds: The age of a heartbeat after which a chunk may be given to another worker.
         max_attempts: A chunk that was started this many times and never closed is split in two.
+        rules: How archive hosts are treated.
+        pause: Waits that many seconds.
     """
 
     engine: sa.Engine
@@ -68,6 +85,13 @@ class Pipeline:
     threads: int
     lease_seconds: float
     max_attempts: int
+    rules: HostRules = field(default_factory=HostRules)
+    pause: Callable[[float], None] = time.sleep
+    _usable: set[str] = field(default_factory=set)
+    """sha256 of the classifiers that could be loaded when they were last needed."""
+
+    _complained: set[str] = field(default_factory=set)
+    """sha256 of the classifiers about which a warning is in the log."""
 
     def work_on(self, run_id: int, number: int, claimant: str) -> TaskResult:
         """Classify and publish a chunk, if it can be claimed.
@@ -107,11 +131,22 @@ class Pipeline:
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
                 outcomes = self._outcomes(chunk, lambda: heart.wanted)
-            if not beat():  # without a network, the heartbeat may have missed a new claimant
-                raise Abandoned
-            return _publish(*key, outcomes)
+            return self._publish(chunk, claimant, outcomes)
         except Abandoned:
             return STOPPED
+        except HostDown as down:
+            seconds = report_host(self.engine, down, self.rules, chunk.run_id)
+            return self._postpone(
+                chunk, claimant, seconds, wait_reason(ObstacleKind.ARCHIVE_HOST, down.host)
+            )
+        except MustWait as waiting:
+            return self._postpone(chunk, claimant, waiting.seconds, waiting.reason)
+        except CheckpointUnusable as error:
+            return self._leave_to_others(chunk, claimant, error)
+        except ScoresNotFinite as error:
+            if beat():
+                ledger.fail_run(self.engine, chunk.run_id, str(error))
+            return TaskResult(f"the run failed: {error}")
         except BaseException as error:
             # An attempt that was interrupted does not count. After any other error it does, so
             # that a chunk which always fails is split in the end.
@@ -119,42 +154,155 @@ class Pipeline:
             ledger.release(*key, claimant, counted, error=f"{type(error).__name__}: {error}")
             raise
 
+    def _postpone(self, chunk: Chunk, claimant: str, seconds: float, reason: str) -> TaskResult:
+        if not ledger.postpone(self.engine, chunk.run_id, chunk.number, claimant, seconds, reason):
+            return STOPPED
+        return TaskResult(f"waits {seconds:.0f} s for {reason}")
+
+    def _leave_to_others(
+        self, chunk: Chunk, claimant: str, error: CheckpointUnusable
+    ) -> TaskResult:
+        """Leave a chunk to workers that have its checkpoint; take no other one for a while."""
+        if chunk.classifier not in self._complained:
+            log.warning("%s Chunks are left to other workers.", error)
+            self._complained.add(chunk.classifier)
+        self._usable.discard(chunk.classifier)
+        subject = name_on_this_host(self.engine, chunk.classifier)
+        kind, patience = ObstacleKind.CHECKPOINT, Patience(CHECKPOINT_PAUSE, CHECKPOINT_PAUSE)
+        reason = printable(error, 500)
+        obstacles.report(self.engine, kind, subject, reason, patience, chunk.run_id)
+        result = self._postpone(chunk, claimant, 0, wait_reason(kind, subject))
+        self.pause(CHECKPOINT_PAUSE)
+        return result
+
     def _outcomes(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Outcome]:
         """Return one outcome for each product of the chunk, in their order."""
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="fetch") as pool:
-            rendered = list(pool.map(lambda each: self._render(chunk, each), chunk.products))
-        if not is_wanted():
-            raise Abandoned
-        pictures = [picture for picture in rendered if not isinstance(picture, Failed)]
-        scores = iter(self._scores(chunk.classifier, pictures) if pictures else ())
+        classifier = self._load(chunk.classifier)
+        before = self.source.transfers
+        try:
+            found = self._read_products(chunk, is_wanted)
+        finally:
+            transfers = self.source.transfers - before
+            count_transfers(transfers)
+            ledger.add_transfers(
+                self.engine,
+                chunk.run_id,
+                chunk.number,
+                transfers.received_bytes,
+                transfers.retries,
+            )
+        pictures = [each for each in found if isinstance(each, Picture)]
+        scores = iter(_scores(classifier, pictures) if pictures else ())
         return [
-            picture if isinstance(picture, Failed) else Classified(product.product_id, next(scores))
-            for product, picture in zip(chunk.products, rendered, strict=True)
+            each
+            if isinstance(each, Failed)
+            else Classified(product.product_id, next(scores), each.missing_share)
+            for product, each in zip(chunk.products, found, strict=True)
         ]
 
-    def _render(self, chunk: Chunk, product: ProductRow) -> Rendering | Failed:
-        with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
-            found = _fetch_and_render(product, self.source, chunk.mirror)
-        if isinstance(found, Failed) and chunk.mirror and is_mirrored(product.image_url):
-            return replace(found, is_lasting=False)  # a mirror's copy proves nothing
-        return found
-
-    def _scores(self, sha256: str, pictures: list[Rendering]) -> npt.NDArray[np.float32]:
+    def _load(self, sha256: str) -> ImageClassifier:
         classifier = self.load_classifier(sha256)
-        with STAGE_SECONDS.labels("classify").time():
-            scores = classifier.probabilities(pictures)
-        count_batches(len(pictures), classifier.batch_size)
-        return scores
+        if sha256 not in self._usable:
+            subject = name_on_this_host(self.engine, sha256)
+            if obstacles.clear(self.engine, ObstacleKind.CHECKPOINT, subject):
+                log.warning("the checkpoint of %s can be used again", subject)
+            self._usable.add(sha256)
+            self._complained.discard(sha256)
+        return classifier
+
+    def _read_products(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Picture | Failed]:
+        """Return the picture of each product, or why it failed, in their order."""
+        places = {
+            _place(url, chunk.mirror): product
+            for product in chunk.products
+            for url in (product.label_url, product.image_url)
+            if url
+        }
+        guard = self._guard(places, chunk.mirror)
+        by_host = {host: place for place in places if (host := host_of(place))}
+        require_hosts(
+            self.engine,
+            by_host,
+            self.rules,
+            chunk.run_id,
+            lambda host: guard.why_down(by_host[host]),
+        )
+        reader = ProductReader(guard, chunk.mirror)
+
+        def read(product: ProductRow) -> Picture | Failed:
+            if not is_wanted():
+                raise Abandoned
+            with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
+                return reader.read(product)
+
+        with leased_connections(
+            self.engine, by_host, self.threads, self.rules, is_wanted
+        ) as connections:
+            return _for_each(read, chunk.products, connections)
+
+    def _guard(self, places: Mapping[str, ProductRow], mirror: str | None) -> HostGuard:
+        """Return what fetches these files, and asks for others of their archives."""
+
+        def others(url: str) -> list[str]:
+            product = places[url]
+            found = others_of_source(self.engine, product.source, product.image_url, OTHERS_ASKED)
+            return [_place(each, mirror) for each in found]
+
+        def listings(url: str) -> list[str]:
+            source = places[url].source
+            return listing_files(_place(source, mirror)) if source else []
+
+        return HostGuard(self.source, others, listings)
+
+    def _publish(self, chunk: Chunk, claimant: str, outcomes: list[Outcome]) -> TaskResult:
+        with STAGE_SECONDS.labels("publish").time():
+            published = publish_chunk(self.engine, chunk.run_id, chunk.number, outcomes, claimant)
+        if not published:
+            return STOPPED
+        for outcome in outcomes:
+            count_outcome(outcome)
+        return TaskResult(_summary(outcomes))
 
 
-def _publish(engine: sa.Engine, run_id: int, number: int, outcomes: list[Outcome]) -> TaskResult:
-    with STAGE_SECONDS.labels("publish").time():
-        published = publish_chunk(engine, run_id, number, outcomes)
-    if not published:
-        return STOPPED
-    for outcome in outcomes:
-        count_outcome(outcome)
-    return TaskResult(_summary(outcomes))
+def _place(url: str, mirror: str | None) -> str:
+    """Return where to read a file; with a mirror that cannot be used, the archive's own URL."""
+    try:
+        return url_at_mirror(url, mirror)
+    except PdsError:
+        return url
+
+
+def _for_each(
+    read: Callable[[ProductRow], Picture | Failed],
+    products: Sequence[ProductRow],
+    threads: int,
+) -> list[Picture | Failed]:
+    """Read products in threads; the first error ends all that have not begun, and is raised."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
+        tasks = [pool.submit(read, product) for product in products]
+        done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        task.result()
+    return [task.result() for task in tasks]
+
+
+def _scores(classifier: ImageClassifier, pictures: list[Picture]) -> npt.NDArray[np.float32]:
+    """Return the scores of pictures.
+
+    Raises:
+        ScoresNotFinite: One is not a finite number. Pictures are 8-bit, so no picture is the cause.
+    """
+    with STAGE_SECONDS.labels("classify").time():
+        scores = classifier.probabilities([each.rendering for each in pictures])
+    count_batches(len(pictures), classifier.batch_size)
+    if not np.isfinite(scores).all():
+        raise ScoresNotFinite(
+            "The classifier gave a score that is not a finite number, so its checkpoint is no "
+            "good; register a sound one and start a new run."
+        )
+    return scores
 
 
 def _summary(outcomes: list[Outcome]) -> str:
@@ -164,42 +312,3 @@ def _summary(outcomes: list[Outcome]) -> str:
     if not reasons:
         return classified
     return f"{classified}, {len(reasons)} failed ({', '.join(sorted(set(reasons)))})"
-
-
-def _fetch_and_render(
-    product: ProductRow, source: ImageSource, mirror: str | None
-) -> Rendering | Failed:
-    """Return the product's rendering, or why it failed: one bad image must not stop the others."""
-    try:
-        label = _fetch(source, product.label_url, mirror) if product.label_url else None
-        image = _fetch(source, product.image_url, mirror)
-        with STAGE_SECONDS.labels("decode").time():
-            frame = decode(image, product.product_id, label)
-            return _wrong_size(product, frame) or render(frame)
-    except PdsError as error:
-        log.warning("product failed: %s", error)
-        return Failed(product.product_id, error.reason, str(error), error.is_lasting)
-    except Exception as error:  # a defect that this image reveals must not stop the others
-        log.exception("product %s could not be rendered", product.product_id)
-        return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-
-
-def _fetch(source: ImageSource, url: str, mirror: str | None) -> bytes:
-    place = url_at_mirror(url, mirror)
-    with STAGE_SECONDS.labels("fetch").time():
-        data = source.fetch(place)
-    FETCHED_BYTES.inc(len(data))
-    return data
-
-
-def _wrong_size(product: ProductRow, frame: Frame) -> Failed | None:
-    """Return a failure if the file's image has another size than its listing states."""
-    height, width = frame.pixels.shape
-    if (height, width) == (product.lines, product.line_samples):
-        return None
-    detail = (
-        f"{product.product_id}: the file contains {height}x{width} pixels, but the listing states "
-        f"{product.lines}x{product.line_samples}."
-    )
-    log.warning("product failed: %s", detail)
-    return Failed(product.product_id, WRONG_SIZE, detail)

@@ -134,7 +134,13 @@ class Settings(BaseSettings):
         8, description="Images that a process fetches and decodes at the same time."
     )
     connections_per_host: Positive = Field(
-        8, description="Maximum connections of a worker, all its processes, to an archive host."
+        8, description="Maximum connections to an archive host, of all workers together."
+    )
+    wait_seconds: PositiveSeconds = Field(
+        5, description="Shortest wait before an archive host that is down is tried again."
+    )
+    max_wait_seconds: PositiveSeconds = Field(
+        300, description="Longest wait before an archive host that is down is tried again."
     )
     redirect_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -15,12 +15,12 @@ from mernet.db import ledger
 from mernet.db.engine import connect
 from mernet.db.errors import DbError
 from mernet.db.ledger import NewRun
-from mernet.model.errors import ModelError
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.worker.app import app
+from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import load_registered_classifier
-from mernet.worker.errors import CheckpointUnusable, WorkerError
+from mernet.worker.errors import WorkerError
 from mernet.worker.fetcher import create_fetcher
 from mernet.worker.ingest import ingest
 from mernet.worker.listing import record_products
@@ -41,7 +41,7 @@ _loaded: dict[str, ImageClassifier] = {}
 def list_run(self: Task, run_id: int) -> str:
     """List the products of a run in the ledger and send its chunks."""
     result = record_products(
-        _engine(), run_id, self.request.id, _fetcher(), settings().lease_seconds
+        _engine(), run_id, self.request.id, _fetcher(), settings().lease_seconds, _rules()
     )
     send_chunks(_engine(), run_id, result.chunks_to_send)
     return result.summary
@@ -50,12 +50,7 @@ def list_run(self: Task, run_id: int) -> str:
 @app.task(bind=True, name="mernet.classify_chunk")
 def classify_chunk(self: Task, run_id: int, number: int) -> str:
     """Classify and publish one chunk of a run."""
-    try:
-        result = _pipeline().work_on(run_id, number, self.request.id)
-    except (CheckpointUnusable, ModelError) as error:
-        # The images are not the cause: every other chunk would fail on this host too.
-        ledger.fail_run(_engine(), run_id, str(error))
-        raise
+    result = _pipeline().work_on(run_id, number, self.request.id)
     send_chunks(_engine(), run_id, result.chunks_to_send)
     return result.summary
 
@@ -90,7 +85,7 @@ def _ingest_new() -> str:
         products=config.ingest_products,
         chunk_size=config.chunk_size,
     )
-    report = ingest(_engine(), wanted, _fetcher())
+    report = ingest(_engine(), wanted, _fetcher(), rules=_rules())
     if report.run is not None:
         send_chunks(_engine(), report.run.run_id, ledger.unsent(_engine(), report.run.run_id))
     if report.failure:
@@ -112,7 +107,11 @@ def _engine() -> sa.Engine:
 
 @cache
 def _fetcher() -> Fetcher:
-    return create_fetcher(settings(), _processes())
+    return create_fetcher(settings())
+
+
+def _rules() -> HostRules:
+    return HostRules.from_settings(settings())
 
 
 @cache
@@ -125,6 +124,7 @@ def _pipeline() -> Pipeline:
         threads=config.fetch_threads,
         lease_seconds=config.lease_seconds,
         max_attempts=config.chunk_attempts,
+        rules=_rules(),
     )
 
 

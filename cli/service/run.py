@@ -31,6 +31,7 @@ from mernet.db.ledger import (
 from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import named_archives, resolve
 from mernet.suggestions import did_you_mean
+from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.failure_reasons import failure_reasons
@@ -197,7 +198,9 @@ def new(
     engine = ledger_and_broker()
     note(f"Checking {', '.join(wanted.archives)} for new products ...")
     with create_fetcher(settings(), on_retry=_note_retry) as fetcher:
-        ingested = ingest(engine, wanted, fetcher, withdraw_many)
+        ingested = ingest(
+            engine, wanted, fetcher, withdraw_many, HostRules.from_settings(settings())
+        )
     note(ingested.sentence)
     now = None
     if ingested.run is not None:

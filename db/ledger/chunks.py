@@ -180,15 +180,24 @@ def postpone(
 
 @transaction
 def publish_chunk(
-    connection: sa.Connection, run_id: int, number: int, outcomes: Sequence[Outcome]
+    connection: sa.Connection,
+    run_id: int,
+    number: int,
+    outcomes: Sequence[Outcome],
+    claimant: str | None = None,
 ) -> bool:
     """Publish the outcomes of a chunk, close it, and finish its run if it was the last one.
 
-    It does not matter who has claimed the chunk: outcomes depend on the images and the classifier
-    alone.
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The chunk's run.
+        number: The chunk's number in its run.
+        outcomes: One for each product of the chunk.
+        claimant: The name under which the chunk was claimed; None if that does not matter.
 
     Returns:
-        False if nothing was written: the chunk was closed or split before, or its run has ended.
+        False if nothing was written: the chunk was closed or split before, another claimant has it
+        now, or its run has ended.
 
     Raises:
         OutcomeRefused: There is not exactly one outcome for each product of the chunk, or the
@@ -196,6 +205,10 @@ def publish_chunk(
     """
     open_chunk = lock_open_chunk(connection, run_id, number)
     if open_chunk is None:
+        return False
+    if claimant is not None and not connection.scalar(
+        sa.select(_is_claimed_by(claimant)).where(is_chunk(run_id, number))
+    ):
         return False
     settle_chunk(connection, open_chunk, outcomes)
     return True

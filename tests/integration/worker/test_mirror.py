@@ -7,7 +7,7 @@ from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.pds.archive import named_archives
 from mernet.pds.errors import NotFoundError
-from mernet.pds.fetch import Fetcher
+from mernet.pds.fetch import Fetcher, Transfers
 from mernet.worker.ingest import UNCHANGED, ingest
 from mernet.worker.listing import record_products
 from mernet.worker.pipeline import Pipeline
@@ -67,10 +67,12 @@ def test_changes_and_withdrawals_are_found_through_another_mirror(story, copies)
 class Gone:
     """An archive that has no file, and remembers what it was asked for."""
 
+    transfers = Transfers()
+
     def __init__(self):
         self.asked = []
 
-    def fetch(self, url):
+    def fetch_copy(self, url):
         self.asked.append(url)
         raise NotFoundError(f"{url} does not exist")
 
@@ -80,7 +82,7 @@ def test_images_are_read_at_the_mirror_and_one_that_it_lacks_changes_no_result(s
     before = story.rows("SELECT * FROM outcome ORDER BY 1")
     run_id = list_through(story, copies[1], reclassify=True)
     source = Gone()
-    Pipeline(story.engine, source, None, 2, 600, 3).work_on(run_id, 1, "worker")
+    Pipeline(story.engine, source, lambda sha256: None, 2, 600, 3).work_on(run_id, 1, "worker")
     places = [url.replace(BASE, f"{folder(copies[1]).as_uri()}/") for url in OWN_URLS]
     assert sorted(source.asked) == places
     assert story.rows("SELECT * FROM outcome ORDER BY 1") == before

@@ -6,10 +6,12 @@ from prometheus_client import REGISTRY
 
 from mernet.db import ledger
 from mernet.pds.errors import DecodeError, NotFoundError, TransferError
+from mernet.pds.fetch import Copy, Transfers
 from mernet.pds.image import Frame
 from mernet.worker.pipeline import Pipeline
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
+PRODUCT = b"PDS_VERSION_ID = PDS3 "
 STAGES = ("fetch", "decode", "classify", "publish")
 
 
@@ -20,11 +22,19 @@ class Archive:
         self.faults = {}
         self.asked = []
 
+    transfers = Transfers()
+
     def fetch(self, url):
         self.asked.append(url)
         if url in self.faults:
             raise self.faults[url]
-        return url.encode()
+        return b"<label/>" if url.endswith(".xml") else PRODUCT + url.encode()
+
+    def fetch_once(self, url):
+        return self.fetch(url)
+
+    def fetch_copy(self, url):
+        return Copy(self.fetch(url), is_whole=True)
 
 
 class Brightness:
@@ -64,7 +74,7 @@ def pipeline(story, archive, classifier, monkeypatch):
         pixels[0, 0] = 0
         return Frame(pixels[:512, :512] if data.endswith(b"small.img") else pixels, None)
 
-    monkeypatch.setattr("mernet.worker.pipeline.decode", decode)
+    monkeypatch.setattr("mernet.worker.product_images.decode", decode)
     return Pipeline(
         engine=story.engine,
         source=archive,
@@ -137,7 +147,7 @@ def test_a_message_delivered_twice_does_nothing_the_second_time(story, pipeline,
 
 def test_a_run_cancelled_meanwhile_publishes_nothing(story, pipeline, archive):
     run_id = story.listed(count=2)
-    archive.fetch = lambda url: ledger.cancel_run(story.engine, run_id) and b""
+    archive.fetch = lambda url: ledger.cancel_run(story.engine, run_id) and PRODUCT
     assert pipeline.work_on(run_id, 1, "worker") == STOPPED
     assert outcomes(story) == []
 

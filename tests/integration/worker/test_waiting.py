@@ -1,0 +1,340 @@
+"""Work waits for an archive host that is down, or for a checkpoint, and fails no product for it."""
+
+import numpy as np
+import pytest
+
+from mernet.db import ledger, obstacles
+from mernet.db.ledger import NewRun
+from mernet.db.obstacles import Patience
+from mernet.pds.errors import DecodeError, NotFoundError, SlowTransferError, TransferError
+from mernet.pds.fetch import Copy, Transfers
+from mernet.pds.image import Frame
+from mernet.worker.archive_hosts import HostRules, host_of
+from mernet.worker.connections import leased_connections
+from mernet.worker.errors import CheckpointUnusable
+from mernet.worker.listing import record_products
+from mernet.worker.pipeline import Pipeline
+
+HOST = "https://example.org"
+GOOD = b"PDS_VERSION_ID = PDS3\0"
+DOWN = TransferError("it was answered with 503")
+HOST_FAULTS = [
+    DOWN,
+    TransferError("connection refused"),
+    SlowTransferError("it drips"),
+    b"",
+    b"Service temporarily unavailable",
+    b'{"error": "login required"}',
+]
+
+
+class Archive:
+    """Files by URL: bytes, or an error; what is not set is a good product."""
+
+    transfers = Transfers()
+
+    def __init__(self):
+        self.files = {}
+        self.everything = None
+        self.asked = []
+
+    def fetch(self, url):
+        self.asked.append(url)
+        found = self.files.get(url, GOOD) if self.everything is None else self.everything
+        if callable(found):
+            found = found()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    fetch_once = fetch
+
+    def fetch_copy(self, url):
+        return Copy(self.fetch(url), is_whole=not url.endswith("2.img"))
+
+
+class Classifier:
+    batch_size = 8
+    score = 0.5
+
+    def probabilities(self, renderings):
+        return np.full((len(renderings), 25), self.score, np.float32)
+
+
+@pytest.fixture
+def archive():
+    return Archive()
+
+
+@pytest.fixture
+def classifier():
+    return Classifier()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def pipeline(story, archive, classifier, monkeypatch, pauses):
+    def decode(data, name, label=None):
+        if data.endswith(b"damaged"):
+            raise DecodeError(f"{name} is damaged")
+        pixels = np.arange(1024 * 1024, dtype=np.uint32).reshape(1024, 1024)
+        return Frame(pixels, None, 0.25)
+
+    monkeypatch.setattr("mernet.worker.product_images.decode", decode)
+    return Pipeline(
+        story.engine,
+        archive,
+        lambda sha256: classifier,
+        threads=2,
+        lease_seconds=600,
+        max_attempts=3,
+        pause=pauses.append,
+    )
+
+
+def url(clock):
+    return f"{HOST}/{clock}.img"
+
+
+def outcomes(story):
+    sql = "SELECT right(left(product_id, 11), 1)::int, state, reason, is_lasting FROM outcome"
+    return story.rows(f"{sql} ORDER BY 1")
+
+
+def chunks(story):
+    return story.rows("SELECT state, attempts, not_before > now() FROM chunk ORDER BY number")
+
+
+def now_due(story):
+    story.execute("UPDATE obstacle SET next_try_at = now()")
+    story.execute("UPDATE chunk SET not_before = now()")
+    story.execute("UPDATE run SET not_before = now()")
+
+
+@pytest.mark.parametrize("fault", HOST_FAULTS)
+def test_a_host_that_is_down_makes_all_its_chunks_wait_uncounted_and_then_go_on(
+    story, pipeline, archive, fault
+):
+    run_id = story.listed(count=8)
+    archive.everything = fault
+    for number in (1, 2):
+        assert "waits" in pipeline.work_on(run_id, number, "worker").summary
+    assert chunks(story) == [("ready", 0, True)] * 2
+    [found] = obstacles.current(story.engine)
+    assert (found.subject, found.run_ids) == (HOST, (run_id,))
+    archive.everything = None
+    now_due(story)
+    for number in (1, 2):
+        assert pipeline.work_on(run_id, number, "worker").summary == "4 classified"
+    assert obstacles.current(story.engine) == []
+    assert {row[1] for row in outcomes(story)} == {"classified"}
+
+
+def test_a_host_that_is_known_to_be_down_is_not_asked_before_the_next_try(story, pipeline, archive):
+    run_id = story.listed(count=8)
+    archive.everything = DOWN
+    pipeline.work_on(run_id, 1, "worker")
+    archive.asked.clear()
+    pipeline.work_on(run_id, 2, "another")
+    assert archive.asked == []
+
+
+def test_when_the_host_answers_what_waited_is_due_at_once(story, pipeline, archive):
+    run_id = story.listed(count=8)
+    archive.everything = DOWN
+    for number in (1, 2):
+        pipeline.work_on(run_id, number, "worker")
+    archive.everything = None
+    story.execute("UPDATE obstacle SET next_try_at = now()")
+    story.execute("UPDATE chunk SET not_before = now() WHERE number = 1")
+    pipeline.work_on(run_id, 1, "worker")
+    assert ledger.unsent(story.engine, run_id) == [2]
+    assert pipeline.work_on(run_id, 2, "worker").summary == "4 classified"
+
+
+@pytest.mark.parametrize("fault", HOST_FAULTS)
+def test_one_product_that_never_arrives_fails_in_passing_while_its_host_answers(
+    story, pipeline, archive, fault
+):
+    run_id = story.listed(count=4)
+    archive.files[url(3)] = fault
+    pipeline.work_on(run_id, 1, "worker")
+    assert outcomes(story)[2] == (3, "failed", "transfer failed", False)
+    assert [row[1] for row in outcomes(story)].count("classified") == 3
+    assert obstacles.current(story.engine) == []
+
+
+def test_a_host_that_came_back_during_the_attempts_fails_no_product(story, pipeline, archive):
+    run_id = story.listed(count=1)
+    answers = iter([DOWN])
+    archive.files[url(1)] = lambda: next(answers, GOOD)
+    story.listed(count=2)
+    assert pipeline.work_on(run_id, 1, "worker").summary == "1 classified"
+
+
+def test_a_missing_product_is_gone_for_good_only_if_its_archive_has_others(
+    story, pipeline, archive
+):
+    run_id = story.listed(count=4)
+    archive.files[url(3)] = NotFoundError("it does not exist")
+    pipeline.work_on(run_id, 1, "worker")
+    assert outcomes(story)[2] == (3, "failed", "not found", True)
+    again = story.listed(count=4, reclassify=True)
+    archive.everything = NotFoundError("it does not exist")
+    pipeline.work_on(again, 1, "worker")
+    assert [row[1] for row in outcomes(story)].count("classified") == 3
+
+
+def test_a_folder_that_is_not_mounted_proves_nothing_about_its_products(
+    story, pipeline, archive, product, tmp_path
+):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    only = product(1, image_url=(folder / "1.img").as_uri(), source=f"{folder.as_uri()}/")
+    archive.everything = NotFoundError("it does not exist")
+    pipeline.work_on(story.listed_products([only]), 1, "worker")
+    assert outcomes(story) == [(1, "failed", "not found", False)]
+    archive.everything = None
+    archive.files[only.image_url] = NotFoundError("it does not exist")
+    (folder / "2.img").touch()
+    pipeline.work_on(story.listed_products([only], reclassify=True), 1, "worker")
+    assert outcomes(story) == [(1, "failed", "not found", True)]
+
+
+def test_damage_is_proven_by_the_same_bytes_in_a_second_transfer(story, pipeline, archive):
+    run_id = story.listed(count=4)
+    bad = GOOD + b" damaged"
+    passing, changing = iter([bad]), iter([bad, b"\0other damaged"])
+    archive.files = {
+        url(1): bad,
+        url(3): lambda: next(passing, GOOD),
+        url(4): lambda: next(changing),
+    }
+    pipeline.work_on(run_id, 1, "worker")
+    assert outcomes(story) == [
+        (1, "failed", "undecodable", True),
+        (2, "classified", None, False),
+        (3, "classified", None, False),
+        (4, "failed", "undecodable", False),
+    ]
+
+
+def test_the_share_of_missing_pixels_is_published(story, pipeline):
+    pipeline.work_on(story.listed(count=1), 1, "worker")
+    assert story.rows("SELECT missing_share FROM outcome") == [(0.25,)]
+
+
+def test_scores_that_are_not_finite_end_the_run_at_once_with_the_reason(
+    story, pipeline, classifier
+):
+    run_id = story.listed(count=8)
+    classifier.score = float("nan")
+    pipeline.work_on(run_id, 1, "worker")
+    run = ledger.get_run(story.engine, run_id)
+    assert run.state == "failed"
+    assert "not a finite number" in run.error
+    assert outcomes(story) == []
+
+
+def test_a_worker_without_the_checkpoint_leaves_chunks_to_others_and_takes_none_for_a_while(
+    story, archive, pipeline, pauses, caplog
+):
+    run_id = story.listed(count=8)
+
+    def away(sha256):
+        raise CheckpointUnusable("The checkpoint /models/first is not on this host.")
+
+    without = Pipeline(story.engine, archive, away, 2, 600, 3, pause=pauses.append)
+    for number in (1, 2):
+        without.work_on(run_id, number, "without")
+    assert len(pauses) == 2
+    assert len(caplog.records) == 1, "it is said once"
+    [found] = obstacles.current(story.engine)
+    assert found.kind == "checkpoint"
+    assert found.run_ids == (run_id,)
+    assert [row[:2] for row in chunks(story)] == [("ready", 0)] * 2
+    assert pipeline.work_on(run_id, 1, "with").summary == "4 classified"
+    assert pipeline.work_on(run_id, 2, "with").summary == "4 classified"
+    assert obstacles.current(story.engine) == []
+
+
+def test_an_outcome_is_not_written_by_a_worker_that_lost_its_lease(story, pipeline, archive):
+    run_id = story.listed(count=1)
+
+    def lose():
+        story.execute("UPDATE chunk SET claimed_by = 'the successor'")
+        return GOOD
+
+    archive.everything = lose
+    assert "stopped" in pipeline.work_on(run_id, 1, "worker").summary
+    assert outcomes(story) == []
+
+
+def test_bytes_and_retries_of_a_chunk_are_in_the_ledger(story, pipeline, archive):
+    class Counting(Archive):
+        transfers = Transfers(1000, 5)
+
+        def fetch(self, url):
+            self.transfers += Transfers(10, 1)
+            return super().fetch(url)
+
+        def fetch_copy(self, url):
+            return Copy(self.fetch(url), is_whole=True)
+
+    counting = Pipeline(story.engine, Counting(), pipeline.load_classifier, 1, 600, 3)
+    counting.work_on(story.listed(count=4), 1, "worker")
+    assert story.rows("SELECT fetched_bytes, retries FROM chunk") == [(40, 4)]
+
+
+class ListingArchive(Archive):
+    """A source of listings whose transfers fail as set."""
+
+    connections_per_host = 8
+
+    def open(self, url):
+        raise self.everything
+
+    fetch_start = open
+
+
+def test_a_listing_waits_for_its_host_and_the_run_does_not_fail(story, archive):
+    run_id = ledger.create_run(story.engine, NewRun(archives=(f"{HOST}/volume/",))).run_id
+    source = ListingArchive()
+    source.everything = DOWN
+    for _ in range(5):
+        assert "waits" in record_products(story.engine, run_id, "lister", source, 600).summary
+        assert "nothing to do" in record_products(story.engine, run_id, "x", source, 600).summary
+        now_due(story)
+    assert ledger.get_run(story.engine, run_id).state == "listing"
+    [found] = obstacles.current(story.engine)
+    assert (found.subject, found.run_ids) == (HOST, (run_id,))
+
+
+def test_connections_are_shared_by_all_workers_and_renewed_while_they_are_used(story):
+    rules = HostRules(connections=3, patience=Patience(5, 300))
+    with (
+        leased_connections(story.engine, [HOST], 2, rules, lambda: True) as first,
+        leased_connections(story.engine, [HOST], 2, rules, lambda: True) as second,
+    ):
+        assert (first, second) == (2, 1)
+    assert story.rows("SELECT count(*) FROM archive_connection") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Example.org/a", "https://example.org"),
+        ("http://example.org:8080/a", "http://example.org:8080"),
+        ("http://[::1]:80/", "http://[::1]:80"),
+        ("http://user:secret@example.org/", "http://example.org"),
+        ("file:///a", None),
+        ("http://[", None),
+        ("http://a:99999/", None),
+    ],
+)
+def test_a_host_is_scheme_name_and_port(url, host):
+    assert host_of(url) == host

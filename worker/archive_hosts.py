@@ -1,0 +1,345 @@
+"""Archive hosts: one that is down is told apart from a file that cannot be had."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import IO, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import sqlalchemy as sa
+
+from mernet.db import obstacles
+from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
+from mernet.pds.archive import ArchiveKind, resolve
+from mernet.pds.disk import path_from_url
+from mernet.pds.errors import FetchError, NotAFileError, PdsError, TransferError
+from mernet.pds.fetch import Copy, TableSource, Transfers
+from mernet.printable import printable
+from mernet.worker.errors import HostDown, MustWait
+from mernet.worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 2
+"""How often a file is fetched, each time with all its attempts, while its host is fine."""
+
+OTHERS_LATER = 30.0
+"""Seconds by which others wait longer than the worker that tries a host next."""
+
+OTHERS_ASKED = 3
+"""How many other files are asked for to find out whether a host is down."""
+
+INDEX_LABELS = (
+    "index/edrindex.lbl", "index/rdrindex.lbl", "INDEX/EDRINDEX.LBL", "INDEX/RDRINDEX.LBL",
+)  # fmt: skip
+MESSAGE_BYTES = 64 * 1024
+"""A text in place of a product, such as an error in JSON, is not longer."""
+
+LABEL_ENDS = (".xml", ".lblx")
+LISTING_ENDS = (".lbl", ".tab", ".csv", ".gz", "/members")
+
+MESSAGE = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
+LABEL_KEYWORDS = (b"_VERSION_ID", b"CCSD", b"^IMAGE")
+
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """How archive hosts are treated.
+
+    Attributes:
+        connections: The most connections to one host, of all workers together.
+        lease_seconds: How long a process that has died keeps its connections.
+        patience: How long to wait for a host that is down.
+    """
+
+    connections: int = 8
+    lease_seconds: float = 90.0
+    patience: Patience = field(default_factory=lambda: Patience(first=5.0, longest=300.0))
+
+    @classmethod
+    def from_settings(cls, config: Settings) -> "HostRules":
+        """Return the rules that the settings describe."""
+        patience = Patience(config.wait_seconds, config.max_wait_seconds)
+        return cls(config.connections_per_host, config.lease_seconds, patience)
+
+
+class ImageSource(Protocol):
+    """Fetches the bytes of images and labels."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """What was transferred so far."""
+
+    def fetch(self, url: str) -> bytes:
+        """Return all bytes at `url`.
+
+        Raises:
+            PdsError: If they cannot be fetched.
+        """
+
+    def fetch_once(self, url: str) -> bytes:
+        """Return all bytes at `url` in a single attempt; raises as `fetch` does."""
+
+    def fetch_copy(self, url: str) -> Copy:
+        """Return the bytes at `url`, and whether they are all of them; raises as `fetch` does."""
+
+
+def host_of(url: str) -> str | None:
+    """Return scheme, host and port of an http(s) URL; None for a file, or if it has no host."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
+
+
+class HostGuard:
+    """Fetches files for a chunk, and notices if their host is down.
+
+    A host is down if a file cannot be transferred from it and neither can another one, nor its
+    listing. If another one can, the file itself is the cause.
+
+    Args:
+        source: Fetches the files.
+        others: Returns the URLs of other files at the same archive as a file.
+        listings: Returns the URLs of the listing of a file's archive.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        others: Callable[[str], Sequence[str]],
+        listings: Callable[[str], Sequence[str]],
+    ) -> None:
+        self._source = source
+        self._others = others
+        self._listings = listings
+        self._asking = threading.Lock()
+        self._asked: dict[str | None, tuple[float, bool]] = {}
+        self._down: dict[str, HostDown] = {}
+
+    def fetch(self, url: str) -> bytes:
+        """Return the content of an image or label.
+
+        Raises:
+            HostDown: Its host is down.
+            PdsError: It cannot be fetched; a subclass says why.
+        """
+        return self.fetch_copy(url).data
+
+    def fetch_copy(self, url: str) -> Copy:
+        """Return the content of an image or label, and whether it is all of it; as `fetch`."""
+        host = host_of(url)
+        for _ in range(ROUNDS):
+            if host in self._down:
+                raise self._down[host]
+            try:
+                copy = self._source.fetch_copy(url)
+                _check_is_product(copy.data, url)
+            except TransferError as error:
+                failure = error
+            else:
+                return copy
+            if host is not None and not self.answers(url, time.monotonic()):
+                down = HostDown(host, str(failure), failure.retry_after)
+                raise self._down.setdefault(host, down) from failure
+        raise failure
+
+    def why_down(self, url: str) -> HostDown | None:
+        """Return why the host of a file is down, after single attempts; None if it is not."""
+        failure = _failure(url, self._source)
+        host = host_of(url)
+        if failure is None or host is None or self.answers(url, time.monotonic()):
+            return None
+        return HostDown(host, str(failure), failure.retry_after)
+
+    def answers(self, url: str, since: float) -> bool:
+        """Return whether the host of a file has answered for another one since that time."""
+        with self._asking:
+            host = host_of(url)
+            asked_at, answered = self._asked.get(host, (-1.0, False))
+            if asked_at < since:
+                asked_at = time.monotonic()
+                urls = (*self._others(url), *self._listings(url))
+                answered = any(_failure(each, self._source) is None for each in urls)
+                self._asked[host] = asked_at, answered
+            return answered
+
+    def has_others(self, url: str) -> bool:
+        """Return whether the archive of a file still has other files, so that only this is gone.
+
+        Its listing counts if no other file of it is known.
+        """
+        return any(self._has(each) for each in self._others(url) or self._listings(url))
+
+    def _has(self, url: str) -> bool:
+        try:
+            _check_is_product(self._source.fetch_once(url), url)
+        except FetchError:
+            return False
+        return True
+
+
+def why_listing_fails(archive_url: str, source: ImageSource) -> HostDown | None:
+    """Return why the host of an archive is down, after single attempts to read its listing."""
+    host = host_of(archive_url)
+    failures = [_failure(url, source) for url in listing_files(archive_url) or [archive_url]]
+    first = failures[0]
+    if host is None or first is None or None in failures:
+        return None
+    return HostDown(host, str(first), first.retry_after)
+
+
+def listing_files(archive_url: str) -> list[str]:
+    """Return the URLs of small files by which an archive shows that it is there."""
+    try:
+        archive = resolve(archive_url)
+        if archive.kind is ArchiveKind.FOLDER:
+            files = (path for path in path_from_url(archive.url).rglob("*") if path.is_file())
+            return [path.as_uri() for path in islice(files, OTHERS_ASKED)]
+    except (PdsError, OSError):
+        return []
+    if archive.kind is ArchiveKind.VOLUME:
+        return [urljoin(archive.url, label) for label in INDEX_LABELS]
+    if archive.kind is ArchiveKind.INDEX:
+        return [re.sub(r"(?i)\.tab(\.gz)?$", ".lbl", archive.url)]
+    return [archive.url] if archive.kind is ArchiveKind.INVENTORY else []
+
+
+def _failure(url: str, source: ImageSource) -> TransferError | None:
+    """Return why a file cannot be transferred; None if it is, or if a sound host refuses it."""
+    try:
+        _check_is_product(source.fetch_once(url), url)
+    except TransferError as error:
+        return error
+    except FetchError:
+        return None
+    return None
+
+
+def _check_is_product(data: bytes, url: str) -> None:
+    """Raise NotAFileError for what a host sends in place of a product: nothing, or a text."""
+    if host_of(url) is None:
+        return
+    path = urlsplit(url).path.lower()
+    is_message = not path.endswith(LISTING_ENDS) and _is_text(data)
+    if not data or (is_message and not _is_marked_up(data, path.endswith(LABEL_ENDS))):
+        what = "a text" if data else "nothing"
+        raise NotAFileError(
+            f"{url} was answered with {what} in place of a product; open it in a browser, and try "
+            "again later"
+        )
+
+
+def _is_text(data: bytes) -> bool:
+    return len(data) <= MESSAGE_BYTES and MESSAGE.fullmatch(data) is not None
+
+
+def _is_marked_up(data: bytes, is_label: bool) -> bool:
+    if is_label:
+        return data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+    return any(keyword in data for keyword in LABEL_KEYWORDS)
+
+
+class ListingSource:
+    """Gives a listing its files; if a transfer fails, their host is down.
+
+    Args:
+        source: Fetches the files.
+        connections: How many connections to a host the listing may use.
+    """
+
+    def __init__(self, source: TableSource, connections: int) -> None:
+        self.connections_per_host = connections
+        self._source = source
+
+    def fetch(self, url: str) -> bytes:
+        """Return a complete label or the response of a search; may raise `HostDown`."""
+        with _host_faults(url):
+            return self._source.fetch(url)
+
+    def fetch_start(self, url: str, max_bytes: int) -> bytes:
+        """Return the first bytes of a file; may raise `HostDown`."""
+        with _host_faults(url):
+            return self._source.fetch_start(url, max_bytes)
+
+    @contextmanager
+    def open(self, url: str) -> Iterator[IO[bytes]]:
+        """Open a table, its label or an inventory; may raise `HostDown`."""
+        with _host_faults(url), self._source.open(url) as file:
+            yield file
+
+    def download_table(
+        self, url: str, sink: IO[bytes], condition: Mapping[str, str]
+    ) -> Mapping[str, str] | None:
+        """Download a table if it has changed; may raise `HostDown`."""
+        with _host_faults(url):
+            return self._source.download_table(url, sink, condition)
+
+
+@contextmanager
+def _host_faults(url: str) -> Iterator[None]:
+    try:
+        yield
+    except TransferError as error:
+        host = host_of(url)
+        if host is None:
+            raise
+        raise HostDown(host, str(error), error.retry_after) from error
+
+
+def require_hosts(
+    engine: sa.Engine,
+    hosts: Collection[str],
+    rules: HostRules,
+    run_id: int,
+    why_down: Callable[[str], HostDown | None],
+) -> None:
+    """Check that none of these hosts is known to be down; a try that is due is made here.
+
+    Args:
+        engine: The database.
+        hosts: The hosts that the work needs.
+        rules: How long a try may take.
+        run_id: The run that needs them.
+        why_down: Tries a host, and returns why it is down; None if it answers.
+
+    Raises:
+        HostDown: A host was tried and is down.
+        MustWait: A host is known to be down, and the next try is not due, or made by another.
+    """
+    while known := obstacles.first_among(engine, ObstacleKind.ARCHIVE_HOST, hosts):
+        host = known.subject
+        if known.seconds_left > 0 or not obstacles.claim_try(
+            engine, ObstacleKind.ARCHIVE_HOST, host, rules.lease_seconds
+        ):
+            obstacles.join(engine, ObstacleKind.ARCHIVE_HOST, host, run_id)
+            reason = wait_reason(ObstacleKind.ARCHIVE_HOST, host)
+            raise MustWait(reason, known.seconds_left + OTHERS_LATER)
+        down = why_down(host)
+        if down:
+            raise down
+        clear_host(engine, host)
+
+
+def report_host(engine: sa.Engine, down: HostDown, rules: HostRules, run_id: int | None) -> float:
+    """Note that a host is down and that a run waits for it; return seconds until the next try."""
+    log.warning("%s; the work waits", down)
+    patience = replace(rules.patience, asked_for=down.retry_after)
+    reason = printable(down.cause, 500)
+    return obstacles.report(engine, ObstacleKind.ARCHIVE_HOST, down.host, reason, patience, run_id)
+
+
+def clear_host(engine: sa.Engine, host: str | None) -> None:
+    """Note that a host answers; what waited for it is due."""
+    if host and obstacles.clear(engine, ObstacleKind.ARCHIVE_HOST, host):
+        log.warning("%s answers again; the work goes on", host)

@@ -1,0 +1,131 @@
+"""One product's way from its URL to a picture, or to the reason why there is none."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mernet.db.ledger import INTERNAL_ERROR, ProductRow
+from mernet.db.publish import Failed
+from mernet.pds.archive import is_mirrored, url_at_mirror
+from mernet.pds.errors import DecodeError, NotFoundError, PdsError, TruncatedError, WrongSizeError
+from mernet.pds.fetch import Copy
+from mernet.pds.image import Frame, decode
+from mernet.pds.rendering import render
+from mernet.worker.archive_hosts import HostGuard
+from mernet.worker.errors import HostDown
+from mernet.worker.metrics import STAGE_SECONDS
+
+log = logging.getLogger(__name__)
+
+Rendering = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the classifier sees of a product, and the share of its pixels not received, if known."""
+
+    rendering: Rendering
+    missing_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A product's image, and its label if that is a file of its own."""
+
+    image: Copy
+    label: Copy | None
+
+    @property
+    def digest(self) -> tuple[bytes, bytes]:
+        """sha256 of the image and of the label."""
+        label = self.label.data if self.label else b""
+        return hashlib.sha256(self.image.data).digest(), hashlib.sha256(label).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ProductReader:
+    """Fetches, decodes and renders the products of a chunk.
+
+    A failure is lasting only if it is proven: damage, by the same bytes in a second transfer; that
+    a file does not exist, by another file that its archive still has. A copy at a mirror proves
+    nothing.
+
+    Attributes:
+        guard: Fetches the files, and notices if their host is down.
+        mirror: A place from which to read the archives instead of their own, None without one.
+    """
+
+    guard: HostGuard
+    mirror: str | None
+
+    def read(self, product: ProductRow) -> Picture | Failed:
+        """Return a product's picture, or why it failed: a bad image must not stop the others.
+
+        Raises:
+            HostDown: Its host is down, so the product has not failed.
+        """
+        try:
+            return self._picture_or_damage(product)
+        except HostDown:
+            raise
+        except NotFoundError as error:
+            return self._failed(product, error, lambda: self._is_gone(product))
+        except PdsError as error:
+            return self._failed(product, error, lambda: False)
+        except Exception as error:  # a defect that this image reveals must not stop the others
+            log.exception("product %s could not be rendered", product.product_id)
+            return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+    def _picture_or_damage(self, product: ProductRow) -> Picture | Failed:
+        files = self._fetch(product)
+        try:
+            return _to_picture(product, files)
+        except DecodeError as error:
+            damage = error
+        again = self._fetch(product)
+        if again.digest != files.digest:
+            return _to_picture(product, again)
+        # A body without an announced length may have been cut off in the same place again.
+        is_proven = again.image.is_whole or not isinstance(damage, TruncatedError)
+        return self._failed(product, damage, lambda: is_proven)
+
+    def _fetch(self, product: ProductRow) -> Files:
+        label = self._fetch_file(product.label_url) if product.label_url else None
+        return Files(self._fetch_file(product.image_url), label)
+
+    def _fetch_file(self, url: str) -> Copy:
+        with STAGE_SECONDS.labels("fetch").time():
+            return self.guard.fetch_copy(url_at_mirror(url, self.mirror))
+
+    def _failed(
+        self, product: ProductRow, error: PdsError, is_proven: Callable[[], bool]
+    ) -> Failed:
+        log.warning("product failed: %s", error)
+        at_mirror = self.mirror is not None and is_mirrored(product.image_url)
+        is_lasting = error.is_lasting and not at_mirror and is_proven()
+        return Failed(product.product_id, error.reason, str(error), is_lasting)
+
+    def _is_gone(self, product: ProductRow) -> bool:
+        return self.guard.has_others(url_at_mirror(product.image_url, self.mirror))
+
+
+def _to_picture(product: ProductRow, files: Files) -> Picture:
+    with STAGE_SECONDS.labels("decode").time():
+        label = files.label.data if files.label else None
+        frame = decode(files.image.data, product.product_id, label)
+        _check_size(product, frame)
+        return Picture(render(frame), frame.missing_share)
+
+
+def _check_size(product: ProductRow, frame: Frame) -> None:
+    """Raise WrongSizeError if the file's image has another size than its listing states."""
+    height, width = frame.pixels.shape
+    if (height, width) != (product.lines, product.line_samples):
+        raise WrongSizeError(
+            f"{product.product_id}: the file contains {height}x{width} pixels, but the listing "
+            f"states {product.lines}x{product.line_samples}; list the archive again."
+        )
