@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mernet.pds.errors import (
+    BlankImageError,
     DamagedError,
     DecodeError,
     NotFoundError,
@@ -289,3 +290,46 @@ def test_a_damaged_real_file_ends_in_pixels_or_a_pds_error(real_files: Path, edi
     for position, byte in edits:
         data[position] = byte
     ends_in_pixels_or_a_pds_error(bytes(data[:end]))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (b"Last Index Fastest", b"First Index Fastest", "axis_index_order"),
+        (b'unit="byte"', b'unit="record"', "offset in 'record'"),
+        (b"<Mission_Area>", b"<Mission_Area><vertical_display_direction>Bottom to Top"
+                            b"</vertical_display_direction>", "vertical_display_direction"),
+        (b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>", b"<!DOCTYPE x [<!ENTITY a 'b'>]>",
+         "document type"),
+        (b"<Mission_Area>", b"<Mission_Area>" + b"<a>" * 99 + b"</a>" * 99, "inside each other"),
+        (b"<file_name>", b"<md5_checksum>00</md5_checksum><file_name>", "MD5"),
+    ],
+)  # fmt: skip
+def test_what_a_pds4_label_says_of_order_and_content_is_not_ignored(
+    pixels, pds4_label, old, new, complaint
+):
+    label = pds4_label(pixels, "SignedMSB2")
+    assert old in label
+    with pytest.raises(DecodeError, match=complaint):
+        decode(pixels.astype(">i2").tobytes(), "x.img", label.replace(old, new, 1))
+
+
+def test_a_pds4_image_of_one_value_is_blank(pds4_label):
+    pixels = np.full((4, 4), 9)
+    with pytest.raises(BlankImageError):
+        decode(pixels.astype(">i2").tobytes(), "x.img", pds4_label(pixels, "SignedMSB2"))
+
+
+def test_a_pds4_label_may_say_how_much_is_missing(pixels, pds4_label):
+    counts = b"<expected_packets>8</expected_packets><received_packets>6</received_packets>"
+    label = pds4_label(pixels, "SignedMSB2").replace(b"<Mission_Area>", b"<Mission_Area>" + counts)
+    assert decode(pixels.astype(">i2").tobytes(), "x.img", label).missing_share == 0.25
+
+
+def test_a_defect_in_a_decoder_is_a_decode_error(pixels, pds3_product, monkeypatch):
+    def defect(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("mernet.pds.pds3.decode", defect)
+    with pytest.raises(DecodeError, match="RuntimeError"):
+        decode(pds3_product(pixels), NAME)

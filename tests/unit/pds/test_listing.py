@@ -347,3 +347,41 @@ def test_of_the_real_files_one_is_wanted(real_files: Path):
     found, left_out, rows = listed(real_files / "products", products="any")
     assert ids(found) == ["2P295043688FFLB1DNP2380L2M1"]
     assert (len(left_out), rows) == (7, 8)
+
+
+def test_a_link_that_leads_out_of_a_folder_is_left_out(tmp_path, pds3_product):
+    pixels = np.arange(512 * 512).reshape(512, 512) & 4095
+    folder, outside = tmp_path / "folder", tmp_path / "outside.img"
+    folder.mkdir()
+    outside.write_bytes(pds3_product(pixels))
+    (folder / "1p128287182eff0000p2303l2m1.img").write_bytes(pds3_product(pixels))
+    (folder / f"{WANTED}.img").symlink_to(outside)
+    (folder / "1p128287183eff0000p2303l2m1.img").symlink_to("1p128287182eff0000p2303l2m1.img")
+    found, left_out, rows = listed(folder)
+    assert len(found) == 2
+    assert left_out == [(f"{WANTED}.img", LeftOutReason.LINK_OUT_OF_FOLDER)]
+    assert rows == 3
+
+
+@pytest.mark.parametrize("suffix", [".lblx", ".LBLX", ".XML"])
+def test_a_folder_may_have_labels_of_either_suffix(tmp_path, pds4_label, suffix):
+    name = "2p129641989eff0361p2600l2c1"
+    pixels = np.arange(512 * 512).reshape(512, 512) & 4095
+    (tmp_path / f"{name}.img").write_bytes(pixels.astype(">i2").tobytes())
+    label = pds4_label(pixels, "SignedMSB2", file_name=f"{name}.img")
+    (tmp_path / f"{name}{suffix}").write_bytes(label)
+    [product], left_out, _ = listed(tmp_path)
+    assert product.label_url.endswith(suffix)
+    assert left_out == []
+
+
+@pytest.mark.parametrize("name", ["collection.tab", "COLLECTION_DATA_INVENTORY.CSV"])
+@pytest.mark.parametrize("separator", [",", "\t", ", ", '","'])
+def test_an_inventory_on_disk_may_have_any_name_and_separator(collection, name, separator):
+    text = (collection / "collection_data.csv").read_text().replace(",", separator)
+    if '"' in separator:
+        text = "".join(f'"{row}"\r\n' for row in text.splitlines())
+    (collection / "collection_data.csv").unlink()
+    (collection / name).write_text(f"{text}\r\n\0")
+    found, _, rows = listed(collection, products="rdr")
+    assert (len(found), rows) == (1, 6)
