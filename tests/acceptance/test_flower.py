@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psutil
 import pytest
@@ -80,6 +81,28 @@ def test_settings_of_flower_are_read_from_the_environment(idle_service, port, mo
         process.terminate()
         _, said = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert SECRET not in said
+
+
+def test_flower_uses_https_and_a_login_from_a_file(
+    idle_service, port, monkeypatch, authority, stranger, tmp_path
+):
+    login = tmp_path / "login"
+    login.write_text(f"operator:{SECRET}\n")
+    monkeypatch.delenv("FLOWER_BASIC_AUTH", raising=False)
+    monkeypatch.setenv("FLOWER_BASIC_AUTH_FILE", str(login))
+    monkeypatch.setenv("FLOWER_CERTFILE", str(authority.certificate))
+    monkeypatch.setenv("FLOWER_KEYFILE", str(authority.key))
+    with flower(idle_service, port) as process:
+        address = f"https://localhost:{port}/workers"
+        ask = partial(requests.get, address, timeout=30)
+        assert ask(verify=str(authority.ca)).status_code == 401
+        allowed = ask(verify=str(authority.ca), auth=("operator", SECRET))
+        assert allowed.status_code == 200
+        with pytest.raises(requests.exceptions.SSLError):
+            ask(verify=str(stranger.ca))
+        process.terminate()
+        _, said = process.communicate(timeout=60)
     assert SECRET not in said
 
 

@@ -46,3 +46,26 @@ def test_without_a_password_and_a_terminal_no_reader_is_made(mernet, story):
 def test_the_password_is_shown_nowhere(mernet):
     assert "secret" not in str(Settings(reader_password="secret"))
     assert "secret" not in mernet("reader", READER, password="secret").output
+
+
+def test_the_logins_of_the_service_need_both_passwords(mernet):
+    ran = mernet("logins", password=None)
+    assert isinstance(ran.exception, SettingsError)
+    assert "MERNET_OWNER_PASSWORD_FILE and MERNET_WORKER_PASSWORD_FILE" in str(ran.exception)
+
+
+def test_rights_that_a_reader_keeps_are_told(mernet, story):
+    name = story.engine.url.database
+    mernet("reader", READER, password="secret")
+    story.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
+    alone = story.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with alone.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {READER}")
+    try:
+        said = mernet("reader", READER, password="secret").stderr
+        assert f"connect to the databases {READER}" in said
+        assert "temporary tables" not in said  # which this login could forbid, and did
+    finally:
+        story.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
+        with alone.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {READER}")
