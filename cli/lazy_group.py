@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mernet.cli.interrupts import raise_interrupts
+from mernet.cli.plain_values import in_plain_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,18 @@ class CommandGroup:
     panel: str | None = None
 
 
+class LoadedCommand(TyperCommand):
+    """A command with its options, which says in plain words which value cannot be used."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = in_plain_words(error.message)
+            raise
+
+
 class LazyCommand(TyperCommand):
     """A command as help and completion show it, before its module is imported."""
 
@@ -48,7 +61,9 @@ class LazyCommand(TyperCommand):
         """
         module, _, function = self._function.partition(":")
         app = typer.Typer(add_completion=False)
-        app.command(self.name)(getattr(import_module(f"mernet.cli.{module}"), function))
+        app.command(self.name, cls=LoadedCommand)(
+            getattr(import_module(f"mernet.cli.{module}"), function)
+        )
         loaded = typer.main.get_command(app)
         raise_interrupts()
         return loaded

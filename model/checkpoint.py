@@ -273,7 +273,9 @@ def read_header(path: Path) -> Header:
     """
     try:
         if reason := _why_not_a_file(path):
-            raise NotACheckpoint(f"{printable(path)} {reason}")
+            # A `Path` has lost one of a URL's two slashes.
+            shown = str(path).replace(":/", "://", 1) if URL.match(str(path)) else path
+            raise NotACheckpoint(f"{printable(shown)} {reason}")
         _check_sizes(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

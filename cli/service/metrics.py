@@ -33,7 +33,7 @@ def metrics(
         _, thread = start_http_server(port, host, registry, *certificate)
     except OSError as error:
         raise typer.BadParameter(
-            f"cannot listen on {host}:{port} ({error}); choose another --host or --port."
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port."
         ) from error
     scheme = "https" if certificate else "http"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # sent by service managers

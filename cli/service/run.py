@@ -277,6 +277,8 @@ def list_latest(as_json: AsJson = False) -> None:
         "archives",
     )  # fmt: skip
     print_table(columns, [_table_row(each) for each in found])
+    if not found:
+        note("No run has been created yet; `mernet run full` starts one.")
 
 
 def _table_row(now: RunProgress) -> tuple[object, ...]:

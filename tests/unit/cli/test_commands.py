@@ -106,3 +106,22 @@ def test_help_of_a_command_does_not_need_the_libraries_of_an_extra(group_without
 def test_a_command_needs_its_libraries(group_without_a_library):
     with pytest.raises(ModuleNotFoundError):
         group_without_a_library.main(["evaluate"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "cancel", "x"), "write a whole number."),
+        (("run", "cancel", "1.5"), "write a whole number."),
+        (("metrics", "--port", "99999"), "write at most 65535."),
+        (("metrics", "--port", "0"), "write at least 1."),
+        (("search", "sky", "--min-probability", "much"), "write a number."),
+        (("worker", "--queue", "clasify"), "'clasify' is not one of"),
+        (("run", "full", "--products", "edx"), "'edx' is not one of"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_answered_in_plain_words(words, said):
+    ran = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+    assert ran.exit_code == 2
+    assert said in ran.output
+    assert not any(each in ran.output for each in ("Input should", "Value error"))
