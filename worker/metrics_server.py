@@ -62,6 +62,6 @@ def _start_server(host: str, port: int, certificate: Path | None, key: Path | No
         ) from error
     except OSError as error:
         raise WorkerError(
-            f"Metrics cannot be served at {host}:{port} ({error.strerror}); free the port or change "
-            "MERNET_METRICS_PORT."
+            f"Metrics cannot be served at {host}:{port} ({error.strerror}); free the port or "
+            "change MERNET_METRICS_PORT."
         ) from error
