@@ -57,7 +57,7 @@ COMMANDS = (
     Command(
         "status",
         "service.status:status",
-        "Show a run's progress, the products left out or failed with reasons, and the workers.",
+        "Show a run's progress, what work waits for, products that failed, and the workers.",
     ),
     Command(
         "reconcile",

@@ -38,6 +38,7 @@ class Obstacle:
         next_try_at: When somebody tries next whether it is gone.
         run_ids: The open runs that wait for it; none for a check for new products.
         seconds_left: Time until the next try; 0 if it is due.
+        age_seconds: Time since it was first met.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Obstacle:
     next_try_at: datetime
     run_ids: tuple[int, ...]
     seconds_left: float
+    age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ WITH_OPEN_RUNS = """
 SELECT obstacle.*,
     coalesce(array_agg(run.run_id ORDER BY run.run_id) FILTER (WHERE run.run_id IS NOT NULL), '{}')
         AS run_ids,
-    greatest(0, extract(epoch FROM next_try_at - now()))::float AS seconds_left
+    greatest(0, extract(epoch FROM next_try_at - now()))::float AS seconds_left,
+    extract(epoch FROM now() - obstacle.since)::float AS age_seconds
 FROM obstacle
 LEFT JOIN run_obstacle USING (kind, subject)
 LEFT JOIN run ON run.run_id = run_obstacle.run_id AND run.finished_at IS NULL

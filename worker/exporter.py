@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from mernet.db import obstacles
+from mernet.db.errors import DbError
 from mernet.db.ledger.overview import Overview, overview
 from mernet.pds.archive import resolve
 from mernet.pds.errors import BadArchiveError
@@ -29,11 +31,19 @@ class ServiceCollector(Collector):
         """Read the ledger and the broker and yield all metrics."""
         try:
             ledger = overview(self._engine)
-        except sa.exc.SQLAlchemyError:
+            waiting_for = obstacles.current(self._engine)
+        except (sa.exc.SQLAlchemyError, DbError):
             yield _gauge("ledger_up", "Whether the ledger answers.", 0)
         else:
             yield _gauge("ledger_up", "Whether the ledger answers.", 1)
             yield from _ledger_metrics(ledger)
+            yield _labelled_gauge(
+                "obstacle_age_seconds",
+                "Seconds since work has met an obstacle for which it waits, such as an archive "
+                "host that is down.",
+                ("kind", "subject"),
+                (((each.kind, each.subject), each.age_seconds) for each in waiting_for),
+            )
             if self._config.ingest_seconds is not None:
                 yield from _ingest_metrics(ledger, self._config, self._config.ingest_seconds)
         try:

@@ -10,6 +10,7 @@ from mernet.cli.service.exit_codes import NOT_COMPLETE, PRODUCTS_FAILED
 from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.learned_types import other_types_warning
 from mernet.cli.service.run_progress import print_progress
+from mernet.cli.service.waiting import print_obstacles
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.errors import with_advice
 from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
@@ -22,9 +23,11 @@ from mernet.db.ledger import (
     failed_products,
     get_run,
     open_runs,
+    run_transfers,
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.db.ledger import reconcile as check_completeness
+from mernet.db.obstacles import current as current_obstacles
 from mernet.worker.app import QueueName
 from mernet.worker.broker import BrokerState, broker_state
 from mernet.worker.errors import BrokerError
@@ -50,7 +53,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run's progress, the products left out or failed with reasons, and the workers.
+    """Show a run's progress, what work waits for, products that failed, and the workers.
 
     Servers that were stopped are named, not started.
     """
@@ -60,11 +63,21 @@ def status(
         now = follow_run(engine, now.run.run_id, may_start_worker=False)
     failures = failed_products(engine, now.run.run_id) if failed else None
     others = [each for each in open_runs(engine) if each.run_id != now.run.run_id]
+    transfers = run_transfers(engine, now.run.run_id)
+    obstacles = current_obstacles(engine)
     state = _ask_broker()
     if as_json:
-        print_json(asdict(now) | _json_besides_progress(failures, others, state))
+        waiting = {"obstacles": [asdict(each) for each in obstacles]}
+        print_json(
+            asdict(now)
+            | asdict(transfers)
+            | waiting
+            | _json_besides_progress(failures, others, state)
+        )
         return
     print_progress(now)
+    say(f"Fetched {transfers.fetched_bytes:,} bytes, with {transfers.retries:,} retries.")
+    print_obstacles(obstacles)
     used = classifiers.get(engine, now.run.classifier)
     if warning := other_types_warning(used.name, used.header, now.run.products):
         note(warning)

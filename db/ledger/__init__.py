@@ -47,7 +47,7 @@ from mernet.db.ledger.runs import (
     pause_run,
     resume_run,
 )
-from mernet.db.ledger.transfers import add_transfers
+from mernet.db.ledger.transfers import RunTransfers, add_transfers, run_transfers
 from mernet.db.products import ProductRow
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "RunKind",
     "RunProgress",
     "RunState",
+    "RunTransfers",
     "Split",
     "add_transfers",
     "cancel_run",
@@ -99,6 +100,7 @@ __all__ = [
     "release",
     "report_rows",
     "resume_run",
+    "run_transfers",
     "stale",
     "unsent",
 ]

@@ -1,5 +1,7 @@
 """What a run has transferred: bytes and repeated attempts, of its listing and of its chunks."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
@@ -27,3 +29,26 @@ def add_transfers(
             retries=table.c.retries + retries,
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RunTransfers:
+    """What a run has transferred so far: bytes, and repeated attempts to transfer a file."""
+
+    fetched_bytes: int
+    retries: int
+
+
+@transaction
+def run_transfers(connection: sa.Connection, run_id: int) -> RunTransfers:
+    """Return what the listing and the chunks of a run have transferred so far."""
+    row = connection.execute(
+        sa.text(
+            "SELECT run.fetched_bytes + coalesce(sum(chunk.fetched_bytes), 0)::bigint,"
+            " run.retries + coalesce(sum(chunk.retries), 0)::bigint"
+            " FROM run LEFT JOIN chunk USING (run_id) WHERE run.run_id = :run_id"
+            " GROUP BY run.run_id"
+        ),
+        {"run_id": run_id},
+    ).one()
+    return RunTransfers(*row)

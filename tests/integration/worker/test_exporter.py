@@ -15,9 +15,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from mernet.db import classifiers, ledger
+from mernet.db import classifiers, ledger, obstacles
 from mernet.db.classifiers import NewClassifier
 from mernet.db.ledger import publish_chunk
+from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.db.publish import Classified, Failed
 from mernet.worker import broker, sending
 from mernet.worker.app import make_app
@@ -110,6 +111,14 @@ def test_a_scrape_returns_the_state_of_ledger_and_broker(story, redis):
     assert 0 <= found["idle_seconds",] < 30
 
 
+def test_what_work_waits_for_is_a_gauge_of_its_age_in_seconds(story, redis):
+    patience = Patience(5, 300)
+    obstacles.report(story.engine, ObstacleKind.ARCHIVE_HOST, "https://a", "down", patience)
+    story.execute("UPDATE obstacle SET since = now() - interval '100 s'")
+    found = values(scraped(story.engine))
+    assert found["obstacle_age_seconds", "archive host", "https://a"] == pytest.approx(100, abs=20)
+
+
 def test_without_open_work_all_ages_are_zero(story, redis):
     found = values(scraped(story.engine))
     ages = ("oldest_heartbeat_seconds", "oldest_message_seconds", "idle_seconds")
@@ -194,7 +203,14 @@ def missing(expression: str, existing: list[Sample]) -> list[str]:
 @pytest.fixture
 def existing(story, redis) -> list[Sample]:
     """What Prometheus would hold of a service under way, worker and exporter."""
-    a_run_under_way(story)
+    obstacles.report(
+        story.engine,
+        ObstacleKind.ARCHIVE_HOST,
+        "https://example.org",
+        "refused",
+        Patience(5, 300),
+        a_run_under_way(story),
+    )
     count_batches(1, 8)
     count_outcome(Failed("1P1", "not found", "It is gone."))
     STAGE_SECONDS.labels("fetch").observe(1)

@@ -8,10 +8,12 @@ from typer.testing import CliRunner
 
 from mernet.cli.service.status import reconcile, status
 from mernet.cli.shared.output import moment
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
 from mernet.db.ledger import publish_chunk
+from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.db.publish import Failed
 from mernet.worker.broker import BrokerState
+from mernet.worker.errors import BrokerError
 
 QUEUES = ("listing", "classify", "sweep")
 
@@ -164,3 +166,55 @@ def test_a_run_that_failed_while_all_rows_stayed_is_no_success(story, product, m
         ran.output.split()
     )
     assert story.rows("SELECT count(*) FROM atlas_search") == [(1,)]
+
+
+@pytest.fixture
+def waiting_run(story) -> int:
+    """A run that waits for a host."""
+    run_id = story.listed(count=1)
+    obstacles.report(
+        story.engine,
+        ObstacleKind.ARCHIVE_HOST,
+        "https://example.org",
+        "It was answered with 503.",
+        Patience(60, 300),
+        run_id,
+    )
+    return run_id
+
+
+def test_what_a_run_waits_for_is_told_with_time_reason_next_try_and_what_to_do(
+    said, story, waiting_run
+):
+    [found] = obstacles.current(story.engine)
+    words = said()
+    assert f"Run {waiting_run} waits for the archive host https://example.org" in words
+    assert f"since {moment(found.since)} UTC" in words
+    assert f"next try at {moment(found.next_try_at)} UTC" in words
+    assert "Reason: It was answered with 503." in words
+    assert f"`mernet run cancel {waiting_run}`" in words.replace("\n", " ")
+
+
+def test_a_wait_is_told_while_the_broker_does_not_answer(said, waiting_run, monkeypatch):
+    def away() -> BrokerState:
+        raise BrokerError("The broker does not answer.")
+
+    monkeypatch.setattr("mernet.cli.service.status.broker_state", away)
+    assert "waits for the archive host" in said()
+
+
+def test_obstacles_and_transfers_are_in_the_json(said, story, waiting_run):
+    ledger.add_transfers(story.engine, waiting_run, 1, 1000, 2)
+    ledger.add_transfers(story.engine, waiting_run, None, 500, 1)
+    answer = json.loads(said("--json"))
+    assert (answer["fetched_bytes"], answer["retries"]) == (1500, 3)
+    [found] = answer["obstacles"]
+    assert (found["kind"], found["subject"]) == ("archive host", "https://example.org")
+    assert found["run_ids"] == [waiting_run]
+
+
+def test_a_check_for_new_products_that_waits_is_told_too(said, story, failed_run):
+    obstacles.report(
+        story.engine, ObstacleKind.ARCHIVE_HOST, "https://a", "refused", Patience(60, 300)
+    )
+    assert "The check for new products waits for the archive host https://a" in said()

@@ -1,0 +1,40 @@
+"""What work waits for, in sentences: what, since when, why, the next try, and what to do."""
+
+from collections.abc import Mapping, Sequence
+
+from mernet.cli.shared.output import in_words, moment, say
+from mernet.db.obstacles import Obstacle, ObstacleKind
+
+ADVICE: Mapping[str, str] = {
+    ObstacleKind.ARCHIVE_HOST: "Nothing needs to be done if the archive comes back; otherwise "
+    "`mernet run cancel {run}` ends the run, and `--mirror URL` of a new run reads a mirror.",
+    ObstacleKind.CHECKPOINT: "Copy the checkpoint to that host, at the same path; other workers "
+    "that have it go on meanwhile.",
+}
+"""What to do about a kind of obstacle."""
+
+
+def print_obstacles(obstacles: Sequence[Obstacle]) -> None:
+    """Print a paragraph for each obstacle, nothing without any."""
+    for each in obstacles:
+        say()
+        say(_describe(each), "yellow")
+        say(f"  Reason: {each.reason}")
+        if each.kind in ADVICE:
+            run = each.run_ids[0] if each.run_ids else "N"
+            say(f"  {ADVICE[each.kind].format(run=run)}")
+
+
+def _describe(obstacle: Obstacle) -> str:
+    """Return what waits, since when, and when it is tried next."""
+    runs = ", ".join(f"run {run_id}" for run_id in obstacle.run_ids)
+    next_try = (
+        f"next try at {moment(obstacle.next_try_at)} UTC, in {in_words(obstacle.seconds_left)}"
+        if obstacle.seconds_left
+        else "the next try is due"
+    )
+    return (
+        f"{runs or 'the check for new products'} ".capitalize()
+        + f"{'wait' if len(obstacle.run_ids) > 1 else 'waits'} for the {obstacle.kind} "
+        + f"{obstacle.subject} since {moment(obstacle.since)} UTC; {next_try}."
+    )
