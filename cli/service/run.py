@@ -29,7 +29,7 @@ from mernet.db.ledger import (
     unsent,
 )
 from mernet.db.ledger import progress as read_progress
-from mernet.pds.archive import named_archives, resolve
+from mernet.pds.archive import ArchiveKind, named_archives, resolve
 from mernet.suggestions import did_you_mean
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
@@ -151,6 +151,7 @@ def full(
     otherwise.
     """
     archives = _independent_of_folder(archive, mirror)
+    _require_folder(archives, publish)
     engine = ledger_and_broker()
     run = create_run(
         engine,
@@ -187,8 +188,10 @@ def new(
     as new. The exit code is 1 if an archive could not be listed; otherwise, with --follow, 0 if all
     products are classified or nothing is new, 3 if products failed, 1 in other cases.
     """
+    archives = _independent_of_folder(archive, mirror)
+    _require_folder(archives, publish)
     wanted = NewRun(
-        archives=_independent_of_folder(archive, mirror),
+        archives=archives,
         mirror=_absolute(mirror),
         products=products,
         chunk_size=settings().chunk_size,
@@ -297,6 +300,17 @@ def _independent_of_folder(names: list[str] | None, mirror: str | None) -> tuple
     return tuple(
         name if name in named_archives() else archive.url for name, archive in found.items()
     )
+
+
+def _require_folder(archives: tuple[str, ...], publish: bool) -> None:
+    """Refuse to publish own images if no archive is a folder."""
+    if publish and not any(
+        name not in named_archives() and resolve(name).kind is ArchiveKind.FOLDER
+        for name in archives
+    ):
+        raise typer.BadParameter(
+            "--publish is for the images of a folder; what an archive lists is always published."
+        )
 
 
 def _absolute(mirror: str | None) -> str | None:

@@ -79,12 +79,12 @@ def claim_chunk(
         return None
     if _mark_unsent_if_not_wanted_yet(connection, open_chunk):
         return None
-    if open_chunk.attempts >= max_attempts:
-        return give_up(connection, open_chunk)
     products = _products_to_classify(connection, open_chunk)
     if not products:
         close_chunk(connection, open_chunk)
         return None
+    if open_chunk.attempts >= max_attempts:
+        return give_up(connection, open_chunk)
     claim(
         connection, chunk, this_chunk, claimant, state="claimed", not_before=None, wait_reason=None
     )

@@ -22,7 +22,11 @@ CREATE FUNCTION product_preference(
         lpad(coalesce(array_position(
             ARRAY[
                 'EFF', 'ESF', 'EDN', 'ETH',
-                'FFL', 'SFL', 'DNL', 'THN', 'ILF', 'ISF', 'INN', 'ITH', 'RAD', 'MRD', 'IOF'
+                'FFL', 'SFL', 'DNL', 'THN', 'THL',
+                'ILF', 'ILL', 'ISF', 'ISL', 'INN', 'INL', 'ITH', 'ITL',
+                'RAD', 'RAL', 'RSD', 'RSL', 'RDD', 'RDL', 'RTD', 'RTL',
+                'MRD', 'MRL', 'MSD', 'MSL', 'MDD', 'MDL', 'MTD', 'MTL',
+                'IOF', 'IOL'
             ],
             substr(product_id, 12, 3)
         ), 99)::text, 2, '0')

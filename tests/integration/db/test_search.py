@@ -16,6 +16,7 @@ from mernet.db.publish import Failed
 from mernet.db.search import Place, Query
 from mernet.db.server_rights import READER_SETTINGS
 from mernet.db.tables import METADATA
+from mernet.pds.selection import IMAGES
 
 CODES = (
     *("rod", "pct", "arh", "ohw", "rtr", "sot", "rab", "rah", "roc", "flr", "cla", "rmi", "bso"),
@@ -173,7 +174,7 @@ PREFERENCES = {
     "the larger one, even if derived": (("ILF", {}), ("EDN", SMALL)),
     "the raw one": (("EFF", {}), ("ILF", {})),
     "the first in the list of types": (("FFL", {}), ("RAD", {})),
-    "a type of the list": (("MRD", {}), ("RSD", {})),
+    "a type of the list": (("IOL", {}), ("XYZ", {})),
 }
 
 
@@ -186,6 +187,18 @@ def test_one_product_of_an_exposure_is_a_hit(story, product, pair, first_classif
     page = search.search(story.engine, Query(("sky",)))
     assert [hit.product_id for hit in page.hits] == [products[0].product_id]
     assert story.rows("SELECT product_id FROM atlas_search") == [(products[0].product_id,)]
+
+
+def test_every_image_type_has_a_place_in_the_order(story, product):
+    preferences = {
+        story.rows(
+            "SELECT product_preference(:name, 'archive', false, 1024, 1024)",
+            name=variant(product, kind).product_id,
+        )[0][0]
+        for kind in IMAGES
+    }
+    assert len(preferences) == len(IMAGES)
+    assert not [each for each in preferences if each.endswith("99")]
 
 
 def test_a_product_that_failed_leaves_its_exposure_to_another(story, product):

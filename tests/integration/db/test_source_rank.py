@@ -165,6 +165,15 @@ def test_a_run_all_of_whose_images_an_archive_takes_over_ends(story, product):
     assert ledger.reconcile(story.engine, own).ok
 
 
+def test_a_chunk_that_an_archive_emptied_after_its_last_attempt_is_closed(story, product):
+    own = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    ledger.record_listing(story.engine, own, [at(product(1), FOLDER)], {})
+    story.execute("UPDATE chunk SET attempts = 3")
+    run(story, [at(product(1), ARCHIVE)])
+    assert story.claim(own, 1) is None
+    assert ledger.reconcile(story.engine, own).ok
+
+
 def test_a_newer_version_that_fails_does_not_hide_the_one_before(story, archived, product):
     before = published(story)
     new = NewRun(archives=("sample",))
