@@ -197,7 +197,7 @@ def read_product(product: str | os.PathLike[str] | bytes, label: bytes | None = 
     """Decode an archive product: its pixels, and the facts of its label.
 
     Args:
-        product: A PDS3 file; or of a PDS4 product the .xml label, or the data file beside it. As
+        product: A PDS3 file; or of a PDS4 product the label, or the data file beside it. As
             bytes: the whole PDS3 file, or the PDS4 data file.
         label: The PDS4 label as bytes, if `product` is the bytes of a PDS4 data file.
 
@@ -222,7 +222,7 @@ def render(image: "ImageLike") -> "NDArray[np.uint8]":
     """Return the 8-bit picture that a classifier sees, equal to the archive's browse image.
 
     Args:
-        image: A path (a PDS3 product, the .xml label or data file of a PDS4 product, or a JPEG, PNG
+        image: A path (a PDS3 product, the label or data file of a PDS4 product, or a JPEG, PNG
             or TIFF picture), the bytes of a PDS3 product or of such a picture, a frame that
             `read_product` returned, or a two-dimensional array of uint8, which is returned as it
             is.

@@ -98,6 +98,7 @@ def read_label(data: bytes, name: str) -> LabelFacts:
         DecodeError: The label is missing or does not describe an image.
     """
     label = _parse_label(data, name)
+    _pointer(label, name)
     return _read_facts(label, _image_of(label, name), name)
 
 
@@ -282,7 +283,8 @@ def _pointer(label: Block, name: str) -> int:
 
 def _check_own_file(file_name: str, name: str) -> None:
     """Refuse a pointer to another file; a label may name its own one."""
-    if PurePath(file_name).stem.upper() != PurePath(name).stem.upper():
+    own, named = PurePath(name.upper()), PurePath(file_name.upper())
+    if named.name != own.name and (own.suffix or named.stem != own.stem):
         raise DecodeError(
             f"{name} has a label that points to pixels in {_short(file_name)} and not in the same "
             "file; detached PDS3 labels are not supported"

@@ -27,8 +27,8 @@ def classify(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="PDS3 product files, PDS4 labels (.xml) with their data files beside, or pictures "
-            "(JPEG, PNG, TIFF)."
+            help="PDS3 product files, PDS4 labels (.xml, .lblx) with their data files beside, or "
+            "pictures (JPEG, PNG, TIFF)."
         ),
     ],
     checkpoint: Annotated[

@@ -385,3 +385,12 @@ def test_an_inventory_on_disk_may_have_any_name_and_separator(collection, name, 
     (collection / name).write_text(f"{text}\r\n\0")
     found, _, rows = listed(collection, products="rdr")
     assert (len(found), rows) == (1, 6)
+
+
+def test_a_detached_pds3_label_in_a_folder_is_no_image(tmp_path, pds3_product):
+    pixels = np.arange(512 * 512).reshape(512, 512) & 4095
+    label = pds3_product(pixels, pointer=f'("{WANTED.upper()}.IMG", 1)')[:2560]
+    (tmp_path / f"{WANTED}.lbl").write_bytes(label)
+    (tmp_path / f"{WANTED}.img").write_bytes(pixels.astype(">i2").tobytes())
+    found, left_out, _ = listed(tmp_path)
+    assert (found, {reason for _, reason in left_out}) == ([], {LeftOutReason.UNREADABLE_LABEL})
