@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 from mernet.pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError
 from mernet.printable import printable
 
+BLOCK_BYTES = 1024 * 1024
 MAX_PRODUCT_BYTES = 64 * 1024**2  # raw products have 2 MB, the largest derived ones 13 MB
 
 
@@ -51,10 +52,12 @@ def open_file(path: Path, max_bytes: int) -> IO[bytes]:
 def read_file(path: Path, max_bytes: int) -> bytes:
     """Read a file completely; raises as `open_file` does."""
     with _os_errors_as_fetch_errors(path), open_file(path, max_bytes) as file:
-        data = file.read(max_bytes + 1)  # it may grow, or not say its size, as files in /proc
-    if len(data) > max_bytes:
-        raise _too_large(path, max_bytes)
-    return data
+        data = bytearray()
+        while block := file.read(BLOCK_BYTES):
+            data += block
+            if len(data) > max_bytes:  # it grew, or did not say its size, as files in /proc
+                raise _too_large(path, max_bytes)
+        return bytes(data)
 
 
 def _too_large(path: Path, max_bytes: int) -> TooLargeError:

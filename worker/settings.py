@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mernet.pds.selection import ProductKind
+from mernet.printable import printable
 from mernet.suggestions import did_you_mean
 from mernet.worker.embedded_urls import embedded_broker_url, embedded_database_url
 from mernet.worker.errors import SettingsError
@@ -22,8 +23,9 @@ PREFIX = "MERNET_"
 FOR_TESTS = "MERNET_REAL_FILES"
 """The folder of the real archive files; only the tests read it."""
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+LONGEST_VALUE = 4096  # characters; a path may have as many
+Positive = Annotated[int, Field(gt=0, le=10**12)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SECRET_BYTES = 4096
@@ -194,7 +196,12 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _make_absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().resolve()
+        try:
+            folder = folder.expanduser().resolve()
+            folder.exists()  # raises for a path that no folder can have
+            return folder
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~nosuchuser
+            raise ValueError(f"is not a path ({printable(error)})") from error
 
     @field_validator(
         "database_password_file",
@@ -209,8 +216,11 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _check_readable(cls, file: Path | None) -> Path | None:
-        if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
-            raise ValueError(f"{file} is missing or may not be read")
+        try:
+            if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
+                raise ValueError(f"{printable(file)} is missing or may not be read")
+        except OSError as error:
+            raise ValueError(f"is not a path ({printable(error.strerror)})") from error
         return file
 
     @model_validator(mode="after")
@@ -316,9 +326,13 @@ def read_secret(file: Path) -> str:
         with file.open("rb") as opened:
             secret = opened.read(SECRET_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The password in {file} cannot be read; correct the file.") from error
+        raise SettingsError(
+            f"The password in {printable(file)} cannot be read; correct the file."
+        ) from error
     if not secret or len(secret) > SECRET_BYTES or "\0" in secret or "\n" in secret:
-        raise SettingsError(f"The file {file} has to hold one line, the password; correct it.")
+        raise SettingsError(
+            f"The file {printable(file)} has to hold one line, the password; correct it."
+        )
     return secret
 
 
@@ -327,8 +341,18 @@ def _refuse_unknown_variables(names: Iterable[str]) -> None:
     for name in names:
         if name not in known | {FOR_TESTS}:
             raise SettingsError(
-                f"The setting {name} does not exist{did_you_mean(name, known)} "
+                f"The setting {printable(name)} does not exist{did_you_mean(name, known)} "
                 "The file mernet/worker/settings.py lists all."
+            )
+
+
+def _refuse_unprintable_values() -> None:
+    """Raise SettingsError for a value that no path, URL or name has; the value is not quoted."""
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and not (value.isprintable() and len(value) <= LONGEST_VALUE):
+            raise SettingsError(
+                f"The setting {printable(name)} holds control characters, or more than "
+                f"{LONGEST_VALUE} characters; correct it."
             )
 
 
@@ -340,6 +364,7 @@ def settings() -> Settings:
         SettingsError: If a variable is unknown or its value cannot be used; the message names each.
     """
     _refuse_unknown_variables(name for name in os.environ if name.startswith(PREFIX))
+    _refuse_unprintable_values()
     try:
         return Settings()
     except ValidationError as error:
@@ -356,7 +381,7 @@ def _describe_fault(fault: ErrorDetails) -> str:
         case "value_error" if not fault["loc"]:  # of several settings, which it names
             return fault["msg"].removeprefix("Value error, ")
         case "value_error":
-            return f"{name} {fault['msg'].removeprefix('Value error, ')}"
+            return f"{name} {printable(fault['msg'].removeprefix('Value error, '))}"
         case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":
             expected = "a whole number"
         case "float_parsing" | "float_type" | "finite_number":
@@ -374,5 +399,5 @@ def _describe_fault(fault: ErrorDetails) -> str:
         case "too_short":
             expected = "at least one name, URL or path"
         case _:
-            return f"{name}: {fault['msg']}"
-    return f"{name} must be {expected}, not {str(given)!r}"
+            return f"{name}: {printable(fault['msg'])}"
+    return f"{name} must be {expected}, not '{printable(given, 100)}'"

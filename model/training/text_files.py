@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mernet.atomic_file import replacing_file
 from mernet.model.errors import DataSetError
-from mernet.printable import csv_cell, from_csv_cell
+from mernet.printable import csv_cell, from_csv_cell, printable
 
+MAX_TEXT_BYTES = 2**28
 MAX_PROBLEMS_SHOWN = 5
 """Number of problems in an error message; the rest are counted."""
 
@@ -23,7 +24,7 @@ class Problems:
 
     def add(self, file: Path, line: int, reason: str) -> None:
         """Add a problem of one line, counted from 1."""
-        self.found.append(f"{file}:{line}: {reason}")
+        self.found.append(f"{printable(file)}:{line}: {printable(reason)}")
 
     def raise_any(self) -> None:
         """Raise an error if there are problems.
@@ -44,16 +45,22 @@ def read_text(path: Path) -> str:
     Raises:
         DataSetError: The file cannot be read, is empty or is not UTF-8 text.
     """
+    name = printable(path)
     try:
+        if path.exists() and not path.is_file():
+            raise DataSetError(f"{name}: is not a file; give the path of a file")
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise DataSetError(f"{name}: has more than {MAX_TEXT_BYTES} bytes; give another file")
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataSetError(
-            f"{path}: cannot be read ({error.strerror}); give another file"
-        ) from error
+    except (OSError, UnicodeEncodeError) as error:
+        problem = getattr(error, "strerror", None) or "no such path"
+        raise DataSetError(f"{name}: cannot be read ({problem}); give another file") from error
     except UnicodeDecodeError as error:
-        raise DataSetError(f"{path}: is not UTF-8 text; convert it") from error
+        raise DataSetError(f"{name}: is not UTF-8 text; convert it") from error
+    except ValueError as error:  # a NUL in it
+        raise DataSetError(f"{name}: is not a path; give another file") from error
     if not re.search(r"\w", text) or "\0" in text:
-        raise DataSetError(f"{path}: is empty or not text; give another file")
+        raise DataSetError(f"{name}: is empty or not text; give another file")
     return text
 
 
@@ -73,7 +80,9 @@ def read_csv(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise DataSetError(f"{path}:{reader.line_num}: {error}; correct the line") from error
+        raise DataSetError(
+            f"{printable(path)}:{reader.line_num}: {printable(error)}; correct the line"
+        ) from error
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -10,12 +10,14 @@ from typing import Self
 from mernet.model.classes import CLASSES, CODES
 from mernet.model.errors import DataSetError
 from mernet.model.training.text_files import Problems, read_csv, read_text
+from mernet.printable import printable
 
 MAPPING_FILE = "mapping.json"
 """List of classes in Mars-Bench's format: {"0": ["rah", "Rock Abrasion Tool (RAT) Hole"], ...}."""
 CLASS_TABLE_FILE = "classes.tsv"
 """List of classes with lines of number, tab and name."""
 
+NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 NumberedClasses = Mapping[int, tuple[str, ...]]
 """For each class number of a data set, the class's code (if any) and name."""
 
@@ -59,7 +61,7 @@ class ClassList:
         names = tuple(words[-1] for _, words in ordered)
         if len(_enumerate_words(codes)) < len(codes):
             raise DataSetError(
-                f"two of the classes {', '.join(codes)} have the same code; rename one"
+                f"two of the classes {printable(', '.join(codes))} have the same code; rename one"
             )
         numbers = _enumerate_words(number for number, _ in ordered)
         return cls(codes, names, _enumerate_words(names) | _enumerate_words(codes) | numbers)
@@ -71,7 +73,7 @@ class ClassList:
 
 def normalise_word(word: str) -> str:
     """Return a number, code or name without differences of case, spaces and punctuation."""
-    number = re.fullmatch(r"(\d+)(\.0*)?", word.strip())
+    number = re.fullmatch(r"(\d{1,18})(\.0*)?", word.strip())
     if number:
         return str(int(number[1]))
     letters = re.sub(r"[\W_]+", "", word.casefold())
@@ -103,13 +105,18 @@ def read_class_list(folder: Path) -> ClassList | None:
 
 def _read_mapping(path: Path) -> NumberedClasses:
     expected = (
-        f'{path}: must map numbers to a name, or to a code and a name: {{"0": ["rah", "RAT"]}}'
+        f"{printable(path)}: must map numbers to a name, or to a code and a name: "
+        '{"0": ["rah", "RAT"]}'
     )
     try:
         entries = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataSetError(
-            f"{path}:{error.lineno}: is not JSON ({error.msg}); correct it"
+            f"{printable(path)}:{error.lineno}: is not JSON ({error.msg}); correct it"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataSetError(
+            f"{printable(path)}: is nested too deeply, or has too long a number; correct it"
         ) from error
     if not isinstance(entries, dict) or not entries:
         raise DataSetError(expected)
@@ -118,7 +125,7 @@ def _read_mapping(path: Path) -> NumberedClasses:
     }
     for number, words in numbered.items():
         named = isinstance(words, list | tuple) and words and all(isinstance(w, str) for w in words)
-        if not (number.isdecimal() and named):
+        if not (NUMBER.fullmatch(number) and named):
             raise DataSetError(expected)
     return {int(number): tuple(words) for number, words in numbered.items()}
 
@@ -127,7 +134,7 @@ def _read_table(path: Path) -> NumberedClasses:
     numbered: dict[int, tuple[str, ...]] = {}
     problems = Problems()
     for line, cells in read_csv(path, "\t"):
-        if len(cells) < 2 or not cells[0].isdecimal() or int(cells[0]) in numbered:
+        if len(cells) < 2 or not NUMBER.fullmatch(cells[0]) or int(cells[0]) in numbered:
             problems.add(path, line, "must be a new number, a tab and the name of its class")
         else:
             numbered[int(cells[0])] = tuple(cells[1:])

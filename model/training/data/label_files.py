@@ -9,6 +9,7 @@ from pathlib import Path
 from mernet.model.training.data.class_list import ClassList, normalise_word
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.text_files import Problems, read_csv, read_text
+from mernet.printable import printable
 
 # In the form of `normalise_word`; the first that a header has is used.
 FILE_COLUMNS = (
@@ -27,6 +28,9 @@ PARTS = {
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 ONE_HOT_LENGTH = 3
 """With this many zeros and ones, a line cannot list class numbers: one would be repeated."""
+
+LONGEST_LIST = 10_000
+"""Characters in a Python list of classes: the parser of a longer one may end the process."""
 
 Rows = list[tuple[int, list[str]]]
 
@@ -186,7 +190,7 @@ def _parse_one_hot(values: Sequence[str], known: ClassList) -> tuple[str, ...]:
 
 def _parse_binary(value: str) -> bool:
     if value.lower() not in BINARY:
-        raise ValueError(f"{value!r} is not 0 or 1")
+        raise ValueError(f"'{printable(value, 60)}' is not 0 or 1")
     return BINARY[value.lower()]
 
 
@@ -194,9 +198,14 @@ def _split_list(text: str, known: ClassList) -> tuple[str, ...]:
     """Split a list: a Python list, or words separated by comma, semicolon, | or spaces."""
     if text.startswith(("[", "(")):
         try:
-            return tuple(str(item) for item in ast.literal_eval(text))
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise ValueError(f"{text!r} is not a list of classes") from error
+            if len(text) > LONGEST_LIST:
+                raise ValueError("too long")
+            items = ast.literal_eval(text)
+            if not all(isinstance(item, str | int | float) for item in items):
+                raise ValueError("an item is no class")
+            return tuple(str(item) for item in items)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise ValueError(f"'{printable(text, 60)}' is not a list of classes") from error
     words = [word.strip() for word in re.split(r"[,;|\t]", text)]
     split = [[word] if known.index_of(word) is not None else word.split() for word in words]
     return tuple(word for each in split for word in each)
@@ -204,5 +213,5 @@ def _split_list(text: str, known: ClassList) -> tuple[str, ...]:
 
 def _parse_part(text: str) -> Part | None:
     if normalise_word(text) not in ("", *PARTS):
-        raise ValueError(f"{text!r} is not a part; use train, val or test")
+        raise ValueError(f"'{printable(text, 60)}' is not a part; use train, val or test")
     return PARTS.get(normalise_word(text))

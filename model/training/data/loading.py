@@ -25,6 +25,7 @@ from mernet.model.training.data.label_files import (
 )
 from mernet.model.training.data.picture_files import PictureFinder
 from mernet.model.training.text_files import Problems
+from mernet.printable import printable
 
 LABEL_SUFFIXES = (".csv", ".tsv", ".txt")
 ClassOrder = Literal["chain"]
@@ -145,7 +146,10 @@ def _collect_images(
                 continue
             first = images.setdefault(path.name.lower(), image)
             if (first.path, first.shown, first.part) != (image.path, image.shown, image.part):
-                reason = f"{row.image!r} has another path, part or labels in {first.source}"
+                reason = (
+                    f"'{printable(row.image, 100)}' has another path, part or labels in "
+                    f"{first.source}"
+                )
                 problems.add(label_file.path, row.line, reason)
     return list(images.values())
 
@@ -153,7 +157,10 @@ def _collect_images(
 def _describe_unknown_columns(label_file: LabelFile, classes: ClassList) -> Iterator[str]:
     for column in label_file.columns:
         if classes.index_of(column) is None:
-            yield f"{label_file.path}:1: the column {column!r} is not a class; rename or remove it"
+            yield (
+                f"{printable(label_file.path)}:1: the column '{printable(column, 100)}' is not a "
+                "class; rename or remove it"
+            )
 
 
 def _class_indices(row: LabelRow, classes: ClassList) -> frozenset[int]:
@@ -162,10 +169,11 @@ def _class_indices(row: LabelRow, classes: ClassList) -> frozenset[int]:
     if None in indices:
         word = row.words[indices.index(None)]
         raise DataSetError(
-            f"{word!r} is not a class; use MERNet's codes, or list your own in {CLASS_TABLE_FILE}"
+            f"'{printable(word, 100)}' is not a class; use MERNet's codes, or list your own in "
+            f"{CLASS_TABLE_FILE}"
         )
     if len(set(indices)) < len(indices):
-        raise DataSetError(f"the list {' '.join(row.words)} names a class twice")
+        raise DataSetError(f"the list {printable(' '.join(row.words), 100)} names a class twice")
     return frozenset(index for index in indices if index is not None)
 
 

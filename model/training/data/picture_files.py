@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from mernet.model.errors import DataSetError
 from mernet.model.pictures import PICTURE_SUFFIXES
 from mernet.model.training.data.data_set import Part
+from mernet.printable import printable
 
 PRODUCT_SUFFIX = ".img"
 """The archive's browse pictures are named after the product file: NAME.img.jpg."""
@@ -44,12 +45,16 @@ class PictureFinder:
         candidates = self._by_name.get(bare.lower()) or self._by_name.get(_stem(bare), [])
         if not candidates:
             raise DataSetError(
-                f"no picture called {name!r} is in {self._folder}; add it or correct the name"
+                f"no picture called '{printable(name, 100)}' is in "
+                f"{printable(self._folder)}; add it or correct the name"
             )
         ranks = [self._rank(path, part) for path in candidates]
         best = [path for path, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
         if len(best) > 1:
-            raise DataSetError(f"{name!r} may be {best[0]} or {best[1]}; keep one of them")
+            raise DataSetError(
+                f"'{printable(name, 100)}' may be {printable(best[0], 100)} or "
+                f"{printable(best[1], 100)}; keep one of them"
+            )
         return best[0]
 
     def _rank(self, path: Path, part: Part | None) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mernet.model.errors import DataSetError
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.text_files import Problems, read_csv, write_csv
+from mernet.printable import printable
 
 SHARES = (0.6, 0.15, 0.25)
 """The abstract's shares of train, validation and test."""
@@ -139,8 +140,8 @@ def read_split(path: Path, names: Sequence[str]) -> tuple[Part, ...]:
     missing = [name for name in names if name not in parts]
     if missing:
         raise DataSetError(
-            f"{path}: {len(missing)} images have no part, {missing[0]} is the first; create "
-            "a new split"
+            f"{printable(path)}: {len(missing)} images have no part, "
+            f"{printable(missing[0])} is the first; create a new split"
         )
     return tuple(parts[name] for name in names)
 

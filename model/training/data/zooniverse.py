@@ -16,6 +16,7 @@ from mernet.model.errors import DataSetError
 from mernet.model.pictures import PICTURE_SUFFIXES
 from mernet.model.training.data.class_list import normalise_word
 from mernet.model.training.text_files import Problems, read_csv
+from mernet.printable import printable
 
 COLUMNS = (
     *("classification_id", "user_id", "user_ip", "workflow_id", "created_at"),
@@ -50,10 +51,12 @@ def read_export(
             the message names file and line.
     """
     rows = read_csv(path)
-    line, header = next(rows)
+    line, header = next(rows)  # read_csv refuses a file without one
     missing = [column for column in COLUMNS if column not in header]
     if missing:
-        raise DataSetError(f"{path}:{line}: lacks {', '.join(missing)}; export the classifications")
+        raise DataSetError(
+            f"{printable(path)}:{line}: lacks {', '.join(missing)}; export the classifications"
+        )
     problems = Problems()
     found: list[VolunteerClassification] = []
     for line, cells in rows:
@@ -63,12 +66,12 @@ def read_export(
                 raise ValueError(f"{len(cells)} cells, {len(header)} expected as in the header")
             if workflow in (None, row["workflow_id"]):
                 found.extend(_parse_row(row, task))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             problems.add(path, line, str(error))
     problems.raise_any()
     if not found:
         raise DataSetError(
-            f"{path}: contains no answer to this task in this workflow; choose others"
+            f"{printable(path)}: contains no answer to this task in this workflow; choose others"
         )
     return found
 
@@ -114,7 +117,9 @@ def _iterate_choices(answer: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(choice, str):
             yield choice
         elif item is not None:
-            raise ValueError(f"task {answer.get('task')!r} has no choices; name a task that has")
+            raise ValueError(
+                f"task '{printable(answer.get('task'), 60)}' has no choices; name a task that has"
+            )
 
 
 def _image_name(row: Mapping[str, str]) -> str:
@@ -137,5 +142,6 @@ def _image_name(row: Mapping[str, str]) -> str:
 def _parse_json(row: Mapping[str, str], column: str) -> Any:
     try:
         return json.loads(row[column])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{column} is not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        problem = getattr(error, "msg", None) or "it is nested too deeply, or has too long a number"
+        raise ValueError(f"{column} is not JSON ({problem})") from error

@@ -112,3 +112,30 @@ def test_a_value_that_cannot_be_used_is_told_in_plain_words(monkeypatch, name, v
         settings()
     assert said in str(refused.value)
     assert "Input should" not in str(refused.value)
+
+
+SETTINGS_OF_NUMBERS = ("LEASE_SECONDS", "CHUNK_SIZE", "FETCH_TIMEOUT", "MAX_IMAGE_BYTES")
+
+
+@pytest.mark.parametrize("name", SETTINGS_OF_NUMBERS)
+@pytest.mark.parametrize(
+    "value", ["inf", "-inf", "nan", "-1", "0", "1e999", "9" * 30, "9" * 5000, "a" * 9000, "\x1b[2J"]
+)
+def test_an_absurd_number_is_refused_by_name_and_shortly(monkeypatch, name, value) -> None:
+    monkeypatch.setenv(f"MERNET_{name}", value)
+    settings.cache_clear()
+    with pytest.raises(SettingsError, match=f"MERNET_{name}") as caught:
+        settings()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["DATA_DIR", "DATABASE_PASSWORD_FILE", "METRICS_CERT_FILE"])
+@pytest.mark.parametrize("value", ["~nosuchuser", "~nosuchuser/x", "a" * 4000, "a\nb", "a\udcff"])
+def test_a_path_that_is_none_is_refused_by_name(monkeypatch, name, value) -> None:
+    monkeypatch.setenv(f"MERNET_{name}", value)
+    settings.cache_clear()
+    with pytest.raises(SettingsError, match=f"MERNET_{name}") as caught:
+        settings()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
