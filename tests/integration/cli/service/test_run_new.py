@@ -10,6 +10,7 @@ from mernet.cli.commands import app
 from mernet.db.errors import TooManyWithdrawn
 from mernet.demo.server import serve
 from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.settings import Settings
 
 
 @pytest.fixture
@@ -81,3 +82,14 @@ def test_many_withdrawals_are_marked_when_told_so(run_new, volume, url):
     assert isinstance(run_new(url).exception, TooManyWithdrawn)
     ran = run_new(url, options=["--withdraw-many", "--json"])
     assert (ran.exit_code, json.loads(ran.stdout)) == (0, {"run": None, "withdrawn": 149})
+
+
+def test_what_is_checked_and_each_retry_are_told_while_it_happens(run_new, monkeypatch):
+    config = Settings(fetch_attempts=2)
+    monkeypatch.setattr("mernet.cli.service.run.settings", lambda: config)
+    monkeypatch.setattr("mernet.pds.fetch.BACKOFF", lambda _: 0.0)
+    refused = "http://127.0.0.1:1/volume/"
+    said = run_new(refused).stderr
+    assert said.startswith(f"Checking {refused} for new products ...\n")
+    assert "connection refused; check that the server runs at this host and port. Next" in said
+    assert "Max retries" not in said
