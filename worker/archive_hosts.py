@@ -121,7 +121,7 @@ class HostGuard:
         listings: Callable[[str], Sequence[str]],
     ) -> None:
         self._source = source
-        self._others = others
+        self.others = others
         self._listings = listings
         self._asking = threading.Lock()
         self._asked: dict[str | None, tuple[float, bool]] = {}
@@ -169,7 +169,7 @@ class HostGuard:
             asked_at, answered = self._asked.get(host, (-1.0, False))
             if asked_at < since:
                 asked_at = time.monotonic()
-                urls = (*self._others(url), *self._listings(url))
+                urls = (*self.others(url), *self._listings(url))
                 answered = any(_failure(each, self._source) is None for each in urls)
                 self._asked[host] = asked_at, answered
             return answered
@@ -179,7 +179,7 @@ class HostGuard:
 
         Its listing counts if no other file of it is known.
         """
-        return any(self._has(each) for each in self._others(url) or self._listings(url))
+        return any(self._has(each) for each in self.others(url) or self._listings(url))
 
     def _has(self, url: str) -> bool:
         try:

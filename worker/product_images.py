@@ -50,9 +50,9 @@ class Files:
 class ProductReader:
     """Fetches, decodes and renders the products of a chunk.
 
-    A failure is lasting only if it is proven: damage, by the same bytes in a second transfer; that
-    a file does not exist, by another file that its archive still has. A copy at a mirror proves
-    nothing.
+    A failure is lasting only if it is proven: damage, by the same bytes in a second transfer while
+    another file of the archive is sound; that a file does not exist, by another file that the
+    archive still has. A copy at a mirror proves nothing.
 
     Attributes:
         guard: Fetches the files, and notices if their host is down.
@@ -90,8 +90,9 @@ class ProductReader:
         if again.digest != files.digest:
             return _to_picture(product, again)
         # A body without an announced length may have been cut off in the same place again.
-        is_proven = again.image.is_whole or not isinstance(damage, TruncatedError)
-        return self._failed(product, damage, lambda: is_proven)
+        if isinstance(damage, TruncatedError) and not again.image.is_whole:
+            return self._failed(product, damage, lambda: False)
+        return self._failed(product, damage, lambda: self._are_others_sound(product))
 
     def _fetch(self, product: ProductRow) -> Files:
         label = self._fetch_file(product.label_url) if product.label_url else None
@@ -108,6 +109,24 @@ class ProductReader:
         at_mirror = self.mirror is not None and is_mirrored(product.image_url)
         is_lasting = error.is_lasting and not at_mirror and is_proven()
         return Failed(product.product_id, error.reason, str(error), is_lasting)
+
+    def _are_others_sound(self, product: ProductRow) -> bool:
+        """Return whether another image of the archive can be decoded, if any other is known.
+
+        If none can, the host may be serving all files cut short. The images of PDS4 products are
+        not tried, since they have no label with them.
+        """
+        if product.label_url:
+            return True
+        others = self.guard.others(url_at_mirror(product.image_url, self.mirror))
+        return not others or any(map(self._is_sound, others))
+
+    def _is_sound(self, url: str) -> bool:
+        try:
+            decode(self.guard.fetch(url), url)
+        except PdsError:
+            return False
+        return True
 
     def _is_gone(self, product: ProductRow) -> bool:
         return self.guard.has_others(url_at_mirror(product.image_url, self.mirror))

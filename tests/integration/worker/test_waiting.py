@@ -212,7 +212,7 @@ def test_damage_is_proven_by_the_same_bytes_in_a_second_transfer(story, pipeline
     archive.files = {
         url(1): bad,
         url(3): lambda: next(passing, GOOD),
-        url(4): lambda: next(changing),
+        url(4): lambda: next(changing, bad),
     }
     pipeline.work_on(run_id, 1, "worker")
     assert outcomes(story) == [
@@ -221,6 +221,14 @@ def test_damage_is_proven_by_the_same_bytes_in_a_second_transfer(story, pipeline
         (3, "classified", None, False),
         (4, "failed", "undecodable", False),
     ]
+
+
+def test_a_host_that_serves_all_files_cut_short_proves_no_damage(story, pipeline, archive):
+    pipeline.work_on(story.listed(count=4), 1, "worker")
+    before = outcomes(story)
+    archive.everything = GOOD + b" damaged"
+    pipeline.work_on(story.listed(count=4, reclassify=True), 1, "worker")
+    assert outcomes(story) == before
 
 
 def test_the_share_of_missing_pixels_is_published(story, pipeline):
