@@ -29,6 +29,7 @@ GROUPS = {
         "product that kills its process",
         "product that eats memory",
     ),
+    "checkpoint": ("checkpoint file away for a moment",),
     "runs": (
         "overlapping runs",
         "promotion in mid-run",

@@ -1,5 +1,9 @@
 """Two worker hosts share a ledger and a broker: one without network, checkpoint or right time."""
 
+import redis
+
+from faults.scene import IN_WORKERS
+
 OUTCOMES = "SELECT product_id, state, reason, scores FROM outcome WHERE run_id = {} ORDER BY 1"
 ROWS = """
 SELECT product_id, class, probability
@@ -64,5 +68,34 @@ def test_a_host_without_network_loses_nothing_and_continues_when_it_is_reconnect
         assert service.rows(PUBLISHED_AT.format(disturbed)) == published_at
 
         undisturbed = queue_run(service, opportunity, "--reclassify")
+        wait_for_the_end(service, undisturbed)
+    assert results(service, undisturbed) == found
+
+
+def test_one_host_without_the_checkpoint_and_one_a_minute_ahead_do_a_run_together(
+    make_network_service, make_host, gated_network_archive
+):
+    """Only the sweep sends the chunks' messages, between hosts of which one lives in the future."""
+    ahead = {"FAULTS_CLOCK_SHIFT": "60", "PYTHONPATH": str(IN_WORKERS)}
+    service = make_network_service(**QUICK)
+    host = make_host(service, has_checkpoints=False)
+    other = make_host(service, **ahead)
+    gated_network_archive.is_open.set()
+    volume = f"{gated_network_archive.url}mer1po_0xxx/"
+
+    with host.worker("--processes", "1"):
+        disturbed = queue_run(service, volume)
+        service.wait_for("what the host lacks", lambda: "checkpoint" in host.log())
+        assert service.rows("SELECT state FROM run") == [("running",)]
+        redis.Redis.from_url(service.settings["MERNET_BROKER_URL"]).flushall()
+        consumed = ("--queue", "listing", "--queue", "classify", "--queue", "sweep")
+        with other.worker("--processes", "1", "--no-scheduler", *consumed):
+            wait_for_the_end(service, disturbed)
+    assert service.json("reconcile", str(disturbed))["ok"]
+    assert service.rows("SELECT DISTINCT attempts FROM chunk") == [(1,)]
+    found = results(service, disturbed)
+
+    with make_host(service).worker("--processes", "1"):
+        undisturbed = queue_run(service, volume, "--reclassify")
         wait_for_the_end(service, undisturbed)
     assert results(service, undisturbed) == found
