@@ -8,16 +8,16 @@ import pytest
 # Python runs a module of this name at its start, so every worker process has it.
 SITECUSTOMIZE = """
 import os, signal
-from mernet.worker import pipeline
+from mernet.worker import product_images
 
-decode = pipeline.decode
+decode = product_images.decode
 
 def decode_or_die(data, name, label=None):
     if name == "{poison}":
         os.kill(os.getpid(), signal.SIGKILL)
     return decode(data, name, label)
 
-pipeline.decode = decode_or_die
+product_images.decode = decode_or_die
 """
 
 

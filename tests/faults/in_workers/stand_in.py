@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mernet.worker import checkpoints, pipeline
+from mernet.worker import checkpoints, product_images
 
 SWITCHES = Path(os.environ["FAULTS_SWITCHES"])
 MORE_THAN_ALLOWED = 4 * 2**30
@@ -32,7 +32,7 @@ def load(path, *_, **__):
     return StandIn(path)
 
 
-decode = pipeline.decode
+decode = product_images.decode
 
 
 def is_switched_on(name, product_id):
@@ -59,5 +59,5 @@ def decode_or_suffer(data, name, *rest, **options):
 
 
 def install():
-    pipeline.decode = decode_or_suffer
+    product_images.decode = decode_or_suffer
     checkpoints.load_checkpoint = load
