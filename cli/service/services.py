@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from mernet.cli.shared.connections import start_embedded
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
 from mernet.db.engine import connect
@@ -62,7 +64,7 @@ def _open_runs(url: str) -> str:
         engine = connect(url)
         check_current(engine)
         return ", ".join(f"run {run.run_id} ({run.condition})" for run in open_runs(engine))
-    except DbError:
+    except (DbError, SQLAlchemyError):  # nothing may keep a server from being stopped
         return ""
 
 

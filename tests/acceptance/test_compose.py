@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from fixtures.compose import PATIENCE, ROOT, SERVERS, Stack, example_variables
+from fixtures.service import GatedArchive, gated
 from fixtures.volume import GrowingVolume, as_version, at_clock
-from mernet.demo.server import serve
 from mernet.worker.server_urls import with_password
 
 NEW, VERSIONS, WITHDRAWN = 30, 5, 2
@@ -59,9 +60,15 @@ def volume(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> GrowingVo
 
 
 @pytest.fixture(scope="module")
-def url(volume: GrowingVolume) -> Iterator[str]:
-    with serve(volume.folder.parent) as url:
-        yield f"{url}{volume.folder.name}/"
+def growing_archive(volume: GrowingVolume) -> Iterator[GatedArchive]:
+    """The archive that the products are listed by, whose gate is open until a test closes it."""
+    with gated(volume.folder.parent, "127.0.0.1", free_images=sys.maxsize) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def url(growing_archive: GatedArchive, volume: GrowingVolume) -> str:
+    return f"{growing_archive.url}{volume.folder.name}/"
 
 
 @pytest.fixture(scope="module")
@@ -292,19 +299,19 @@ def test_starting_again_changes_nothing_and_gives_new_passwords(stack, history):
     assert shown(stack) == before
 
 
-def test_all_services_end_when_told_to_and_lose_nothing(stack, history, gated_archive):
+def test_all_services_end_when_told_to_and_lose_nothing(stack, history, growing_archive, url):
     """Comes last: afterwards nothing runs."""
-    volume = f"{gated_archive.url}mer1po_0xxx/"
-    sent = mernet(stack, "run", "full", "--archive", volume, "--reclassify", "--json")
+    growing_archive.free_images = next(growing_archive.handed_out) + 6
+    sent = mernet(stack, "run", "full", "--archive", url, "--reclassify", "--json")
     assert sent.returncode == 0, sent.stderr
     run_id = json.loads(sent.stdout)["run"]["run_id"]
     chunks = f"SELECT state FROM chunk WHERE run_id = {run_id}"
-    assert gated_archive.caller_waits.wait(PATIENCE)
+    assert growing_archive.caller_waits.wait(PATIENCE)
     assert stack.rows(chunks) == [("claimed",)]
 
     ours = [name for name in stack.processes if name not in SERVERS]
     stack.tell_to_end(ours)
-    gated_archive.is_open.set()
+    growing_archive.is_open.set()
     codes = stack.exit_codes(ours)
 
     assert stack.rows(chunks) == [("done",)]

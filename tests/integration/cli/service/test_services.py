@@ -4,6 +4,9 @@ import json
 import os
 import stat
 
+from mernet.db.engine import connect
+from mernet.worker.embedded_urls import embedded_database_url
+
 
 def test_stopping_names_the_open_runs_and_status_then_names_the_stopped_servers(
     make_service, archive_url
@@ -49,3 +52,14 @@ def test_the_sockets_and_data_are_closed_to_other_users(make_service):
         found = service.folder / name
         assert stat.S_IMODE(found.stat().st_mode) & 0o007 == 0, name
     assert os.access(service.folder, os.W_OK)
+
+
+def test_a_ledger_that_cannot_be_read_does_not_keep_its_server_from_being_stopped(make_service):
+    service = make_service()
+    engine = connect(embedded_database_url(service.folder))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE run RENAME state TO lost")
+    engine.dispose()
+    stopped = service.run("services", "stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert "Embedded postgres is stopped" in stopped.stderr
