@@ -21,6 +21,7 @@ from mernet.pds.fetch import FileSource
 from mernet.pds.index_label import MAX_LABEL_BYTES, TableShape, parse_label
 from mernet.pds.index_places import Places
 from mernet.pds.label import (
+    UNKNOWN,
     counter_or_none,
     solar_time_or_none,
     text_or_none,
@@ -41,6 +42,7 @@ INDEXES = {
     "rdr": ("rdrindex.lbl",),
     "any": ("edrindex.lbl", "rdrindex.lbl"),
 }
+UNKNOWN_PLACES = UNKNOWN - {""}
 INDEX_FOLDERS = ("index", "INDEX")
 # How much of a product is read for its label: nearly always the first suffices.
 LABEL_BYTES = (64 * 1024, pds3.MAX_LABEL_BYTES)
@@ -181,7 +183,7 @@ class RowReader:
         if isinstance(name, LeftOut):
             return name
         image_url = self.places.image_url(path_name, file_name)
-        if image_url is None:
+        if image_url is None or path_name.upper() in UNKNOWN_PLACES:
             return LeftOut(file_name, LeftOutReason.UNREADABLE_ROW)
         wanted = UnsizedRow(name, file_name, image_url, fields)
         if not set(SIZE) <= set(self.shape.first_field):

@@ -23,6 +23,7 @@ from mernet.pds.label import (
     solar_time_or_none,
     text_or_none,
     time_or_none,
+    whole_or_none,
 )
 from mernet.pds.native_pixels import check_not_blank, to_native_pixels
 from mernet.pds.odl import Block, Quantity
@@ -266,11 +267,13 @@ def _pointer(label: Block, name: str) -> int:
             "so it does not point to pixels in the same file"
         )
     pointer = pointers[0]
+    if isinstance(pointer, list) and len(pointer) == 1:
+        pointer = pointer[0]
     if isinstance(pointer, str):
         pointer = [pointer, 1]
     if isinstance(pointer, list) and pointer and isinstance(pointer[0], str):
         _check_own_file(pointer[0], name)
-        pointer = pointer[1] if len(pointer) == 2 else 1 if len(pointer) == 1 else ""
+        pointer = pointer[1] if len(pointer) == 2 else ""
     is_bytes = isinstance(pointer, Quantity) and pointer.unit in ("BYTES", "BYTE")
     number = pointer.value if isinstance(pointer, Quantity) else pointer
     if not isinstance(number, int) or number < 1 or (isinstance(pointer, Quantity) > is_bytes):
@@ -368,10 +371,9 @@ def _positive_number(block: Block, key: str, name: str) -> int:
     values = block.all(key)
     plain = [value.value if isinstance(value, Quantity) else value for value in values]
     value = plain[0] if plain and all(each == plain[0] for each in plain) else plain or None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or value < 1:
+    number = whole_or_none(value)
+    if number is None or number < 1:
         raise DecodeError(
             f"{name} has a label with {key} = {_short(value)}; a positive number is needed"
         )
-    return value
+    return number

@@ -157,6 +157,14 @@ def test_a_pds4_label_that_contradicts_its_file_is_a_decode_error(
         decode(pixels.astype(">i2").tobytes(), "x.img", label)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_pds4_label_cannot_define_text_of_its_own(pixels, pds4_label, encoding):
+    label = pds4_label(pixels, "SignedMSB2").decode().partition("?>")[2]
+    text = f"<!DOCTYPE x [<!ENTITY a 'b'>]>{label}"
+    with pytest.raises(DecodeError, match="document type"):
+        decode(pixels.astype(">i2").tobytes(), "x.img", text.encode(encoding))
+
+
 @pytest.mark.parametrize("label", [b"", b"<html>", b"<Product_Observational/>", b"\xff\xfe<"])
 def test_another_text_than_a_pds4_label_is_a_decode_error(label):
     with pytest.raises(DecodeError):

@@ -268,7 +268,7 @@ def test_a_label_whose_table_is_elsewhere_is_a_bad_index(volume, pointer):
 @pytest.mark.parametrize(
     "path",
     ["/v/data/../../x", "//host/data", "%2e%2e/data", "data/%2e%2e%2f%2e%2e", "C:/data", "..",
-     r"\\host\data", "data/./x", "http://host/data"],
+     r"\\host\data", "data/./x", "http://host/data", "N/A", "UNK"],
 )  # fmt: skip
 def test_a_row_whose_folder_is_elsewhere_is_left_out(volume, path):
     found, left_out = listed(volume(label_of(), [row_of(), row_of(1, path=f'"{path}"')]))
