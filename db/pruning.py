@@ -10,14 +10,7 @@ from mernet.db.classifiers import RegisteredClassifier
 from mernet.db.engine import transaction
 from mernet.db.errors import ClassifierInOpenRun, ClassifierInUse
 from mernet.db.republish import lock_thresholds_for_publishing
-from mernet.db.tables import (
-    classification,
-    classifier,
-    listing_state,
-    outcome,
-    outcome_history,
-    run,
-)
+from mernet.db.tables import classification, classifier, listing_state, outcome, run
 
 BATCH = 5000
 """Outcomes deleted in one transaction; it takes about a second and locks their products."""
@@ -61,7 +54,7 @@ def prune(
 
     A batch is one transaction, so an interrupted pruning can be started again. The classifier stays
     registered. The ledger then has no outcomes of the products of runs that used it. This is the
-    one deletion that leaves nothing in the history: that of the classifier is deleted too.
+    one deletion that adds nothing to the history, which itself stays.
 
     Args:
         engine: The ledger.
@@ -80,7 +73,7 @@ def prune(
     if keep_scores:
         _mark_unpublished(engine, name)
     else:
-        _delete_listings_and_history(engine, name)
+        _delete_known_listings(engine, name)
     after = ""
     while found := _prune_batch(engine, name, keep_scores, after, batch):
         count, after = found
@@ -98,14 +91,10 @@ def _mark_unpublished(connection: sa.Connection, name: str) -> None:
 
 
 @transaction
-def _delete_listings_and_history(connection: sa.Connection, name: str) -> None:
-    """Delete the known listings, so that the classifier's next ingest finds all products.
-
-    Its replaced outcomes are deleted too.
-    """
+def _delete_known_listings(connection: sa.Connection, name: str) -> None:
+    """Delete the known listings, so that the classifier's next ingest finds all products."""
     sha256 = _require_unused(connection, name).sha256
-    for table in (listing_state, outcome_history):
-        connection.execute(sa.delete(table).where(table.c.classifier == sha256))
+    connection.execute(sa.delete(listing_state).where(listing_state.c.classifier == sha256))
 
 
 @transaction

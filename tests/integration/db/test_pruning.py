@@ -40,16 +40,13 @@ def test_only_outcomes_and_classes_of_the_old_classifier_are_deleted(replaced):
     assert counts(replaced, "b" * 64) == (5, 5)
 
 
-def test_the_history_of_the_old_classifier_is_deleted_with_its_outcomes(replaced, product):
-    for name in ("first", "second"):
-        classifiers.promote(replaced.engine, name)
-        run_id = replaced.listed_products([product(1)], reclassify=True)
-        replaced.publish(run_id, 1, (0.96, *[0.1] * 24))
-    assert replaced.rows("SELECT count(*) FROM outcome_history") == [(2,)]
-    list(prune(replaced.engine, "first", keep_scores=True))
-    assert replaced.rows("SELECT count(*) FROM outcome_history") == [(2,)]
-    list(prune(replaced.engine, "first"))
-    assert replaced.rows("SELECT classifier FROM outcome_history") == [("b" * 64,)]
+def test_pruning_leaves_the_history_as_it_is(replaced, product):
+    run_id = replaced.listed_products([product(1)], reclassify=True)
+    replaced.publish(run_id, 1, (0.96, *[0.1] * 24))
+    classifiers.promote(replaced.engine, "first")
+    before = replaced.rows("SELECT * FROM outcome_history")
+    list(prune(replaced.engine, "second"))
+    assert replaced.rows("SELECT * FROM outcome_history") == before != []
 
 
 def test_rows_to_delete_can_be_counted_before(replaced):
