@@ -44,10 +44,10 @@ class Places:
         parts = path_parts(path_name)
         if parts is None:
             return None
-        candidates = [self._url(*self._in_neighbourhood(parts, file_name))]
-        if is_file_url(self.label_url):
-            candidates += self._other_places(parts, file_name)
-        url = next(filter(_exists, candidates), candidates[0])
+        url = self._url(*self._in_neighbourhood(parts, file_name))
+        if not _exists(url):
+            places = dict.fromkeys(self._other_places(parts, file_name))
+            url = next(filter(_exists, places), url)
         return url if is_below(url, self.base_url) else None
 
     def browse_url(self, image_url: str) -> str | None:
