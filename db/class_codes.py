@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from mernet.db.errors import QueryRefused
 from mernet.db.tables import image_class
+from mernet.printable import quoted
 from mernet.suggestions import did_you_mean
 
 
@@ -25,7 +26,7 @@ def class_codes(connection: sa.Connection, wanted: Sequence[str]) -> list[str]:
     for word in wanted:
         if word.lower() not in by_word:
             raise QueryRefused(
-                f"No class is called {word!r}{did_you_mean(word, by_word)} "
+                f"No class is called {quoted(word)}{did_you_mean(word, by_word)} "
                 f"The codes: {', '.join(known)}."
             )
     return list(dict.fromkeys(by_word[word.lower()] for word in wanted))

@@ -18,6 +18,7 @@ from mernet.db.errors import (
 )
 from mernet.db.republish import lock_thresholds_for_change, republish
 from mernet.db.tables import classifier, promotion
+from mernet.printable import quoted
 from mernet.suggestions import did_you_mean
 
 UNIQUE_VIOLATION = "23505"
@@ -207,7 +208,7 @@ def named(connection: sa.Connection, name: str) -> RegisteredClassifier:
             return candidate
     names = [candidate.name for candidate in known]
     raise UnknownClassifier(
-        f"No classifier is called {name!r}{did_you_mean(name, names)} "
+        f"No classifier is called {quoted(name)}{did_you_mean(name, names)} "
         f"Registered: {', '.join(names) or 'none'}."
     )
 
@@ -249,9 +250,9 @@ def _read_all(connection: sa.Connection) -> list[RegisteredClassifier]:
 
 def _why_refused(error: sa.exc.IntegrityError, new: NewClassifier) -> str:
     if sqlstate(error) == UNIQUE_VIOLATION:
-        return f"Another checkpoint is already called {new.name!r}; choose another name."
+        return f"Another checkpoint is already called {quoted(new.name)}; choose another name."
     return (
-        f"The classifier {new.name!r} cannot be registered: its sha256 needs 64 lower-case hex "
-        f"digits, its threshold ({new.threshold}) has to lie between 0 and 1, and its name and "
+        f"The classifier {quoted(new.name)} cannot be registered: its sha256 needs 64 lower-case "
+        f"hex digits, its threshold ({new.threshold}) has to lie between 0 and 1, and its name and "
         "path must not be empty."
     )

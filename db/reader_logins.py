@@ -8,6 +8,7 @@ from psycopg2.extensions import encrypt_password
 from mernet.db.engine import first_line, transaction
 from mernet.db.errors import ReaderRefused
 from mernet.db.server_rights import READER_ROLE, close_to_public, let_in, limit_reader
+from mernet.printable import quoted
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
@@ -46,7 +47,8 @@ def create_reader(engine: sa.Engine, name: str, password: str) -> bool:
     """
     if not NAME.fullmatch(name):
         raise ReaderRefused(
-            f"{name!r} cannot be a login's name; use at most 63 lower-case letters, digits and _."
+            f"{quoted(name)} cannot be a login's name; use at most 63 lower-case letters, "
+            "digits and _."
         )
     try:
         return _create_login(engine, name, password)

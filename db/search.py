@@ -17,6 +17,7 @@ from mernet.db.errors import (
     UnknownProduct,
 )
 from mernet.db.tables import product
+from mernet.printable import quoted
 from mernet.suggestions import did_you_mean
 
 LARGEST_PAGE = 1000
@@ -404,7 +405,7 @@ def _require_known_rover(connection: sa.Connection, wanted: str) -> None:
     known = list(rovers)
     if wanted.lower() not in map(str.lower, known):
         raise QueryRefused(
-            f"No product of a rover {wanted!r} is listed{did_you_mean(wanted, known)} "
+            f"No product of a rover {quoted(wanted)} is listed{did_you_mean(wanted, known)} "
             f"Listed are: {', '.join(known) or 'none'}."
         )
 

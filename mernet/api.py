@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from mernet.errors import MernetError
+from mernet.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -306,7 +307,7 @@ def search(
         _check_tables(engine)
         hits = search_pages(engine, query, limit).hits
     except SQLAlchemyError as error:
-        reason = str(error).partition("\n")[0]
+        reason = printable(str(error).partition("\n")[0])
         raise DbError(f"The search failed ({reason}); check the database and its log.") from error
     finally:
         engine.dispose()

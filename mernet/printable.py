@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 ELLIPSIS = "..."
+LONGEST_DETAIL = 1_000
+"""Characters of a whole message in the ledger; what it quotes is shorter."""
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FORMULA = re.compile(r"'*[ ]*[=+\-@\t\r\n＝＋－＠]")
@@ -26,6 +28,11 @@ def printable(text: object, limit: int | None = 200) -> str:
     if isinstance(text, PurePath):
         return _shorten(str(text)[::-1], limit, lambda each: _escape(each)[::-1])[::-1]
     return _shorten(str(text), limit, _escape)
+
+
+def quoted(text: object, limit: int = 200) -> str:
+    """Return text like `printable`, in quotes."""
+    return f"'{printable(text, limit)}'"
 
 
 def printable_lines(text: object, limit: int | None = None) -> str:

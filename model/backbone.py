@@ -18,7 +18,7 @@ from torch import nn
 
 from mernet.model.errors import BackboneError, OutOfDeviceMemoryError, WeightsDownloadError
 from mernet.model.torchvision_compat import import_torchvision_models
-from mernet.printable import printable
+from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 
 # Of the images on which the pretrained weights were trained, per colour channel.
@@ -300,7 +300,8 @@ def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise BackboneError(
-            f"No backbone is called {name!r}{did_you_mean(name, ARCHITECTURES)} Known: {known}."
+            f"No backbone is called {quoted(name)}{did_you_mean(name, ARCHITECTURES)} "
+            f"Known: {known}."
         )
     return ARCHITECTURES[name]
 

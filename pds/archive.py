@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from mernet.pds.disk import is_file_url, path_from_url
 from mernet.pds.errors import BadArchiveError
+from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 
 DEFAULT_LABEL = "{product}.xml"
@@ -108,7 +109,7 @@ def resolve(spec: str, mirror: str | None = None) -> Archive:
     if mirror is not None:
         raise BadArchiveError(
             f"A mirror replaces the base of a named archive ({_known_names()}), "
-            f"but {spec!r} is not one; give the mirror itself as the archive"
+            f"but {quoted(spec)} is not one; give the mirror itself as the archive"
         )
     url = _to_url(spec)
     if is_file_url(url):
@@ -124,7 +125,8 @@ def _resolve_named(name: str, named: NamedArchive, mirror: str | None) -> Archiv
     place = _mirror_url(mirror)
     if named.kind is ArchiveKind.REGISTRY and is_file_url(place):
         raise BadArchiveError(
-            f"{name!r} is a registry search, which a folder cannot answer; give a URL as its mirror"
+            f"{quoted(name)} is a registry search, which a folder cannot answer; give a URL "
+            "as its mirror"
         )
     url = urljoin(place, named.path)
     return Archive(name, named.kind, url, named.label, named.base, place)
@@ -135,7 +137,7 @@ def _mirror_url(mirror: str) -> str:
     try:
         url = _to_url(mirror)
     except BadArchiveError as error:
-        raise BadArchiveError(f"The mirror is not usable: {error}") from error
+        raise BadArchiveError(f"The mirror is not usable: {printable(error)}") from error
     return url if url.endswith("/") else f"{url}/"
 
 
@@ -162,20 +164,24 @@ def url_at_mirror(url: str, mirror: str | None) -> str:
 def _to_url(spec: str) -> str:
     """Return a URL unchanged, and a path as file:// URL with special characters encoded."""
     if "\0" in spec:
-        raise BadArchiveError(f"{spec[:100]!r} contains a NUL character; remove it")
+        raise BadArchiveError(f"{quoted(spec, 100)} contains a NUL character; remove it")
     try:
         scheme = urlsplit(spec).scheme
     except ValueError as error:
-        raise BadArchiveError(f"{spec!r} is not a valid URL ({error}); correct it") from error
+        raise BadArchiveError(
+            f"{quoted(spec)} is not a valid URL ({printable(error)}); correct it"
+        ) from error
     if scheme in SCHEMES:
         return spec
     if "://" in spec:
-        raise BadArchiveError(f"{spec!r} has the scheme {scheme!r}; use one of {SCHEMES}")
+        raise BadArchiveError(
+            f"{quoted(spec)} has the scheme {quoted(scheme)}; use one of {SCHEMES}"
+        )
     with _path_errors_as_bad_archive(spec):
         path = Path(spec).expanduser().resolve()
         if not spec or not path.exists():
             raise BadArchiveError(
-                f"{spec!r} is neither a known archive nor a URL nor an existing path"
+                f"{quoted(spec)} is neither a known archive nor a URL nor an existing path"
                 f"{did_you_mean(spec, named_archives())} Known archives: {_known_names()}"
             )
         return path.as_uri()
@@ -189,7 +195,7 @@ def _path_errors_as_bad_archive(spec: str) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadArchiveError(
-            f"{spec[:100]!r} cannot be resolved as a path ({reason}); "
+            f"{quoted(spec, 100)} cannot be resolved as a path ({reason}); "
             f"known archives: {_known_names()}"
         ) from error
 
@@ -199,7 +205,7 @@ def _archive_at_url(spec: str, url: str) -> Archive:
     parts = urlsplit(url)
     if MEMBERS.search(unquote(parts.path)):
         if not parts.path.endswith("/members") or parts.query:
-            raise BadArchiveError(f"{spec!r} is a registry search; end the URL with /members")
+            raise BadArchiveError(f"{quoted(spec)} is a registry search; end the URL with /members")
         return Archive(spec, ArchiveKind.REGISTRY, url)
     kind = _kind_of_file(url)
     if kind is not None:
@@ -213,15 +219,17 @@ def _archive_on_disk(spec: str, path: Path) -> Archive:
         kind = _kind_of_file(path.name)
         if kind is None:
             raise BadArchiveError(
-                f"{spec!r} is neither an index (.lbl, .tab, .tab.gz) nor an inventory (.csv); "
-                "give one of these, or a folder"
+                f"{quoted(spec)} is neither an index (.lbl, .tab, .tab.gz) nor an inventory "
+                "(.csv); give one of these, or a folder"
             )
         return Archive(spec, kind, path.as_uri())
     if not path.is_dir():
-        raise BadArchiveError(f"{spec!r} does not exist; give an existing file or folder")
+        raise BadArchiveError(f"{quoted(spec)} does not exist; give an existing file or folder")
     inventories = sorted(file for file in path.iterdir() if _is_inventory(file.name))
     if len(inventories) > 1:
-        raise BadArchiveError(f"{spec!r} holds {len(inventories)} inventories; give one of them")
+        raise BadArchiveError(
+            f"{quoted(spec)} holds {len(inventories)} inventories; give one of them"
+        )
     if inventories:
         return Archive(spec, ArchiveKind.INVENTORY, inventories[0].as_uri())
     is_volume = any((path / name).is_dir() for name in ("index", "INDEX"))

@@ -82,4 +82,6 @@ def _os_errors_as_fetch_errors(path: Path) -> Iterator[None]:
             f"{printable(path)} cannot be read: {printable(error)}; check the disk"
         ) from error
     except ValueError as error:  # a NUL in it
-        raise FetchError(f"{printable(path)} is not a valid path: {error}; check it") from error
+        raise FetchError(
+            f"{printable(path)} is not a valid path: {printable(error)}; check it"
+        ) from error

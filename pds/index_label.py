@@ -7,6 +7,7 @@ from mernet.pds.errors import BadIndexError
 from mernet.pds.label import whole_or_none
 from mernet.pds.odl import Block, Quantity
 from mernet.pds.plain_name import is_plain_file_name
+from mernet.printable import printable
 
 MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
 MAX_FIELDS = 10_000  # real tables have 59
@@ -56,7 +57,7 @@ def parse_label(data: bytes, name: str) -> TableShape:
     try:
         label = odl.parse(data)
     except odl.OdlError as error:
-        raise _not_a_label(name, str(error)) from error
+        raise _not_a_label(name, printable(error)) from error
     table, pointer = _table_and_pointer(label, name)
     table_name, skip_bytes, skip_rows = _target(pointer, label, name)
     first_field, places, fields = _columns(table, name)

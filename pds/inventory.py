@@ -114,7 +114,9 @@ def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
                 _check_row(values, number, archive.url)
                 yield values
         except csv.Error as error:
-            raise BadIndexError(f"{archive.url} is not a collection inventory: {error}") from error
+            raise BadIndexError(
+                f"{archive.url} is not a collection inventory: {printable(error)}"
+            ) from error
         finally:
             text.detach()
     if not number:

@@ -27,6 +27,7 @@ from mernet.pds.label import (
 )
 from mernet.pds.native_pixels import check_not_blank, to_native_pixels
 from mernet.pds.odl import Block, Quantity
+from mernet.printable import printable
 
 MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
 CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits
@@ -139,9 +140,11 @@ def _parse_label(data: bytes, name: str) -> Block:
     try:
         label = odl.parse(head)
     except odl.OdlTruncated as error:
-        raise _unfinished(data, name, str(error)) from error
+        raise _unfinished(data, name, printable(error)) from error
     except odl.OdlError as error:
-        raise DecodeError(f"{name} has a damaged label: {error}; fetch it again") from error
+        raise DecodeError(
+            f"{name} has a damaged label: {printable(error)}; fetch it again"
+        ) from error
     if not label.is_ended:
         raise _unfinished(data, name, "it has no END")
     return label

@@ -31,7 +31,7 @@ from mernet.pds.label import (
 )
 from mernet.pds.native_pixels import check_not_blank, to_native_pixels
 from mernet.pds.plain_name import is_plain_file_name
-from mernet.printable import printable
+from mernet.printable import printable, quoted
 
 LABEL_SUFFIXES = (".xml", ".lblx")
 MAX_LABEL_BYTES = 1024 * 1024
@@ -157,10 +157,10 @@ def _check_order(root: Element, image: Element, name: str) -> None:
         values = neutral.get(_tag(element))
         text = text_or_none(element.text)
         if values and text and text.lower() not in values:
-            raise DecodeError(f"{name} has {_tag(element)} {text!r}, which is not supported")
+            raise DecodeError(f"{name} has {_tag(element)} {quoted(text)}, which is not supported")
     unit = image.find("{*}offset")
     if unit is not None and unit.get("unit", "byte").lower() not in ("byte", "bytes"):
-        raise DecodeError(f"{name} has an offset in {unit.get('unit')!r} instead of bytes")
+        raise DecodeError(f"{name} has an offset in {quoted(unit.get('unit'))} instead of bytes")
 
 
 def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
@@ -203,7 +203,9 @@ def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> n
                 images = [structure for structure in structures if structure.type in IMAGES]
                 return np.array(images[0].data)
         except PDS4_TOOLS_ERRORS as error:
-            raise DecodeError(f"{name} cannot be read as a PDS4 image: {error}") from error
+            raise DecodeError(
+                f"{name} cannot be read as a PDS4 image: {printable(error)}"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from mernet.pds.errors import BadNameError
+from mernet.printable import quoted
 
 LENGTH = 27
 DIGIT, LETTER, EITHER, COUNTER = "0-9", "A-Z", "0-9A-Z", "0-9A-Z#_"
@@ -157,8 +158,8 @@ def _parse_counter(text: str, name: str, start: int) -> int | None:
         return None
     if not pair.isalnum():
         raise BadNameError(
-            f"{text!r} is not a product name: characters {start + 1} and {start + 2} are {pair!r}; "
-            "both must be letters or digits, or both '#' (in file names '_')"
+            f"{quoted(text)} is not a product name: characters {start + 1} and {start + 2} are "
+            f"{pair!r}; both must be letters or digits, or both '#' (in file names '_')"
         )
     if pair.isdigit():
         return int(pair)
@@ -187,10 +188,12 @@ def _describe_wrong_character(text: str, name: str) -> str:
     for position, (character, allowed) in enumerate(zip(name, ALLOWED, strict=False), start=1):
         if not re.fullmatch(f"[{allowed}]", character):
             return (
-                f"{text!r} is not a product name: character {position} is {character!r}, "
+                f"{quoted(text)} is not a product name: character {position} is {character!r}, "
                 f"but {_in_words(allowed)} belongs there"
             )
-    return f"{text!r} is not a product name: it has {len(name)} characters instead of {LENGTH}"
+    return (
+        f"{quoted(text)} is not a product name: it has {len(name)} characters instead of {LENGTH}"
+    )
 
 
 def _in_words(allowed: str) -> str:

@@ -8,6 +8,7 @@ from typing import IO, cast
 
 from mernet.pds.errors import BadIndexError
 from mernet.pds.index_label import MAX_ROW_BYTES, TableShape
+from mernet.printable import printable
 
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 16 * 1024
@@ -42,7 +43,7 @@ def read_rows(table: IO[bytes], shape: TableShape, url: str) -> Iterator[bytes]:
             elif row.strip(NOTHING):
                 yield row
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadIndexError(f"{url} is damaged ({error}); fetch it again") from error
+        raise BadIndexError(f"{url} is damaged ({printable(error)}); fetch it again") from error
 
 
 def _limit(shape: TableShape, packed_bytes: int) -> int:

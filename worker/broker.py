@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import RedisError
 
+from mernet.printable import printable
 from mernet.worker.app import CLASSIFY, QUEUES, app
 from mernet.worker.errors import BrokerError, NameInUse
 
@@ -113,6 +114,7 @@ def count_waiting_chunk_messages() -> int:
 def broker_unreachable(error: Exception) -> BrokerError:
     """Return the error to raise when a call to the broker fails with `error`."""
     return BrokerError(
-        f"The broker does not answer ({error}); start it, or correct MERNET_BROKER_URL if it is "
-        "set. No work is lost: the sweep sends the messages of everything in the ledger again."
+        f"The broker does not answer ({printable(error)}); start it, or correct "
+        "MERNET_BROKER_URL if it is set. No work is lost: the sweep sends the messages of "
+        "everything in the ledger again."
     )

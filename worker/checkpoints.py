@@ -13,6 +13,7 @@ from mernet.db import classifiers
 from mernet.model.checkpoint import Header, sha256_of
 from mernet.model.classes import CODES
 from mernet.model.errors import ModelError
+from mernet.printable import printable
 from mernet.worker.errors import CheckpointUnusable, ClassesNotPublishable
 from mernet.worker.settings import Settings
 
@@ -96,7 +97,7 @@ def load_registered_classifier(
     try:
         loaded = load_checkpoint(path, config, processes)
     except ModelError as error:
-        raise CheckpointUnusable(f"The checkpoint cannot be used: {error}") from error
+        raise CheckpointUnusable(f"The checkpoint cannot be used: {printable(error)}") from error
     if loaded.sha256 != sha256:
         raise CheckpointUnusable(
             f"The checkpoint {path} has changed since it was registered; restore the file, or "

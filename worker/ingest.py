@@ -30,6 +30,7 @@ from mernet.pds.listing import list_products
 from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, ProductKind, Selection
+from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostRules, clear_host, host_of, report_host
 from mernet.worker.errors import ArchivesNotListed, HostDown
 from mernet.worker.listing import Tally, listing_source, to_row
@@ -138,7 +139,7 @@ def _ingest(
             seconds = report_host(engine, down, rules, run_id=None)
             failures.append(f"{down}; a worker's next check comes after {seconds:.0f} s at least")
         except PdsError as error:
-            failures.append(str(error))
+            failures.append(printable(error, LONGEST_DETAIL))
     if not listings:
         raise ArchivesNotListed("; ".join(failures))
     changed = [listing for listing in listings.values() if listing]

@@ -19,6 +19,7 @@ from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, ProductKind, Selection
+from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import (
     HostRules,
     ListingSource,
@@ -52,7 +53,7 @@ class Tally:
         """Count a product that is left out, and store its name as one of a few examples."""
         self.counts[left_out.reason] += 1
         if len(self.examples[left_out.reason]) < ledger.EXAMPLES_KEPT:
-            self.examples[left_out.reason].append(left_out.name)
+            self.examples[left_out.reason].append(printable(left_out.name))
 
     def left_out(self) -> dict[str, ledger.LeftOutCount]:
         """Return the counts and examples by reason, as the ledger stores them."""
@@ -109,8 +110,8 @@ def record_products(
     except MustWait as waiting:
         return _postpone(engine, run_id, claimant, waiting)
     except (PdsError, ListingRefused) as error:
-        ledger.fail_run(engine, run_id, str(error))
-        return TaskResult(f"the run failed: {error}")
+        ledger.fail_run(engine, run_id, printable(error, LONGEST_DETAIL))
+        return TaskResult(f"the run failed: {printable(error)}")
     left_out = sum(tally.counts.values())
     return TaskResult(
         f"{len(rows)} products listed, {len(numbers)} chunks to classify, {left_out} left out",

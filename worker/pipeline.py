@@ -18,7 +18,7 @@ from mernet.db.products import others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
 from mernet.pds.archive import url_at_mirror
 from mernet.pds.errors import PdsError
-from mernet.printable import printable
+from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import (
     OTHERS_ASKED,
     HostGuard,
@@ -145,13 +145,15 @@ class Pipeline:
             return self._leave_to_others(chunk, claimant, error)
         except ScoresNotFinite as error:
             if beat():
-                ledger.fail_run(self.engine, chunk.run_id, str(error))
-            return TaskResult(f"the run failed: {error}")
+                ledger.fail_run(self.engine, chunk.run_id, printable(error, LONGEST_DETAIL))
+            return TaskResult(f"the run failed: {printable(error)}")
         except BaseException as error:
             # An attempt that was interrupted does not count. After any other error it does, so
             # that a chunk which always fails is split in the end.
             counted = isinstance(error, Exception)
-            ledger.release(*key, claimant, counted, error=f"{type(error).__name__}: {error}")
+            ledger.release(
+                *key, claimant, counted, error=f"{type(error).__name__}: {printable(error)}"
+            )
             raise
 
     def _postpone(self, chunk: Chunk, claimant: str, seconds: float, reason: str) -> TaskResult:

@@ -15,6 +15,7 @@ from mernet.pds.errors import DecodeError, NotFoundError, PdsError, TruncatedErr
 from mernet.pds.fetch import Copy
 from mernet.pds.image import Frame, decode
 from mernet.pds.rendering import render
+from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostGuard
 from mernet.worker.errors import HostDown
 from mernet.worker.metrics import STAGE_SECONDS
@@ -78,7 +79,9 @@ class ProductReader:
             return self._failed(product, error, lambda: False)
         except Exception as error:  # a defect that this image reveals must not stop the others
             log.exception("product %s could not be rendered", product.product_id)
-            return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            return Failed(
+                product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {printable(error)}"
+            )
 
     def _picture_or_damage(self, product: ProductRow) -> Picture | Failed:
         files = self._fetch(product)
@@ -108,7 +111,9 @@ class ProductReader:
         log.warning("product failed: %s", error)
         at_mirror = self.mirror is not None and is_mirrored(product.image_url)
         is_lasting = error.is_lasting and not at_mirror and is_proven()
-        return Failed(product.product_id, error.reason, str(error), is_lasting)
+        return Failed(
+            product.product_id, error.reason, printable(error, LONGEST_DETAIL), is_lasting
+        )
 
     def _are_others_sound(self, product: ProductRow) -> bool:
         """Return whether another image of the archive can be decoded, if any other is known.

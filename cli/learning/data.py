@@ -20,6 +20,7 @@ from mernet.model.training.data.description import (
 )
 from mernet.model.training.data.loading import load_data_set
 from mernet.model.training.data.split import complete_split, read_split, split, write_split
+from mernet.printable import quoted
 
 Folder = Annotated[
     Path, typer.Argument(help="Folder of a labelled data set, or label file.", metavar="DATA")
@@ -94,7 +95,7 @@ def _parse_shares(text: str) -> tuple[float, ...]:
         return tuple(float(share) for share in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text!r} is not a list of shares such as 0.6,0.15,0.25"
+            f"{quoted(text)} is not a list of shares such as 0.6,0.15,0.25"
         ) from error
 
 

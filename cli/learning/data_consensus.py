@@ -9,6 +9,7 @@ import typer
 from mernet.cli.shared.output import AsJson, note, print_json, print_table
 from mernet.model.training.data.consensus import Consensus, compute_consensus, write_label_file
 from mernet.model.training.data.zooniverse import read_export
+from mernet.printable import quoted
 
 DISPUTED_SHOWN = 5
 
@@ -55,7 +56,9 @@ def consensus(
         "few volunteers yet."
     )
     if result.unknown:
-        choices = ", ".join(f"{choice!r} ({count})" for choice, count in result.unknown.items())
+        choices = ", ".join(
+            f"{quoted(choice)} ({count})" for choice, count in result.unknown.items()
+        )
         note(f"Choices that are not MERNet classes were ignored: {choices}.")
 
 

@@ -8,6 +8,7 @@ import typer
 from mernet.cli.shared.output import note
 from mernet.pds.errors import BadNameError
 from mernet.pds.product import ProductName
+from mernet.printable import printable, quoted
 
 
 def find_groups(names: Sequence[str], pattern: str | None) -> list[str]:
@@ -38,7 +39,7 @@ def groups_of(names: Sequence[str], pattern: str | None) -> list[str]:
         return [group_of(name, None) for name in names]
     compiled = _compile(pattern)
     if not any(map(compiled.search, names)):
-        raise typer.BadParameter(f"{pattern!r} matches no file name, such as {names[0]}.")
+        raise typer.BadParameter(f"{quoted(pattern)} matches no file name, such as {names[0]}.")
     return [group_of(name, compiled) for name in names]
 
 
@@ -62,9 +63,11 @@ def _compile(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise typer.BadParameter(f"{pattern!r} is not a regular expression: {error}") from error
+        raise typer.BadParameter(
+            f"{quoted(pattern)} is not a regular expression: {printable(error)}"
+        ) from error
     if not compiled.groups:
         raise typer.BadParameter(
-            f"{pattern!r} has no group; put the part that counts in parentheses"
+            f"{quoted(pattern)} has no group; put the part that counts in parentheses"
         )
     return compiled

@@ -12,6 +12,7 @@ import click
 import typer
 
 from mernet.cli.shared.connections import start_embedded
+from mernet.printable import printable
 from mernet.worker.app import app
 from mernet.worker.broker import check_broker
 from mernet.worker.settings import read_secret
@@ -84,7 +85,9 @@ def _is_loopback(host: str) -> bool:
         every = "0.0.0.0"  # nosec B104: what Flower takes an empty address for
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host or every, None)}
     except OSError as error:
-        raise typer.BadParameter(f"{host} is not an address of this machine ({error}).") from error
+        raise typer.BadParameter(
+            f"{host} is not an address of this machine ({printable(error)})."
+        ) from error
     return all(ip_address(address).is_loopback for address in found)
 
 

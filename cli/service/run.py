@@ -30,6 +30,7 @@ from mernet.db.ledger import (
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import ArchiveKind, named_archives, resolve
+from mernet.printable import quoted
 from mernet.suggestions import did_you_mean
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
@@ -50,7 +51,7 @@ def _check_reason(words: str | None) -> str | None:
     if reason and reason not in failure_reasons():
         known = failure_reasons()
         raise typer.BadParameter(
-            f"no product fails for the reason {words!r}{did_you_mean(reason, known)} "
+            f"no product fails for the reason {quoted(words)}{did_you_mean(reason, known)} "
             f"The reasons are: {', '.join(known)}."
         )
     return reason
@@ -238,7 +239,7 @@ def retry(
     engine = ledger_and_broker()
     run = create_retry(engine, settings().chunk_size, reason, run_id, _absolute(mirror))
     if run is None:
-        with_reason = f" for the reason {reason!r}" if reason else ""
+        with_reason = f" for the reason {quoted(reason)}" if reason else ""
         in_run = f" in run {run_id}" if run_id else ""
         note(f"No product is left that failed{with_reason}{in_run}, so no run is created.")
         if as_json:

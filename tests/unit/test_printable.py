@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mernet.printable import csv_cell, from_csv_cell, printable, printable_lines
+from mernet.printable import csv_cell, from_csv_cell, printable, printable_lines, quoted
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
@@ -91,3 +91,8 @@ def test_numbers_and_ordinary_cells_stay_as_they_are(value: object) -> None:
     assert csv_cell(value) == value
     if isinstance(value, str):
         assert from_csv_cell(value) == value
+
+
+def test_quoted_text_is_printable_too() -> None:
+    assert quoted("a\x1bb") == r"'a\x1bb'"
+    assert len(quoted("a" * 1_000)) == 202

@@ -14,6 +14,7 @@ import torch
 from mernet.atomic_file import replacing_file
 from mernet.model.errors import TrainingError
 from mernet.model.training.finetuning.job import Fingerprint
+from mernet.printable import printable
 
 STATE_FILE = "state.pt"
 
@@ -33,7 +34,9 @@ def save_state(folder: Path, fingerprint: Fingerprint, state: Mapping[str, Any])
         try:
             torch.save({"fingerprint": fingerprint, "state": dict(state)}, unfinished)
         except RuntimeError as error:  # torch raises this if the disk is full
-            raise TrainingError(f"cannot write into {folder} ({error}); free some space") from error
+            raise TrainingError(
+                f"cannot write into {folder} ({printable(error)}); free some space"
+            ) from error
 
 
 def load_state(folder: Path, fingerprint: Fingerprint) -> dict[str, Any] | None:

@@ -149,3 +149,11 @@ def test_two_inventories_in_a_folder_are_ambiguous(tmp_path):
     (tmp_path / "collection_b.csv").touch()
     with pytest.raises(BadArchiveError, match="give one of them"):
         resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize("spec", ["a" * 400_000, "http://[" + "a" * 9_000, "x\x1b[2J", "a\0b"])
+def test_what_is_no_archive_is_quoted_shortly(spec: str) -> None:
+    with pytest.raises(BadArchiveError) as caught:
+        resolve(spec)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
