@@ -36,9 +36,11 @@ def measure(engine: sa.Engine, chunks: int, publishers: int) -> dict[str, object
     run_id = ledger.create_run(engine, ledger.NewRun(("bench",), reclassify=True)).run_id
     products = chunks * CHUNK_SIZE
     begun = time.perf_counter()
-    numbers = ledger.record_listing(engine, run_id, map(product, range(products)), {})
+    ledger.claim_listing(engine, run_id, "bench", 600, 3)
+    ledger.record_listing(engine, run_id, "bench", map(product, range(products)), {})
     listed = time.perf_counter()
     with ThreadPoolExecutor(publishers) as pool:
+        numbers = range(1, chunks + 1)
         assert all(pool.map(lambda number: publish(engine, run_id, number), numbers))
     seconds = time.perf_counter() - listed
     assert ledger.reconcile(engine, run_id).ok
@@ -60,7 +62,8 @@ def measure(engine: sa.Engine, chunks: int, publishers: int) -> dict[str, object
 
 def publish(engine: sa.Engine, run_id: int, number: int) -> bool:
     """Claim a chunk and publish random scores, the usual share of them above the threshold."""
-    chunk = ledger.claim_chunk(engine, run_id, number, f"bench {number}", 600, 3)
+    claimant = f"bench {number}"
+    chunk = ledger.claim_chunk(engine, run_id, number, claimant, 600, 3)
     assert isinstance(chunk, ledger.Chunk)
     draw = np.random.default_rng(number).random((len(chunk.products), 25), dtype=np.float32)
     scores = np.where(draw < SHARE_ABOVE, 0.91 + 0.08 * draw, 0.8 * draw)
@@ -68,7 +71,7 @@ def publish(engine: sa.Engine, run_id: int, number: int) -> bool:
         Classified(product.product_id, row)
         for product, row in zip(chunk.products, scores, strict=True)
     ]
-    return publish_chunk(engine, run_id, number, outcomes)
+    return publish_chunk(engine, run_id, number, claimant, outcomes)
 
 
 def product(clock: int) -> ProductRow:

@@ -177,8 +177,7 @@ COMMANDS = (
     Command(
         "scheduler",
         "service.scheduler:scheduler",
-        "Send the periodic tasks until Ctrl-C: the sweep, and the ingest with "
-        "MERNET_INGEST_SECONDS.",
+        "Do the periodic tasks until Ctrl-C: the sweep, and the ingest with MERNET_INGEST_SECONDS.",
     ),
     CommandGroup(
         "health",
@@ -193,8 +192,8 @@ COMMANDS = (
             Command(
                 "scheduler",
                 "service.health:scheduler",
-                "Exit with 0 if the scheduler of this MERNET_DATA_DIR sent a task recently, else "
-                "with 1.",
+                "Exit with 0 if a scheduler of this MERNET_DATA_DIR swept the ledger recently, "
+                "else with 1.",
             ),
         ),
     ),

@@ -99,6 +99,14 @@ class ProductFailed(NoScores):
     """The product failed under the current classifier."""
 
 
+class LockHeld(DbError):
+    """Another process does what only one may do at a time."""
+
+
+class LockLost(DbError):
+    """A process was stopped for so long that another one took its lock."""
+
+
 class ReaderRefused(DbError):
     """A login's name cannot be used, or it has more rights than a reader's."""
 

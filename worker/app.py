@@ -1,4 +1,4 @@
-"""The Celery application: its queues, delivery rules and schedule.
+"""The Celery application: its queues and delivery rules.
 
 Redis is only the task queue: a message names a run and a chunk. Whatever is lost in Redis is sent
 again by the sweep, which reads the ledger.
@@ -9,30 +9,26 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from celery import Celery, platforms
+from celery import Celery
 from celery.loaders.app import AppLoader
-from celery.signals import beat_embedded_init, setup_logging, task_postrun, task_prerun
+from celery.signals import setup_logging, task_postrun, task_prerun
 from kombu.entity import Exchange, Queue
 
-from mernet.worker import logs
+from mernet.worker import logs, transport
 from mernet.worker.settings import Settings, settings
 
 
 class QueueName(StrEnum):
-    """The task queues: listing and ingest, classifying chunks, and the sweep."""
+    """The task queues: listing and ingest, and classifying chunks."""
 
     LISTING = "listing"
     CLASSIFY = "classify"
-    SWEEP = "sweep"
 
 
-LISTING, CLASSIFY, SWEEP = QueueName
+LISTING, CLASSIFY = QueueName
 QUEUES: tuple[str, ...] = tuple(QueueName)
 BROKER_TIMEOUT = 30.0
 """Seconds without an answer after which a connection to the broker counts as lost."""
-
-SWEEP_TIME_LIMIT = 120
-"""Seconds; a sweep that hangs would hold the lock that keeps other sweeps from running."""
 
 
 class InstalledModulesLoader(AppLoader):  # type: ignore[misc]  # Celery has no types
@@ -49,29 +45,11 @@ class InstalledModulesLoader(AppLoader):  # type: ignore[misc]  # Celery has no 
         return (imp or self.import_module)(module, package=package)
 
 
-def schedule_intervals(config: Settings) -> dict[str, float]:
-    """Return the seconds between two messages for each periodic task that is enabled."""
-    intervals = {"sweep": config.sweep_seconds, "ingest": config.ingest_seconds}
-    return {name: seconds for name, seconds in intervals.items() if seconds is not None}
-
-
-def schedule(config: Settings) -> dict[str, dict[str, object]]:
-    """Return Celery's schedule: which task the scheduler sends, and how often.
-
-    A message that no worker has received before the next one is sent expires.
-    """
-    return {
-        name: {"task": f"mernet.{name}", "schedule": seconds, "options": {"expires": seconds}}
-        for name, seconds in schedule_intervals(config).items()
-    }
-
-
 def time_limits(config: Settings) -> dict[str, int]:
     """Return the longest time for each task in seconds, after which its process is killed."""
     return {
         "mernet.list_run": config.listing_time_limit,
         "mernet.classify_chunk": config.chunk_time_limit,
-        "mernet.sweep": SWEEP_TIME_LIMIT,
         "mernet.ingest": config.listing_time_limit,
     }
 
@@ -114,32 +92,24 @@ def make_app(config: Settings) -> Celery:
         result_backend_transport_options=visibility,
         visibility_timeout=config.visibility_timeout,
         broker_connection_retry_on_startup=True,
+        broker_channel_error_retry=True,  # Redis without free memory answers with such errors
         broker_connection_max_retries=None,  # forever: Celery's default gives up after an hour
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_default_queue=LISTING,
         task_queues=[Queue(name, Exchange(name), name) for name in QUEUES],
-        task_routes={
-            "mernet.classify_chunk": {"queue": CLASSIFY},
-            "mernet.sweep": {"queue": SWEEP},
-        },
+        task_routes={"mernet.classify_chunk": {"queue": CLASSIFY}},
         task_annotations={
             task: {"time_limit": seconds} for task, seconds in time_limits(config).items()
         },
+        worker_consumer="mernet.worker.consumer:Consumer",
         worker_direct=True,  # each worker also has a queue of its own, for health checks
         # What Flower shows to an operator.
         worker_send_task_events=True,
         task_track_started=True,
         worker_hijack_root_logger=False,
         timezone="UTC",
-        beat_schedule=schedule(config),
     )
     return app
-
-
-@beat_embedded_init.connect
-def _end_scheduler_with_worker(**_: object) -> None:
-    """Let the embedded scheduler's process die with its worker, as the pool's processes do."""
-    platforms.set_pdeathsig("SIGKILL")
 
 
 @setup_logging.connect
@@ -159,4 +129,5 @@ def _remove_task_from_log_lines(**_: object) -> None:
     logs.set_log_context()
 
 
+transport.use_for_redis()
 app = make_app(settings())

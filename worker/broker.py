@@ -1,14 +1,15 @@
 """Asks the broker and, through it, the workers: do they answer, which messages wait."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kombu.exceptions import ChannelError, OperationalError
-from redis.exceptions import RedisError
+from kombu.exceptions import OperationalError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from mernet.printable import printable
-from mernet.worker.app import CLASSIFY, QUEUES, app
+from mernet.worker.app import QUEUES, app
 from mernet.worker.errors import BrokerError, NameInUse
 
 PING_SECONDS = 1.0
@@ -16,6 +17,14 @@ PING_SECONDS = 1.0
 
 Each call waits this long, because any worker may answer late.
 """
+
+
+SUBJECT = re.compile(rb'"argsrepr": "([ a-z0-9]+)"')
+"""What a message is about, in its text as the broker stores it."""
+
+PAGE = 1000
+MOST_READ = 100_000
+"""Messages of a queue that are read; the service itself sends a few for each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +111,34 @@ def require_unused_name(node: str) -> None:
         raise NameInUse(f"A worker named {node} is already running; choose another --name.")
 
 
-def count_waiting_chunk_messages() -> int:
-    """Return how many messages for chunks no worker has received yet."""
-    with app.connection_for_read() as connection, connection.channel() as channel:
-        try:
-            return int(channel.queue_declare(CLASSIFY, passive=True).message_count)
-        except ChannelError:  # Redis has no empty lists
-            return 0
+def waiting_subjects() -> frozenset[str]:
+    """Return what the messages are about that no worker has received, such as 'run 1 chunk 2'.
+
+    Raises:
+        BrokerError: If the broker does not answer.
+    """
+    found: set[str] = set()
+    try:
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            for queue in QUEUES:
+                for first in range(0, MOST_READ, PAGE):
+                    page = channel.client.lrange(queue, first, first + PAGE - 1)
+                    for message in page:
+                        found.update(each.decode() for each in SUBJECT.findall(message))
+                    if len(page) < PAGE:
+                        break
+    except (OperationalError, RedisError) as error:
+        raise broker_unreachable(error) from error
+    return frozenset(found)
 
 
 def broker_unreachable(error: Exception) -> BrokerError:
     """Return the error to raise when a call to the broker fails with `error`."""
+    if isinstance(error, OutOfMemoryError):
+        return BrokerError(
+            f"The broker has no memory left ({error}); raise its maxmemory. No work is lost: the "
+            "sweep sends the messages of everything in the ledger when there is room."
+        )
     return BrokerError(
         f"The broker does not answer ({printable(error)}); start it, or correct "
         "MERNET_BROKER_URL if it is set. No work is lost: the sweep sends the messages of "

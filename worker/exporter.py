@@ -74,10 +74,15 @@ def _ledger_metrics(now: Overview) -> Iterator[GaugeMetricFamily]:
     )
     yield _labelled_gauge(
         "open_chunks",
-        "Open chunks of running runs: without a message, with a message that no worker has "
-        "received, claimed by a worker.",
+        "Open chunks of running runs: not sent yet, waiting for something such as an archive, with "
+        "a message that no worker has received, claimed by a worker.",
         ("state",),
-        ((("unsent",), now.unsent), (("queued",), now.queued), (("claimed",), now.claimed)),
+        (
+            (("unsent",), now.unsent),
+            (("waiting",), now.waiting),
+            (("queued",), now.queued),
+            (("claimed",), now.claimed),
+        ),
     )
     yield _gauge(
         "oldest_message_seconds",
@@ -88,6 +93,11 @@ def _ledger_metrics(now: Overview) -> Iterator[GaugeMetricFamily]:
         "oldest_heartbeat_seconds",
         "Age of the oldest heartbeat of an active chunk.",
         now.oldest_heartbeat_seconds,
+    )
+    yield _gauge(
+        "last_sweep_age_seconds",
+        "Time since a scheduler last swept the ledger for stalled work.",
+        now.last_sweep_seconds,
     )
     yield _gauge(
         "idle_seconds",

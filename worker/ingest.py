@@ -33,11 +33,11 @@ from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostRules, clear_host, host_of, report_host
 from mernet.worker.errors import ArchivesNotListed, HostDown
+from mernet.worker.held_lock import hold_lock
 from mernet.worker.listing import Tally, listing_source, to_row
 
 log = logging.getLogger(__name__)
 
-BUSY = "Another ingest is already running; this one does nothing."
 UNCHANGED = "No listing has changed since the last check; nothing is new."
 OTHERS_UNCHANGED = "No listing that could be read has changed since the last check."
 
@@ -98,7 +98,8 @@ def ingest(
     - A registry search is asked for the products harvested since the last ingest, or since the
       first product with such a label. It does not report withdrawals.
     - If an archive cannot be listed, nothing about it is stored, and the others are ingested.
-    - If several ingests run at once, only one of them does anything.
+    - Only one ingest runs at a time. One that was stopped for long has lost its turn: it changes
+      nothing.
     - If an ingest fails, nothing is stored, so the next one finds the same products.
 
     Args:
@@ -112,17 +113,22 @@ def ingest(
         ArchivesNotListed: If none of the archives could be listed.
         TooManyWithdrawn: If an archive lists far fewer products than before; see `record_new`.
         UnknownClassifier: If no classifier is current.
+        LockHeld: If another ingest is running.
+        LockLost: If another ingest has taken over, since this one was stopped for too long.
     """
-    report = IngestReport(None, 0, BUSY)
-    with ledger.exclusive(engine, "ingest") as is_only_ingest:
-        if is_only_ingest:
-            report = _ingest(engine, wanted, fetcher, withdraw_many, rules or HostRules())
+    with hold_lock(engine, ledger.INGEST_LOCK) as holder:
+        report = _ingest(engine, wanted, fetcher, withdraw_many, rules or HostRules(), holder)
     log.info("%s", report.sentence)
     return report
 
 
 def _ingest(
-    engine: sa.Engine, wanted: NewRun, fetcher: Fetcher, withdraw_many: bool, rules: HostRules
+    engine: sa.Engine,
+    wanted: NewRun,
+    fetcher: Fetcher,
+    withdraw_many: bool,
+    rules: HostRules,
+    holder: str,
 ) -> IngestReport:
     sha256 = classifiers.current(engine).sha256
     listings: dict[str, ChangedListing | None] = {}
@@ -144,7 +150,7 @@ def _ingest(
         raise ArchivesNotListed("; ".join(failures))
     changed = [listing for listing in listings.values() if listing]
     if changed:
-        report = _record_changes(engine, wanted, changed, withdraw_many)
+        report = _record_changes(engine, wanted, changed, withdraw_many, holder)
     else:
         report = IngestReport(None, 0, OTHERS_UNCHANGED if failures else UNCHANGED)
     return replace(report, failure=_failure_sentence(failures, len(listings) + len(failures)))
@@ -201,11 +207,15 @@ def _list_archive(
 
 
 def _record_changes(
-    engine: sa.Engine, wanted: NewRun, changed: Sequence[ChangedListing], withdraw_many: bool
+    engine: sa.Engine,
+    wanted: NewRun,
+    changed: Sequence[ChangedListing],
+    withdraw_many: bool,
+    holder: str,
 ) -> IngestReport:
     rows = chain.from_iterable(listing.rows for listing in changed)
     found = _combine_listings(changed)
-    recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many)
+    recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many, holder)
     return IngestReport(recorded.run, recorded.withdrawn, _result_sentence(recorded, found))
 
 

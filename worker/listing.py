@@ -75,17 +75,23 @@ def record_products(
 
     If an archive's host is down, the listing waits. If an archive cannot be listed for another
     reason, the run is marked as failed with it.
+    A process that lost the listing to another one, such as one that was stopped for long, changes
+    nothing.
 
     Args:
         engine: The ledger.
         run_id: The run, which is in the state 'listing'.
-        claimant: A name that stays the same if the message is delivered twice.
+        claimant: A name that nobody else has, also not another delivery of the same message.
         fetcher: Fetches the listings.
         lease_seconds: The age of a heartbeat after which another worker may list the run.
         rules: How archive hosts are treated; None for the defaults.
 
     Returns:
-        What was done, and the chunks to send.
+        What was done.
+
+    Raises:
+        PdsError: If an archive cannot be listed.
+        ListingRefused: If a product breaks a rule of the product table.
     """
     run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, LISTING_ATTEMPTS)
     if run is None:
@@ -99,8 +105,9 @@ def record_products(
     try:
         with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
             rows = _list_products(engine, run, fetcher, tally, heart, rules)
-        beat()
-        numbers = ledger.record_listing(engine, run_id, rows, tally.left_out())
+            recorded = beat() and ledger.record_listing(
+                engine, run_id, claimant, rows, tally.left_out()
+            )
     except Abandoned:
         return STOPPED
     except HostDown as down:
@@ -110,13 +117,12 @@ def record_products(
     except MustWait as waiting:
         return _postpone(engine, run_id, claimant, waiting)
     except (PdsError, ListingRefused) as error:
-        ledger.fail_run(engine, run_id, printable(error, LONGEST_DETAIL))
-        return TaskResult(f"the run failed: {printable(error)}")
-    left_out = sum(tally.counts.values())
-    return TaskResult(
-        f"{len(rows)} products listed, {len(numbers)} chunks to classify, {left_out} left out",
-        numbers,
-    )
+        if ledger.fail_listing(engine, run_id, claimant, printable(error, LONGEST_DETAIL)):
+            raise
+        return STOPPED
+    if not recorded:
+        return STOPPED
+    return TaskResult(f"{len(rows)} products listed, {sum(tally.counts.values())} left out")
 
 
 def _postpone(engine: sa.Engine, run_id: int, claimant: str, waiting: MustWait) -> TaskResult:

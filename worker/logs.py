@@ -14,8 +14,8 @@ from mernet.printable import printable, printable_lines
 
 LogFormat = Literal["text", "json"]
 
-ROUTINE_TASKS = ("mernet.probe", "mernet.sweep")
-"""Tasks that run every minute or more often; a sweep that sends something logs that itself."""
+ROUTINE_TASKS = ("mernet.probe",)
+"""Tasks that run every minute or more often."""
 
 LONGEST_MESSAGE, LONGEST_TRACEBACK = 2_000, 20_000
 """Characters; what is longer is cut, since a message may quote what an archive sent."""

@@ -101,10 +101,10 @@ class Pipeline:
         Args:
             run_id: The run.
             number: The number of the chunk in the run.
-            claimant: A name that stays the same if the message is delivered twice.
+            claimant: A name that nobody else has, also not another delivery of the same message.
 
         Returns:
-            What was done; if the chunk had to be split, the new chunks are to be sent.
+            What was done.
         """
         claimed = ledger.claim_chunk(
             self.engine, run_id, number, claimant, self.lease_seconds, self.max_attempts
@@ -112,11 +112,11 @@ class Pipeline:
         match claimed:
             case Chunk():
                 return self._classify_and_publish(claimed, claimant)
-            case Split(numbers=numbers):
+            case Split():
                 log.warning(
                     "chunk %d of run %d failed too many times and was split in two", number, run_id
                 )
-                return TaskResult("failed too many times, split in two", numbers)
+                return TaskResult("failed too many times, split in two")
             case Lost(product_id=product_id):
                 log.error("product %s failed permanently; the reason is in its outcome", product_id)
                 return TaskResult(f"{product_id} failed permanently")
@@ -258,7 +258,7 @@ class Pipeline:
 
     def _publish(self, chunk: Chunk, claimant: str, outcomes: list[Outcome]) -> TaskResult:
         with STAGE_SECONDS.labels("publish").time():
-            published = publish_chunk(self.engine, chunk.run_id, chunk.number, outcomes, claimant)
+            published = publish_chunk(self.engine, chunk.run_id, chunk.number, claimant, outcomes)
         if not published:
             return STOPPED
         for outcome in outcomes:

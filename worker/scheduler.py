@@ -1,65 +1,94 @@
-"""The scheduler as a process of its own, and the check whether it runs."""
+"""The scheduler: sweeps the ledger and asks for the ingest, each when it is due.
 
-import fcntl
+What is due is decided by the database's clock, in the ledger. Any number of schedulers may run,
+on any hosts: together they do each task once in its interval.
+"""
+
+import logging
+import threading
 import time
 from pathlib import Path
 
-from celery.signals import after_task_publish, beat_init
+import sqlalchemy as sa
+from redis.exceptions import RedisError
 
-from mernet.worker.app import app, schedule_intervals
+from mernet.db import ledger
+from mernet.db.engine import connect
+from mernet.db.errors import DbError
+from mernet.worker.broker import waiting_subjects
 from mernet.worker.errors import WorkerError
+from mernet.worker.process_name import process_name
+from mernet.worker.sending import INGEST_SUBJECT, send_ingest
 from mernet.worker.settings import Settings
+from mernet.worker.sweep import resend_stalled
+
+log = logging.getLogger(__name__)
+
+SCHEDULED_INGEST = "scheduled ingest"
+
+INGEST_RETRY_SECONDS = 300.0
+"""Seconds from the start of a scheduled ingest whose worker was lost to the next one."""
 
 GRACE_SECONDS = 30.0
 """Added to three missed intervals before the scheduler counts as stopped."""
 
 
-def last_sent_file(config: Settings) -> Path:
-    """Return the file whose time is that of the last message (or of the scheduler's start)."""
-    return config.data_dir / "scheduler" / "last-sent"
+def last_sweep_file(config: Settings) -> Path:
+    """Return the file whose time is that of the scheduler's last round."""
+    return config.data_dir / "scheduler" / "last-sweep"
 
 
-def run_scheduler(config: Settings, log_level: str) -> None:
-    """Send each periodic task when it is due, until the process is told to end.
+def run_scheduler(config: Settings, ended: threading.Event) -> None:
+    """Do the periodic tasks when they are due, until `ended` is set.
 
-    The time of each task's last message is stored in the data folder. A daily ingest is therefore
-    due a day after the last one, even if the scheduler was restarted in between.
-
-    Raises:
-        WorkerError: If another scheduler uses the same data folder.
+    If the database or the broker does not answer, the next round tries again.
     """
-    last_sent = last_sent_file(config)
-    last_sent.parent.mkdir(parents=True, exist_ok=True)
-    lock = last_sent.with_name("lock").open("w")  # held until the process ends
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise WorkerError(
-            f"Another scheduler is already running with {last_sent.parent}; only one is needed."
-        ) from error
+    last_sweep = last_sweep_file(config)
+    last_sweep.parent.mkdir(parents=True, exist_ok=True)
+    holder = process_name("scheduler")
+    engine: sa.Engine | None = None
+    while not ended.is_set():
+        try:
+            engine = engine or connect(config.database)
+            _do_what_is_due(engine, config, holder)
+            last_sweep.touch()
+        except (DbError, WorkerError, sa.exc.SQLAlchemyError, RedisError) as error:
+            log.warning("the scheduler tries again: %s", error)
+        ended.wait(config.sweep_seconds)
 
-    def touch(**_: object) -> None:
-        last_sent.touch()
 
-    for signal in (beat_init, after_task_publish):
-        signal.connect(touch, weak=False)
-    app.Beat(schedule=str(last_sent.with_name("schedule")), loglevel=log_level, quiet=True).run()
+def _do_what_is_due(engine: sa.Engine, config: Settings, holder: str) -> None:
+    if ledger.start_if_due(
+        engine, ledger.SWEEP_LOCK, holder, config.sweep_seconds, config.lease_seconds
+    ):
+        try:
+            resend_stalled(engine, config.lease_seconds)
+        finally:
+            ledger.release_lock(engine, ledger.SWEEP_LOCK, holder)
+    if config.ingest_seconds is not None and _is_ingest_due(engine, config, config.ingest_seconds):
+        send_ingest()
+
+
+def _is_ingest_due(engine: sa.Engine, config: Settings, interval: float) -> bool:
+    due = ledger.is_due(
+        engine, SCHEDULED_INGEST, interval, config.lease_seconds, INGEST_RETRY_SECONDS
+    )
+    return due and INGEST_SUBJECT not in waiting_subjects()
 
 
 def why_scheduler_is_unhealthy(config: Settings) -> str | None:
     """Return what is wrong with the scheduler in a sentence, or None if it is healthy.
 
-    It is healthy if it has sent a message within three times the shortest interval of its tasks and
-    half a minute.
+    It is healthy if a round succeeded within three times its interval and half a minute.
     """
-    last_sent = last_sent_file(config)
-    if not last_sent.is_file():
-        return f"The scheduler has not run yet ({last_sent} does not exist); start it."
-    allowed = 3 * min(schedule_intervals(config).values()) + GRACE_SECONDS
-    age = time.time() - last_sent.stat().st_mtime
+    last_sweep = last_sweep_file(config)
+    if not last_sweep.is_file():
+        return f"The scheduler has not run yet ({last_sweep} does not exist); start it."
+    allowed = 3 * config.sweep_seconds + GRACE_SECONDS
+    age = time.time() - last_sweep.stat().st_mtime
     if age <= allowed:
         return None
     return (
-        f"The scheduler sent its last message {age:.0f} seconds ago, but at most {allowed:.0f} are "
-        "allowed; check that it is running and that the broker answers."
+        f"The scheduler last succeeded {age:.0f} seconds ago, but at most {allowed:.0f} are "
+        "allowed; check that it is running and that the database and the broker answer."
     )

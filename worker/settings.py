@@ -101,10 +101,10 @@ class Settings(BaseSettings):
         3, description="Failed attempts after which a chunk is split in two."
     )
     lease_seconds: PositiveSeconds = Field(
-        90, description="Seconds without a heartbeat before a chunk is reassigned."
+        20, description="Seconds without a heartbeat before a chunk is reassigned."
     )
     sweep_seconds: PositiveSeconds = Field(
-        20, description="Seconds between sweeps for stalled work."
+        5, description="Seconds between sweeps for stalled work."
     )
     chunk_time_limit: Positive = Field(
         2 * 3600, description="Longest time for one chunk in seconds; then its process is killed."

@@ -1,22 +1,24 @@
-"""The sweep over the ledger: sends the messages of stalled work again."""
+"""The sweep over the ledger: sends messages that are missing, and those of stalled work again."""
 
 import logging
-from collections import defaultdict
 
 import sqlalchemy as sa
 
 from mernet.db import ledger
-from mernet.worker.broker import count_waiting_chunk_messages
-from mernet.worker.sending import send_chunks, send_listing
+from mernet.worker.broker import waiting_subjects
+from mernet.worker.sending import send_again, send_chunks, subject
 
 log = logging.getLogger(__name__)
 
+RESEND_SECONDS = 10.0
+"""Seconds after which a message that neither waits nor led to a claim counts as lost."""
+
 
 def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
-    """Sweep the ledger: send again the messages of work without progress for the lease time.
+    """Sweep the ledger: send what has no message, or whose message or worker is lost.
 
-    Chunks are not sent again while the chunk queue still holds messages: they only wait their turn.
-    If several sweeps run at once, only one of them sends.
+    What still waits in the broker's queues is not sent again. A message too many does no harm: work
+    that has a claimant is not started again.
 
     Returns:
         The number of messages sent.
@@ -24,21 +26,15 @@ def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
     Raises:
         BrokerError: If the broker does not answer.
     """
-    with ledger.exclusive(engine, "sweep") as is_only_sweep:
-        if not is_only_sweep:
-            return 0
-        sent = 0
-        chunks: defaultdict[int, list[int]] = defaultdict(list)
-        for run_id, number in ledger.stale(engine, lease_seconds, lease_seconds):
-            if number is None:
-                send_listing(engine, run_id)
-                sent += 1
-            else:
-                chunks[run_id].append(number)
-        if chunks and count_waiting_chunk_messages() == 0:
-            for run_id, numbers in chunks.items():
-                send_chunks(engine, run_id, numbers)
-                sent += len(numbers)
-        if sent:
-            log.info("%d messages sent again", sent)
-        return sent
+    stalled = ledger.stale(engine, lease_seconds, min(lease_seconds, RESEND_SECONDS))
+    waiting = waiting_subjects() if stalled else frozenset()
+    sent = 0
+    for run_id, number in stalled:
+        if subject(run_id, number) not in waiting:
+            send_again(engine, run_id, number)
+            sent += 1
+    for run_id in ledger.unsent_runs(engine):
+        sent += send_chunks(engine, run_id)
+    if sent:
+        log.info("%d messages sent that were missing", sent)
+    return sent

@@ -1,8 +1,8 @@
 """The Celery tasks: each calls a module that does not use Celery, and returns a summary.
 
 What a task needs is created in the child process at its first task, never in the parent: a process
-that has run a threaded torch operation must not fork. Sweeps and probes, which run every minute or
-more often, send no events, because in Flower they would hide the chunks.
+that has run a threaded torch operation must not fork. Probes, which run every minute or more
+often, send no events, because in Flower they would hide the chunks.
 """
 
 import logging
@@ -20,14 +20,16 @@ from mernet.pds.fetch import Fetcher
 from mernet.worker.app import app
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import load_registered_classifier
-from mernet.worker.errors import WorkerError
+from mernet.worker.errors import BrokerError, WorkerError
 from mernet.worker.fetcher import create_fetcher
+from mernet.worker.held_lock import keep_lock
 from mernet.worker.ingest import ingest
 from mernet.worker.listing import record_products
 from mernet.worker.pipeline import ImageClassifier, Pipeline
+from mernet.worker.process_name import process_name
+from mernet.worker.scheduler import INGEST_RETRY_SECONDS, SCHEDULED_INGEST
 from mernet.worker.sending import send_chunks
 from mernet.worker.settings import settings
-from mernet.worker.sweep import resend_stalled
 
 log = logging.getLogger(__name__)
 
@@ -37,41 +39,54 @@ EXPECTED_ERRORS = (PdsError, DbError, WorkerError)
 _loaded: dict[str, ImageClassifier] = {}
 
 
-@app.task(bind=True, name="mernet.list_run")
+@app.task(bind=True, name="mernet.list_run", throws=EXPECTED_ERRORS)
 def list_run(self: Task, run_id: int) -> str:
-    """List the products of a run in the ledger and send its chunks."""
-    result = record_products(
-        _engine(), run_id, self.request.id, _fetcher(), settings().lease_seconds, _rules()
-    )
-    send_chunks(_engine(), run_id, result.chunks_to_send)
+    """List the products of a run in the ledger and send its first chunks."""
+    claimant = process_name(self.request.id)
+    try:
+        result = record_products(
+            _engine(), run_id, claimant, _fetcher(), settings().lease_seconds, _rules()
+        )
+    except EXPECTED_ERRORS as error:
+        log.error("run %d cannot be listed: %s", run_id, error)
+        raise
+    _send_chunks(run_id)
     return result.summary
 
 
 @app.task(bind=True, name="mernet.classify_chunk")
 def classify_chunk(self: Task, run_id: int, number: int) -> str:
-    """Classify and publish one chunk of a run."""
-    result = _pipeline().work_on(run_id, number, self.request.id)
-    send_chunks(_engine(), run_id, result.chunks_to_send)
+    """Classify and publish one chunk of a run.
+
+    The message that this one makes room for is sent first, so that the other processes have work.
+    """
+    _send_chunks(run_id)
+    result = _pipeline().work_on(run_id, number, process_name(self.request.id))
+    _send_chunks(run_id)  # a chunk that was split has two new ones
     return result.summary
-
-
-@app.task(name="mernet.sweep", send_events=False)
-def sweep() -> str:
-    """Send the messages of stalled work again."""
-    sent = resend_stalled(_engine(), settings().lease_seconds)
-    return f"{sent} messages sent again" if sent else "nothing to send"
 
 
 @app.task(name="mernet.ingest", throws=EXPECTED_ERRORS)
 def ingest_new() -> str:
-    """Create a run over the new products of the archives in the settings.
+    """Create a run over the new products of the archives in the settings, if that is due.
 
     Celery logs an error that a task declares in `throws` at level INFO only. A scheduled ingest has
     no user who would see it fail, so the error is logged at level ERROR here. If only some of the
     archives could not be listed, that is a warning.
     """
+    holder = process_name("ingest")
     try:
-        return _ingest_new()
+        if not ledger.start_if_due(
+            _engine(),
+            SCHEDULED_INGEST,
+            holder,
+            settings().ingest_seconds or 0,
+            settings().lease_seconds,
+            INGEST_RETRY_SECONDS,
+        ):
+            return "nothing to do: the ingest is not due, or runs already"
+        with keep_lock(_engine(), SCHEDULED_INGEST, holder):
+            return _ingest_new()
     except EXPECTED_ERRORS as error:
         log.error("ingest failed: %s", error)
         raise
@@ -87,7 +102,7 @@ def _ingest_new() -> str:
     )
     report = ingest(_engine(), wanted, _fetcher(), rules=_rules())
     if report.run is not None:
-        send_chunks(_engine(), report.run.run_id, ledger.unsent(_engine(), report.run.run_id))
+        _send_chunks(report.run.run_id)
     if report.failure:
         log.warning("%s", report.failure)
         return f"{report.sentence} {report.failure}"
@@ -98,6 +113,14 @@ def _ingest_new() -> str:
 def probe() -> str:
     """Do nothing: a health check only needs to see that a worker received the message."""
     return "alive"
+
+
+def _send_chunks(run_id: int) -> None:
+    """Send the run's next chunks; if the broker does not take them, the sweep does so later."""
+    try:
+        send_chunks(_engine(), run_id)
+    except BrokerError as error:
+        log.warning("the next chunks of run %d are sent later: %s", run_id, error)
 
 
 @cache

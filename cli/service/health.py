@@ -26,7 +26,7 @@ def worker(
 
 
 def scheduler() -> None:
-    """Exit with 0 if the scheduler of this MERNET_DATA_DIR sent a task recently, else with 1."""
+    """Exit with 0 if a scheduler of this MERNET_DATA_DIR swept the ledger recently, else with 1."""
     _fail_if(why_scheduler_is_unhealthy(settings()))
 
 

@@ -26,7 +26,6 @@ from mernet.db.ledger import (
     list_runs,
     pause_run,
     resume_run,
-    unsent,
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import ArchiveKind, named_archives, resolve
@@ -264,7 +263,7 @@ def resume(run_id: PausedRun) -> None:
     """Continue a paused run."""
     engine = ledger_and_broker()
     resume_run(engine, run_id)
-    send_chunks(engine, run_id, unsent(engine, run_id))
+    send_chunks(engine, run_id)
     note(f"Run {run_id} continues; see `mernet status {run_id} --follow`.")
 
 
@@ -323,7 +322,7 @@ def _absolute(mirror: str | None) -> str | None:
 def _send_chunks_and_report(
     engine: sa.Engine, run: Run, follow: bool, as_json: bool
 ) -> RunProgress:
-    send_chunks(engine, run.run_id, unsent(engine, run.run_id))
+    send_chunks(engine, run.run_id)
     return _report_queued_run(engine, run, follow, as_json)
 
 

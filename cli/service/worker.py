@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from mernet.self_command import self_command
 from mernet.worker.app import QueueName, app
 from mernet.worker.broker import require_unused_name
 from mernet.worker.metrics_server import serve_metrics
+from mernet.worker.scheduler_process import scheduler_process
 from mernet.worker.settings import LogLevel, settings
 
 DEFAULT_PROCESSES = 2
@@ -45,15 +47,14 @@ def worker(
     queue: Annotated[
         list[QueueName] | None,
         typer.Option(
-            help="Consume this queue only; may be repeated. By default listing and classify, and "
-            "with --scheduler always sweep too."
+            help="Consume this queue only; may be repeated. By default listing and classify."
         ),
     ] = None,
     scheduler: Annotated[
         bool,
         typer.Option(
-            help="Also send the periodic tasks: the sweep and the ingest. Use --no-scheduler if "
-            "`mernet scheduler` runs; some worker must then have --queue sweep."
+            help="Also do the periodic tasks: the sweep and the ingest. With --no-scheduler, "
+            "another worker or `mernet scheduler` has to do them."
         ),
     ] = True,
     name: Annotated[
@@ -79,26 +80,21 @@ def worker(
         platforms.set_pdeathsig("SIGTERM")
     require_unused_name(f"{name}@{socket.gethostname()}")
     app.conf.worker_concurrency = processes
-    arguments = celery_arguments(queue or (), scheduler, name, log_level or config.log_level)
-    with serve_metrics(
+    level = log_level or config.log_level
+    metrics = serve_metrics(
         config.metrics_host, config.metrics_port, config.metrics_cert_file, config.metrics_key_file
-    ):
-        failed = _run_until_exit(arguments)
+    )
+    with metrics, scheduler_process(level) if scheduler else nullcontext():
+        failed = _run_until_exit(celery_arguments(queue or (), name, level))
     if failed:
         _restart()
 
 
-def celery_arguments(
-    queues: Sequence[QueueName], scheduler: bool, name: str, log_level: str
-) -> list[str]:
+def celery_arguments(queues: Sequence[QueueName], name: str, log_level: str) -> list[str]:
     """Return the arguments of Celery's command `worker`; no `queues` mean listing and classify."""
     consumed = [*(queues or (QueueName.LISTING, QueueName.CLASSIFY))]
     arguments = ["worker", f"--hostname={name}@%h", f"--loglevel={log_level}"]
     arguments += ["--without-gossip", "--without-mingle"]  # workers need not know each other
-    if scheduler:
-        # This scheduler keeps its times in memory; after a restart a sweep too many does no harm.
-        arguments += ["--beat", "--scheduler=celery.beat:Scheduler"]
-        consumed += [QueueName.SWEEP]
     return [*arguments, f"--queues={','.join(dict.fromkeys(consumed))}"]
 
 

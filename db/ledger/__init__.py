@@ -7,6 +7,7 @@ repeat, except `create_run`, `create_retry` and `record_new`. All times are the 
 from mernet.db.ledger.chunks import Chunk, claim_chunk, heartbeat, postpone, publish_chunk, release
 from mernet.db.ledger.giving_up import INTERNAL_ERROR, WORKER_LOST, Lost, Split
 from mernet.db.ledger.ingest import (
+    INGEST_LOCK,
     Harvested,
     Ingested,
     ListedArchives,
@@ -18,11 +19,28 @@ from mernet.db.ledger.ingest import (
 )
 from mernet.db.ledger.listing import (
     claim_listing,
+    fail_listing,
     postpone_listing,
     record_listing,
     report_rows,
 )
-from mernet.db.ledger.messages import exclusive, mark_listing_sent, mark_sent, stale, unsent
+from mernet.db.ledger.locks import (
+    LockHolder,
+    is_due,
+    keep_lock,
+    release_lock,
+    start_if_due,
+    take_lock,
+)
+from mernet.db.ledger.messages import (
+    SWEEP_LOCK,
+    mark_listing_sent,
+    mark_sent,
+    mark_unsent,
+    stale,
+    take_unsent,
+    unsent_runs,
+)
 from mernet.db.ledger.progress import (
     FailedProduct,
     RunProgress,
@@ -52,7 +70,9 @@ from mernet.db.products import ProductRow
 
 __all__ = [
     "EXAMPLES_KEPT",
+    "INGEST_LOCK",
     "INTERNAL_ERROR",
+    "SWEEP_LOCK",
     "WORKER_LOST",
     "Chunk",
     "FailedProduct",
@@ -61,6 +81,7 @@ __all__ = [
     "LeftOutCount",
     "ListedArchives",
     "ListedFile",
+    "LockHolder",
     "Lost",
     "NewRun",
     "ProductRow",
@@ -77,16 +98,19 @@ __all__ = [
     "claim_listing",
     "create_retry",
     "create_run",
-    "exclusive",
+    "fail_listing",
     "fail_run",
     "failed_products",
     "get_run",
     "harvested_to",
     "heartbeat",
+    "is_due",
+    "keep_lock",
     "known_files",
     "list_runs",
     "mark_listing_sent",
     "mark_sent",
+    "mark_unsent",
     "note_unchanged",
     "open_runs",
     "pause_run",
@@ -98,9 +122,13 @@ __all__ = [
     "record_listing",
     "record_new",
     "release",
+    "release_lock",
     "report_rows",
     "resume_run",
     "run_transfers",
     "stale",
-    "unsent",
+    "start_if_due",
+    "take_lock",
+    "take_unsent",
+    "unsent_runs",
 ]

@@ -58,11 +58,11 @@ def claim_chunk(
         connection: The function's own transaction; callers pass the engine.
         run_id: The chunk's run.
         number: The chunk's number in its run.
-        claimant: A name that stays the same when a message is delivered again: the same claimant
-            may claim a chunk again at any time.
+        claimant: A name that nobody else has, also not another delivery of the same message.
         lease_seconds: Seconds without a heartbeat after which another claimant gets the chunk.
         max_attempts: A chunk started `max_attempts` times and never closed is split in two, down to
-            the one product that causes the losses.
+            the one product that causes the losses. A message that is delivered again while the
+            chunk is worked on starts nothing.
 
     Returns:
         None if there is nothing to do: there is no such chunk, it is closed, its run has ended or
@@ -83,14 +83,15 @@ def claim_chunk(
     if not products:
         close_chunk(connection, open_chunk)
         return None
-    if open_chunk.attempts >= max_attempts:
+    attempts = open_chunk.attempts
+    if open_chunk.claimed_by == claimant:  # the answer to its first claim was lost
+        attempts -= 1
+    if attempts >= max_attempts:
         return give_up(connection, open_chunk)
     claim(
         connection, chunk, this_chunk, claimant, state="claimed", not_before=None, wait_reason=None
     )
-    return Chunk(
-        run_id, number, open_chunk.classifier, open_chunk.attempts + 1, products, open_chunk.mirror
-    )
+    return Chunk(run_id, number, open_chunk.classifier, attempts + 1, products, open_chunk.mirror)
 
 
 @transaction
@@ -183,32 +184,21 @@ def publish_chunk(
     connection: sa.Connection,
     run_id: int,
     number: int,
+    claimant: str,
     outcomes: Sequence[Outcome],
-    claimant: str | None = None,
 ) -> bool:
     """Publish the outcomes of a chunk, close it, and finish its run if it was the last one.
 
-    Args:
-        connection: The function's own transaction; callers pass the engine.
-        run_id: The chunk's run.
-        number: The chunk's number in its run.
-        outcomes: One for each product of the chunk.
-        claimant: The name under which the chunk was claimed; None if that does not matter.
-
     Returns:
-        False if nothing was written: the chunk was closed or split before, another claimant has it
-        now, or its run has ended.
+        False if nothing was written: the chunk is not the claimant's any more, it was closed or
+        split before, or its run has ended.
 
     Raises:
         OutcomeRefused: There is not exactly one outcome for each product of the chunk, or the
             scores of a product are not 25 probabilities.
     """
     open_chunk = lock_open_chunk(connection, run_id, number)
-    if open_chunk is None:
-        return False
-    if claimant is not None and not connection.scalar(
-        sa.select(_is_claimed_by(claimant)).where(is_chunk(run_id, number))
-    ):
+    if open_chunk is None or open_chunk.claimed_by != claimant:
         return False
     settle_chunk(connection, open_chunk, outcomes)
     return True

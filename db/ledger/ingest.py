@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from mernet.db import classifiers
 from mernet.db.engine import transaction
 from mernet.db.ledger.listed_table import Listed, list_file, spool
+from mernet.db.ledger.locks import require_lock
 from mernet.db.ledger.merging import merge_into_products
 from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import (
@@ -25,6 +26,9 @@ from mernet.db.ledger.runs import (
 from mernet.db.ledger.withdrawals import count_listed, require_few_withdrawn, withdraw
 from mernet.db.products import ProductRow
 from mernet.db.tables import listing_state
+
+INGEST_LOCK = "ingest"
+"""The lock that an ingest holds from its first request to its end."""
 
 # Keeps open runs as they are: a run that fails or is cancelled deletes the known listings, and has
 # to do so after this transaction.
@@ -198,6 +202,7 @@ def record_new(
     products: Iterable[ProductRow],
     found: ListedArchives,
     withdraw_many: bool = False,
+    holder: str | None = None,
 ) -> Ingested:
     """Ingest listings, all in one transaction; repeated, it finds nothing new.
 
@@ -212,15 +217,17 @@ def record_new(
         products: The listed products; read to their end before the transaction begins.
         found: The other results of the listings.
         withdraw_many: Also withdraw more than `require_few_withdrawn` allows.
+        holder: Who has the lock `INGEST_LOCK`; None if no other ingest can run.
 
     Raises:
+        LockLost: The holder has lost the lock to another ingest.
         ListingRefused: A product breaks a rule of the product table; the message names it.
         TooManyWithdrawn: An archive lost too many products.
         RunRefused: No run can have these values.
         UnknownClassifier: No classifier is current.
     """
     with spool(products) as listing:
-        return _ingest_file(engine, wanted, listing, found, withdraw_many)
+        return _ingest_file(engine, wanted, listing, found, withdraw_many, holder)
 
 
 @transaction
@@ -230,7 +237,10 @@ def _ingest_file(
     listing: IO[str],
     found: ListedArchives,
     withdraw_many: bool,
+    holder: str | None = None,
 ) -> Ingested:
+    if holder is not None:
+        require_lock(connection, INGEST_LOCK, holder)
     current = classifiers.current_in(connection).sha256
     connection.execute(LOCK_OPEN_RUNS, {"classifier": current})
     listed_before = count_listed(connection, found.sources, wanted.products)

@@ -12,7 +12,8 @@ def claimed_by_another(
 
     Args:
         table: `run` (for its listing) or `chunk`.
-        claimant: The name that may claim the row again at any time.
+        claimant: Who asks. A claim that its own claimant repeats is the same claim: the first
+            answer may have been lost with the connection.
         lease_seconds: Seconds without a heartbeat after which anybody may claim the row.
     """
     oldest = sa.func.now() - timedelta(seconds=lease_seconds)
@@ -27,11 +28,12 @@ def claim(
     **changes: object,
 ) -> None:
     """Give a row of `table` to `claimant`, count the attempt, and make the other changes."""
+    is_repeated = table.c.claimed_by.is_not_distinct_from(claimant)
     connection.execute(
         sa.update(table)
         .where(row)
         .values(
-            attempts=table.c.attempts + 1,
+            attempts=table.c.attempts + sa.case((is_repeated, 0), else_=1),
             claimed_by=claimant,
             last_heartbeat_at=sa.func.now(),
             **changes,

@@ -10,7 +10,7 @@ from mernet.db.engine import storable_text, transaction
 from mernet.db.ledger.leases import claim, claimed_by_another
 from mernet.db.ledger.listed_table import list_file, spool
 from mernet.db.ledger.merging import merge_into_products
-from mernet.db.ledger.run_products import enrol, unsent_chunks
+from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import (
     LeftOutCount,
     Run,
@@ -32,11 +32,10 @@ def claim_listing(
     Args:
         connection: The function's own transaction; callers pass the engine.
         run_id: The run to list.
-        claimant: A name that stays the same when a message is delivered again: the same claimant
-            may claim a listing again at any time.
+        claimant: A name that nobody else has, also not another delivery of the same message.
         lease_seconds: Seconds without a heartbeat after which another claimant gets the listing.
         max_attempts: A run whose listing was started `max_attempts` times and never recorded
-            fails.
+            fails. A message that is delivered again while the run is being listed starts nothing.
 
     Returns:
         None if there is nothing to do: the run is not being listed (any more), it waits (see
@@ -59,13 +58,14 @@ def claim_listing(
         ).where(this_run)
     ):
         return None
-    if found.attempts >= max_attempts:
+    is_repeated = connection.scalar(sa.select(run.c.claimed_by == claimant).where(this_run))
+    if found.attempts >= max_attempts and not is_repeated:
         end_run(
             connection,
             run_id,
             RunState.FAILED,
-            f"Listing was started {found.attempts} times and never finished; read the worker's "
-            "log, then start a new run.",
+            f"{found.attempts} workers ended or hung while they listed this run; read their logs, "
+            "then start a new run.",
         )
         return None
     claim(connection, run, this_run, claimant, not_before=None, wait_reason=None)
@@ -123,42 +123,72 @@ def report_rows(connection: sa.Connection, run_id: int, claimant: str, rows_read
 def record_listing(
     engine: sa.Engine,
     run_id: int,
+    claimant: str,
     products: Iterable[ProductRow],
     left_out: Mapping[str, LeftOutCount],
-) -> list[int]:
+) -> bool:
     """Record what a listing found: products, members of the run, and chunks in listing order.
 
     A product that has an outcome already, also a failed one, gets no chunk unless the run
-    reclassifies. The run is then running, or finished if it has no chunk. Repeated, or for a run
-    that has ended, it changes nothing.
+    reclassifies. The run is then running, or finished if it has no chunk.
 
     Args:
         engine: The ledger.
         run_id: The run that was listed.
+        claimant: The name under which the listing was claimed.
         products: What the listing found; read to its end before the transaction begins.
         left_out: How many products were left out, by reason.
 
     Returns:
-        The numbers of the chunks whose messages are to be sent.
+        False if nothing was written: the listing is not the claimant's any more, it was recorded
+        before, or the run has ended.
 
     Raises:
         ListingRefused: A product breaks a rule of the product table; the message names it.
         UnknownRun: There is no such run.
     """
     with spool(products) as listing:
-        return _record_file(engine, run_id, listing, left_out)
+        return _record_file(engine, run_id, claimant, listing, left_out)
+
+
+@transaction
+def fail_listing(connection: sa.Connection, run_id: int, claimant: str, error: str) -> bool:
+    """End a run as failed because it could not be listed, with a sentence that says why.
+
+    Returns:
+        False if nothing was changed, as for `record_listing`.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    if _lock_listing(connection, run_id, claimant) is None:
+        return False
+    end_run(connection, run_id, RunState.FAILED, storable_text(error))
+    return True
 
 
 @transaction
 def _record_file(
-    connection: sa.Connection, run_id: int, listing: IO[str], left_out: Mapping[str, LeftOutCount]
-) -> list[int]:
+    connection: sa.Connection,
+    run_id: int,
+    claimant: str,
+    listing: IO[str],
+    left_out: Mapping[str, LeftOutCount],
+) -> bool:
+    found = _lock_listing(connection, run_id, claimant)
+    if found is None:
+        return False
+    listed = list_file(connection, listing)
+    merge_into_products(listed, run_id, found.publish_own)
+    enrol(listed, run_id)
+    connection.execute(
+        sa.update(run).where(run.c.run_id == run_id).values(left_out=left_out_as_json(left_out))
+    )
+    return True
+
+
+def _lock_listing(connection: sa.Connection, run_id: int, claimant: str) -> Run | None:
+    """Lock a run and return it, or None if `claimant` does not have its listing any more."""
     found = read_run(connection, run_id, lock=True)
-    if found.state is RunState.LISTING:
-        listed = list_file(connection, listing)
-        merge_into_products(listed, run_id, found.publish_own)
-        enrol(listed, run_id)
-        connection.execute(
-            sa.update(run).where(run.c.run_id == run_id).values(left_out=left_out_as_json(left_out))
-        )
-    return unsent_chunks(connection, run_id)
+    claimed_by = connection.scalar(sa.select(run.c.claimed_by).where(run.c.run_id == run_id))
+    return found if found.state is RunState.LISTING and claimed_by == claimant else None

@@ -1,26 +1,58 @@
-"""Which messages to send: of work that has none yet, and again of work that has stalled."""
+"""Which messages to send: of work that has none yet, and again of work that has stalled.
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+Of each run only a few messages wait at a time. A small run therefore starts at once behind a large
+one, and the broker never has to hold a large run.
+"""
+
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.run_products import unsent_chunks
 from mernet.db.tables import chunk, run
 
-# A message is due if none was sent, if the last was sent long ago, or if the claimant sends no more
-# heartbeats. A ready chunk has no claimant; the chunk of a claimant without heartbeats is due once,
-# then again only after the resend time.
+SWEEP_LOCK = "sweep"
+"""The lock of the sweep, which sends what these functions return."""
+
+# Chunks that have waited for something come last.
+TAKE_UNSENT = sa.text("""
+WITH waiting AS (
+    SELECT count(*) AS count FROM chunk
+    WHERE run_id = :run_id AND state = 'ready' AND sent_at IS NOT NULL
+),
+next AS (
+    SELECT chunk.run_id, chunk.number
+    FROM chunk JOIN run USING (run_id)
+    WHERE chunk.run_id = :run_id AND run.state = 'running' AND NOT run.paused
+      AND chunk.state = 'ready' AND chunk.sent_at IS NULL
+      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
+    ORDER BY chunk.not_before NULLS FIRST, chunk.number
+    LIMIT (SELECT greatest(:most - count, 0) FROM waiting)
+    FOR UPDATE OF chunk SKIP LOCKED
+)
+UPDATE chunk SET sent_at = now()
+FROM next
+WHERE chunk.run_id = next.run_id AND chunk.number = next.number
+RETURNING chunk.number
+""")
+
+# A message is due again if it was sent long ago and nobody has claimed its work, or if the claimant
+# sends no more heartbeats. The work of a claimant without heartbeats is due once, then again only
+# after the resend time.
 STALE = sa.text("""
 WITH work AS (
     SELECT run_id, NULL::integer AS number, last_heartbeat_at, sent_at
     FROM run WHERE state = 'listing' AND (not_before IS NULL OR not_before <= now())
     UNION ALL
+    SELECT chunk.run_id, chunk.number, NULL, chunk.sent_at
+    FROM chunk JOIN run USING (run_id)
+    WHERE run.state = 'running' AND NOT run.paused
+      AND chunk.state = 'ready' AND chunk.sent_at IS NOT NULL
+      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
+    UNION ALL
     SELECT chunk.run_id, chunk.number, chunk.last_heartbeat_at, chunk.sent_at
     FROM chunk JOIN run USING (run_id)
-    WHERE run.state = 'running' AND NOT run.paused AND chunk.state IN ('ready', 'claimed')
-      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
+    WHERE run.state = 'running' AND NOT run.paused AND chunk.state = 'claimed'
 )
 SELECT run_id, number FROM work
 WHERE (
@@ -34,6 +66,16 @@ WHERE (
 ORDER BY run_id, number NULLS FIRST
 """)
 
+UNSENT_RUNS = sa.text("""
+SELECT run_id FROM run
+WHERE state = 'running' AND NOT paused AND EXISTS (
+    SELECT FROM chunk
+    WHERE chunk.run_id = run.run_id AND chunk.state = 'ready' AND chunk.sent_at IS NULL
+      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
+)
+ORDER BY run_id
+""")
+
 
 @transaction
 def stale(
@@ -44,7 +86,7 @@ def stale(
     Args:
         connection: The function's own transaction; callers pass the engine.
         lease_seconds: Seconds without a heartbeat after which a claim is void.
-        resend_seconds: Seconds after which an unclaimed message is sent again.
+        resend_seconds: Seconds after which an unclaimed message may have been lost.
 
     Returns:
         Pairs of run and chunk number; the number is None for a run's listing.
@@ -56,9 +98,38 @@ def stale(
 
 
 @transaction
-def unsent(connection: sa.Connection, run_id: int) -> list[int]:
-    """Return the numbers of a run's ready chunks without a message on its way; none if paused."""
-    return unsent_chunks(connection, run_id)
+def unsent_runs(connection: sa.Connection) -> list[int]:
+    """Return the runs with ready chunks that have no message yet, oldest first.
+
+    Paused runs and chunks that wait are left out.
+    """
+    return list(connection.execute(UNSENT_RUNS).scalars())
+
+
+@transaction
+def take_unsent(connection: sa.Connection, run_id: int, most_waiting: int) -> list[int]:
+    """Choose the chunks of a run whose messages are to be sent now, and mark them as sent.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The run; of one that is paused or not running, no chunk is chosen.
+        most_waiting: How many messages of the run may wait to be received.
+
+    Returns:
+        Numbers of ready chunks, in their order.
+    """
+    taken = connection.execute(TAKE_UNSENT, {"run_id": run_id, "most": most_waiting})
+    return sorted(taken.scalars())
+
+
+@transaction
+def mark_unsent(connection: sa.Connection, run_id: int, numbers: Collection[int]) -> None:
+    """Note that the messages for these chunks of a run could not be sent."""
+    connection.execute(
+        sa.update(chunk)
+        .where(chunk.c.run_id == run_id, chunk.c.number.in_(numbers), chunk.c.state == "ready")
+        .values(sent_at=None)
+    )
 
 
 @transaction
@@ -68,29 +139,10 @@ def mark_listing_sent(connection: sa.Connection, run_id: int) -> None:
 
 
 @transaction
-def mark_sent(connection: sa.Connection, run_id: int, numbers: Collection[int]) -> None:
-    """Note that the messages for these chunks of a run were sent."""
+def mark_sent(connection: sa.Connection, run_id: int, number: int) -> None:
+    """Note that the message for a chunk of a run was sent again."""
     connection.execute(
         sa.update(chunk)
-        .where(chunk.c.run_id == run_id, chunk.c.number.in_(numbers))
+        .where(chunk.c.run_id == run_id, chunk.c.number == number)
         .values(sent_at=sa.func.now())
     )
-
-
-@contextmanager
-def exclusive(engine: sa.Engine, name: str) -> Iterator[bool]:
-    """Try to get the lock of this name until the block ends; yield whether this process has it.
-
-    It never waits. The lock ends with its session: at once when the process dies, but a process
-    that hangs keeps it, so the block needs a time limit that kills the process.
-    """
-    key = {"name": f"mernet {name}"}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        locked = connection.execute(
-            sa.text("SELECT pg_try_advisory_lock(hashtext(:name))"), key
-        ).scalar_one()
-        try:
-            yield locked
-        finally:
-            if locked:
-                connection.execute(sa.text("SELECT pg_advisory_unlock(hashtext(:name))"), key)

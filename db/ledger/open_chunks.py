@@ -23,6 +23,7 @@ class OpenChunk:
         attempts: How many times the chunk was started.
         last_error: The error of the last attempt that counted, None if it reported none.
         mirror: The run's mirror.
+        claimed_by: Who has claimed it, None if nobody has.
     """
 
     run_id: int
@@ -31,6 +32,7 @@ class OpenChunk:
     attempts: int
     last_error: str | None
     mirror: str | None
+    claimed_by: str | None
 
 
 def is_chunk(run_id: int, number: int) -> sa.ColumnElement[bool]:
@@ -54,14 +56,20 @@ def lock_open_chunk(connection: sa.Connection, run_id: int, number: int) -> Open
     if its_run is None:
         return None
     row = connection.execute(
-        sa.select(chunk.c.attempts, chunk.c.last_error)
+        sa.select(chunk.c.attempts, chunk.c.last_error, chunk.c.claimed_by)
         .where(is_chunk(run_id, number), chunk.c.state.in_(OPEN_STATES))
         .with_for_update(of=chunk, key_share=True)
     ).one_or_none()
     if row is None:
         return None
     return OpenChunk(
-        run_id, number, its_run.classifier, row.attempts, row.last_error, its_run.mirror
+        run_id,
+        number,
+        its_run.classifier,
+        row.attempts,
+        row.last_error,
+        its_run.mirror,
+        row.claimed_by,
     )
 
 

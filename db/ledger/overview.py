@@ -1,10 +1,12 @@
 """An overview of the ledger for monitoring: counts of runs, chunks and outcomes, and ages."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from mernet.db.ledger.messages import SWEEP_LOCK
 from mernet.db.ledger.runs import RunState
 
 RUNS = sa.text("""
@@ -15,7 +17,11 @@ FROM run GROUP BY 1
 # Chunks of runs that have neither ended nor are paused.
 CHUNKS = sa.text("""
 SELECT
-    count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL) AS unsent,
+    count(*) FILTER (
+        WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL
+          AND (chunk.not_before IS NULL OR chunk.not_before <= now())
+    ) AS unsent,
+    count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.not_before > now()) AS waiting,
     count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NOT NULL) AS queued,
     count(*) FILTER (WHERE chunk.state = 'claimed') AS claimed,
     extract(epoch FROM now() - min(chunk.sent_at) FILTER (
@@ -37,6 +43,10 @@ FROM outcome JOIN classifier ON classifier.sha256 = outcome.classifier AND class
 GROUP BY outcome.state, outcome.reason
 """)
 
+LAST_SWEEP = sa.text("""
+SELECT extract(epoch FROM now() - since)::float FROM service_lock WHERE name = :name
+""")
+
 LAST_CHECKS = sa.text("""
 SELECT source, products, extract(epoch FROM now() - max(checked_at))::float AS seconds
 FROM listing_state
@@ -53,12 +63,15 @@ class Overview:
         runs: Number of runs by state; 'paused' counts as a state.
         outcomes: Number of outcomes under the current classifier by state and reason; the reason
             of 'classified' is ''.
-        unsent: Chunks of running, unpaused runs for which no message is on its way.
+        unsent: Chunks of running, unpaused runs for which no message is on its way. They are sent
+            as others are claimed, a few at a time.
+        waiting: Those that wait for something, such as an archive that does not answer.
         queued: Chunks of these runs whose message was sent, but which no worker has claimed.
         claimed: Chunks of these runs that a worker has claimed.
         oldest_message_seconds: Age of the oldest message of an open chunk.
         oldest_heartbeat_seconds: Age of the oldest heartbeat of a claimed chunk.
         idle_seconds: Time since a chunk was closed, while others are open.
+        last_sweep_seconds: Time since the ledger was last swept; infinite if it never was.
         last_checks: Time since the ingest last checked an archive under the current classifier, by
             the archive's URL and the kind of products; an archive never checked is absent.
     """
@@ -66,11 +79,13 @@ class Overview:
     runs: Mapping[str, int]
     outcomes: Mapping[tuple[str, str], int]
     unsent: int
+    waiting: int
     queued: int
     claimed: int
     oldest_message_seconds: float
     oldest_heartbeat_seconds: float
     idle_seconds: float
+    last_sweep_seconds: float
     last_checks: Mapping[tuple[str, str], float]
 
 
@@ -87,11 +102,13 @@ def overview(engine: sa.Engine) -> Overview:
         runs |= dict(connection.execute(RUNS).all())
         chunks = connection.execute(CHUNKS).one()._asdict()
         outcomes = {(row.state, row.reason): row.products for row in connection.execute(OUTCOMES)}
+        last_sweep = connection.scalar(LAST_SWEEP, {"name": SWEEP_LOCK})
         rows = connection.execute(LAST_CHECKS)
         checks = {(row.source, row.products): row.seconds for row in rows}
     return Overview(
         runs=runs,
         outcomes=outcomes,
+        last_sweep_seconds=math.inf if last_sweep is None else last_sweep,
         last_checks=checks,
         **{name: value or 0 for name, value in chunks.items()},
     )

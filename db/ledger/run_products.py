@@ -97,20 +97,3 @@ def drop_products_with_outcome(connection: sa.Connection, run_id: int, number: i
     They stay members of the run, without a chunk. A run that reclassifies keeps them all.
     """
     connection.execute(DROP_PRODUCTS, {"run_id": run_id, "number": number})
-
-
-def unsent_chunks(connection: sa.Connection, run_id: int) -> list[int]:
-    """Return the numbers of a run's ready chunks without a message; none if it is paused.
-
-    Chunks that wait are left out until their time has passed.
-    """
-    return list(
-        connection.execute(
-            sa.select(chunk.c.number)
-            .join(run)
-            .where(chunk.c.run_id == run_id, chunk.c.state == "ready", chunk.c.sent_at.is_(None))
-            .where(~run.c.paused)
-            .where(sa.or_(chunk.c.not_before.is_(None), chunk.c.not_before <= sa.func.now()))
-            .order_by(chunk.c.number)
-        ).scalars()
-    )

@@ -168,7 +168,7 @@ def test_flower_shows_which_worker_has_which_queues(stack):
         for node, worker in workers.items()
     }
     assert queues.keys() == {"listing", "classify"}
-    assert {"listing", "sweep"} < queues["listing"]
+    assert {"listing"} < queues["listing"]
     assert "classify" in queues["classify"]
 
 
@@ -322,4 +322,4 @@ def test_all_services_end_when_told_to_and_lose_nothing(stack, history, growing_
     assert codes == dict.fromkeys(codes, 0)
     kept = stack.folder / "data"
     assert list(kept.glob("flower*"))
-    assert list(kept.glob("scheduler/schedule*"))
+    assert list(kept.glob("scheduler/last-sweep"))

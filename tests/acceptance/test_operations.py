@@ -45,8 +45,8 @@ def test_a_run_has_an_exit_code_metrics_and_a_log_that_names_run_and_chunk(
 
         status = service.json("status")
         assert len(status["broker"]["workers"]) == 1
-        assert status["broker"]["waiting"] == {"listing": 0, "classify": 0, "sweep": 0}
-        assert status["broker"]["consumers"] == {"listing": 1, "classify": 1, "sweep": 1}
+        assert status["broker"]["waiting"] == {"listing": 0, "classify": 0}
+        assert status["broker"]["consumers"] == {"listing": 1, "classify": 1}
         assert status["rate"] > 0
 
         for reason, code in (

@@ -164,7 +164,7 @@ def test_there_is_one_scheduler():
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_in_each_profile_every_queue_has_one_service(profile):
     consumed = [queues(each) for name, each in of_profile(profile).items() if name in WORKERS]
-    assert sorted(queue for each in consumed for queue in each) == ["classify", "listing", "sweep"]
+    assert sorted(queue for each in consumed for queue in each) == ["classify", "listing"]
 
 
 def test_only_the_profile_gpu_needs_a_gpu():

@@ -31,9 +31,17 @@ def test_a_chunk_belongs_to_one_claimant_until_its_lease_expires(story):
     assert story.claim(run_id, 1, "one") is None
 
 
-def test_the_same_claimant_may_claim_its_chunk_again_at_once(story):
+def test_a_claim_whose_answer_was_lost_is_repeated_without_counting_again(story):
     run_id = story.listed()
-    assert [story.claim(run_id, 1, "one").attempts for _ in range(2)] == [1, 2]
+    assert [story.claim(run_id, 1, "one").attempts for _ in range(9)] == [1] * 9
+
+
+def test_a_message_that_is_delivered_again_and_again_is_not_an_attempt(story):
+    run_id = story.listed()
+    claimed = story.claim(run_id, 1, "first delivery")
+    assert [story.claim(run_id, 1, f"delivery {number}") for number in range(9)] == [None] * 9
+    story.lose_claims()
+    assert story.claim(run_id, 1, "after the loss").attempts == claimed.attempts + 1
 
 
 def test_a_heartbeat_extends_the_lease_of_a_chunk(story):
@@ -58,10 +66,10 @@ def test_a_heartbeat_is_refused_when_the_work_should_stop(story):
 @pytest.mark.parametrize(("counted", "next_attempt"), [(False, 1), (True, 2)])
 def test_a_released_chunk_can_be_claimed_at_once_and_due_to_be_sent(story, counted, next_attempt):
     run_id = story.listed(count=4)
-    ledger.mark_sent(story.engine, run_id, [1])
+    ledger.mark_sent(story.engine, run_id, 1)
     story.claim(run_id, 1, "one")
     assert ledger.release(story.engine, run_id, 1, "one", counted=counted)
-    assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
     assert story.claim(run_id, 1, "two").attempts == next_attempt
 
 
@@ -80,10 +88,12 @@ def test_a_closed_chunk_is_nothing_to_do(story):
 
 def give_up(story, run_id, number, errors):
     """Return the result of a claim after attempts with these errors; None is a lost worker."""
-    for error in errors:
-        assert isinstance(story.claim(run_id, number), Chunk)
+    for attempt, error in enumerate(errors):
+        claimant = f"worker {attempt}"
+        assert isinstance(story.claim(run_id, number, claimant), Chunk)
         if error is not None:
-            assert ledger.release(story.engine, run_id, number, "worker", True, error)
+            assert ledger.release(story.engine, run_id, number, claimant, True, error)
+        story.lose_claims()
     return story.claim(run_id, number)
 
 
@@ -114,10 +124,8 @@ def test_an_attempt_that_does_not_count_leaves_no_error(story):
 
 def test_a_chunk_that_lost_three_workers_is_split_in_two(story, product):
     run_id = story.listed(count=5, chunk_size=5)
-    for _ in range(3):
-        assert isinstance(story.claim(run_id, 1), Chunk)
-    assert story.claim(run_id, 1) == Split(run_id, (2, 3))
-    assert ledger.unsent(story.engine, run_id) == [2, 3]
+    assert give_up(story, run_id, 1, [None] * 3) == Split(run_id, (2, 3))
+    assert ledger.take_unsent(story.engine, run_id, 99) == [2, 3]
     halves = [story.claim(run_id, number) for number in (2, 3)]
     assert [each.attempts for each in halves] == [1, 1]
     assert halves[0].products == (product(1), product(2))
@@ -134,7 +142,9 @@ def test_the_one_product_that_kills_workers_is_found_and_the_rest_is_classified(
         claimed = story.claim(run_id, number)
         match claimed:
             case Chunk() if killer in claimed.products:
-                to_do.append(number)  # the worker dies, the message comes again
+                story.execute("UPDATE chunk SET claimed_by = 'dead' WHERE state = 'claimed'")
+                story.lose_claims()
+                to_do.append(number)
             case Chunk():
                 assert story.publish(run_id, number)
             case Split():
@@ -151,29 +161,31 @@ def test_the_one_product_that_kills_workers_is_found_and_the_rest_is_classified(
     assert ledger.reconcile(story.engine, run_id).ok
 
 
-def test_an_unsent_chunk_is_due(story):
+def test_a_run_with_unsent_chunks_is_known_until_they_are_sent(story):
     run_id = story.listed(count=8, chunk_size=4)
-    assert ledger.stale(story.engine, 600, 600) == [(run_id, 1), (run_id, 2)]
-    ledger.mark_sent(story.engine, run_id, [1])
-    assert ledger.stale(story.engine, 600, 600) == [(run_id, 2)]
+    assert ledger.unsent_runs(story.engine) == [run_id]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1, 2]
+    assert ledger.unsent_runs(story.engine) == []
+    ledger.mark_unsent(story.engine, run_id, [2])
+    assert ledger.take_unsent(story.engine, run_id, 99) == [2]
 
 
 def test_a_chunk_sent_long_ago_and_not_claimed_is_due(story):
     run_id = story.listed(count=4)
-    ledger.mark_sent(story.engine, run_id, [1])
+    ledger.mark_sent(story.engine, run_id, 1)
     story.execute("UPDATE chunk SET sent_at = now() - interval '601 seconds'")
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
 
 
 def test_a_claimed_chunk_is_due_when_its_lease_expires_and_then_after_the_resend_time(story):
     run_id = story.listed(count=4)
-    ledger.mark_sent(story.engine, run_id, [1])
+    ledger.mark_sent(story.engine, run_id, 1)
     story.execute("UPDATE chunk SET sent_at = now() - interval '1 hour'")
     story.claim(run_id, 1)
     assert ledger.stale(story.engine, 600, 600) == []
     story.execute(LONG_AGO)
     assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
-    ledger.mark_sent(story.engine, run_id, [1])
+    ledger.mark_sent(story.engine, run_id, 1)
     assert ledger.stale(story.engine, 600, 600) == []
 
 
@@ -192,14 +204,3 @@ def test_a_done_chunk_is_never_due(story):
     run_id = story.listed(count=4)
     story.publish(run_id, 1)
     assert ledger.stale(story.engine, 0, 0) == []
-
-
-def test_one_process_sweeps_at_a_time(story):
-    with (
-        ledger.exclusive(story.engine, "sweep") as first,
-        ledger.exclusive(story.engine, "sweep") as second,
-        ledger.exclusive(story.engine, "something else") as other,
-    ):
-        assert (first, second, other) == (True, False, True)
-    with ledger.exclusive(story.engine, "sweep") as again:
-        assert again

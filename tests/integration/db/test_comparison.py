@@ -6,7 +6,6 @@ from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
 from mernet.db.comparison import ImageChange, compare
 from mernet.db.errors import QueryRefused, UnknownClassifier
-from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Failed
 from mernet.db.thresholds import set_threshold
 
@@ -27,7 +26,7 @@ def run_of(story, classifier, shown, product):
     for clock, codes in shown.items():
         new = ledger.NewRun(("sample",), classifier=classifier)
         run_id = ledger.create_run(story.engine, new).run_id
-        ledger.record_listing(story.engine, run_id, [product(clock)], {})
+        story.list_run(run_id, [product(clock)], {})
         story.publish(run_id, 1, showing(*codes))
 
 
@@ -93,7 +92,7 @@ def test_classes_and_the_number_of_images_can_be_limited(two, product):
 def test_an_image_that_failed_under_one_is_not_compared(two, product):
     run_id = two.listed_products([product(1)], reclassify=True)
     failed = Failed(product(1).product_id, "not found", "It is gone.", is_lasting=True)
-    publish_chunk(two.engine, run_id, 1, [failed])
+    two.settle(run_id, 1, [failed])
     found = compare(two.engine, "first", "second")
     assert (found.both, found.only_before, found.only_after) == (3, 1, 2)
     assert changes(found)["rod"] == (2, 1, 1, 2)

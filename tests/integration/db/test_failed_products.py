@@ -3,7 +3,7 @@
 import pytest
 
 from mernet.db import ledger
-from mernet.db.ledger import FailedProduct, publish_chunk
+from mernet.db.ledger import FailedProduct
 from mernet.db.publish import Classified, Failed
 
 SCORES = (0.5,) * 25
@@ -18,7 +18,7 @@ def publish(story, run_id: int, number: int, faults: dict[int, str]) -> None:
         else Classified(each.product_id, SCORES)
         for place, each in enumerate(products)
     ]
-    assert publish_chunk(story.engine, run_id, number, outcomes)
+    assert story.settle(run_id, number, outcomes)
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_thirty_new_products_five_new_versions_and_two_withdrawals_are_distingui
 
 def test_the_run_has_chunks_that_are_to_be_sent(story, ingest, listed):
     made = ingest([listed(clock) for clock in range(1, 7)])
-    assert ledger.unsent(story.engine, made.run.run_id) == [1, 2]
+    assert ledger.take_unsent(story.engine, made.run.run_id, 99) == [1, 2]
     assert made.run.rows_read == 100
 
 

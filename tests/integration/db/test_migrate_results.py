@@ -82,7 +82,7 @@ def test_a_folders_images_become_a_collection_of_their_own(old):
 def test_products_listed_through_a_mirror_get_the_archives_own_urls(old):
     run_id = ledger.create_run(old.engine, NewRun(archives=("opportunity",))).run_id
     listed = make_product(4, source="https://example.org/", image_url="https://example.org/4.img")
-    ledger.record_listing(old.engine, run_id, [listed], {})
+    old.list_run(run_id, [listed])
     rows = old.rows("SELECT image_url FROM atlas_search WHERE product_id = :name", name=MIRRORED)
     assert rows == [(listed.image_url,)]
     assert old.rows("SELECT * FROM outcome_history") == []

@@ -3,7 +3,7 @@
 import pytest
 
 from mernet.db import classifiers, ledger
-from mernet.db.ledger import Chunk, RunState, publish_chunk
+from mernet.db.ledger import Chunk, RunState
 from mernet.db.publish import Classified
 
 SCORES = [0.5] * 25
@@ -26,14 +26,14 @@ def test_a_chunk_that_ends_without_work_leaves_its_run_running_while_others_are_
     story.publish(first, 1)
     assert story.claim(second, 1) is None
     assert ledger.get_run(story.engine, second).state is RunState.RUNNING
-    assert ledger.stale(story.engine, 600, 600) == [(first, 2), (second, 2)]
+    assert ledger.unsent_runs(story.engine) == [first, second]
 
 
 def test_a_chunk_that_another_run_did_in_part_holds_the_rest(story, product):
     first, second = story.listed(count=4, chunk_size=3), story.listed(count=4, chunk_size=4)
     story.publish(first, 1)
     assert story.claim(second, 1).products == (product(4),)
-    assert publish_chunk(story.engine, second, 1, [Classified(product(4).product_id, SCORES)])
+    assert story.settle(second, 1, [Classified(product(4).product_id, SCORES)])
     progress = ledger.progress(story.engine, second)
     assert (progress.kept, progress.classified) == (3, 1)
     assert ledger.reconcile(story.engine, second).ok
@@ -57,13 +57,13 @@ def test_outcomes_under_another_classifier_leave_a_chunk_as_it_is(story):
 @pytest.mark.parametrize("claimed_again", [False, True])
 def test_a_claimed_chunk_keeps_products_that_another_run_publishes_meanwhile(story, claimed_again):
     first, second = story.listed(count=4), story.listed(count=4)
-    claimed = story.claim(second, 1, "one")
+    claimed = story.claim(second, 1, "another" if claimed_again else "worker")
     story.publish(first, 1)
     if claimed_again:
-        story.execute("UPDATE chunk SET last_heartbeat_at = now() - interval '601 seconds'")
-        assert isinstance(story.claim(second, 1, "two"), Chunk)
+        story.lose_claims()
+        assert isinstance(story.claim(second, 1), Chunk)
     outcomes = [Classified(product.product_id, SCORES) for product in claimed.products]
-    assert publish_chunk(story.engine, second, 1, outcomes)
+    assert story.settle(second, 1, outcomes)
     assert story.rows("SELECT DISTINCT run_id FROM outcome") == [(second,)]
     for run_id in (first, second):
         assert ledger.reconcile(story.engine, run_id).ok

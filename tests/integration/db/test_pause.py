@@ -4,14 +4,14 @@ import pytest
 
 from mernet.db import ledger
 from mernet.db.errors import RunClosed, UnknownRun
-from mernet.db.ledger import Chunk, NewRun, RunState, publish_chunk
+from mernet.db.ledger import Chunk, NewRun, RunState
 from mernet.db.publish import Classified
 
 SCORES = [0.5] * 25
 
 
 def sent(story, run_id):
-    ledger.mark_sent(story.engine, run_id, ledger.unsent(story.engine, run_id))
+    assert ledger.take_unsent(story.engine, run_id, 99)
 
 
 def test_no_chunk_of_a_paused_run_is_claimed_until_it_is_resumed(story):
@@ -28,7 +28,7 @@ def test_a_chunk_claimed_before_is_published_and_finishes_the_run(story):
     ledger.pause_run(story.engine, run_id)
     assert ledger.heartbeat(story.engine, run_id, 1, "worker")
     outcomes = [Classified(product.product_id, SCORES) for product in claimed.products]
-    assert publish_chunk(story.engine, run_id, 1, outcomes)
+    assert story.settle(run_id, 1, outcomes)
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.condition) == (RunState.FINISHED, "finished")
 
@@ -36,8 +36,8 @@ def test_a_chunk_claimed_before_is_published_and_finishes_the_run(story):
 def test_the_sweep_leaves_a_paused_run_alone(story):
     run_id, other = story.listed(), story.listed()
     ledger.pause_run(story.engine, run_id)
-    assert {run for run, _ in ledger.stale(story.engine, 0, 0)} == {other}
-    assert ledger.unsent(story.engine, run_id) == []
+    assert ledger.unsent_runs(story.engine) == [other]
+    assert ledger.take_unsent(story.engine, run_id, 99) == []
 
 
 def test_after_resuming_chunks_whose_messages_were_used_up_are_unsent_and_no_others(story):
@@ -46,16 +46,17 @@ def test_after_resuming_chunks_whose_messages_were_used_up_are_unsent_and_no_oth
     ledger.pause_run(story.engine, run_id)
     story.claim(run_id, 2)
     ledger.resume_run(story.engine, run_id)
-    assert ledger.unsent(story.engine, run_id) == [2]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [2]
 
 
 def test_a_run_paused_while_it_is_listed_is_listed_and_then_waits(story, product):
     run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
     ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
     ledger.pause_run(story.engine, run_id)
-    assert ledger.record_listing(story.engine, run_id, [product(1)], {}) == []
+    assert story.list_run(run_id, [product(1)])
+    assert ledger.take_unsent(story.engine, run_id, 99) == []
     ledger.resume_run(story.engine, run_id)
-    assert ledger.unsent(story.engine, run_id) == [1]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
 
 
 def test_a_paused_run_can_be_cancelled(story):

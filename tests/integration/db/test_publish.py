@@ -7,7 +7,7 @@ import pytest
 
 from mernet.db import ledger
 from mernet.db.errors import OutcomeRefused
-from mernet.db.ledger import RunState, publish_chunk
+from mernet.db.ledger import RunState, Split, publish_chunk
 from mernet.db.publish import Classified, Failed
 
 NONE_PUBLISHED = [0.1] * 25
@@ -87,7 +87,7 @@ def fail_again(story, product, reason, detail, is_lasting):
     run_id = story.listed(count=1, reclassify=True)
     story.claim(run_id, 1)
     failed = Failed(product(1).product_id, reason, detail, is_lasting)
-    assert publish_chunk(story.engine, run_id, 1, [failed])
+    assert story.settle(run_id, 1, [failed])
 
 
 def test_a_passing_failure_leaves_the_outcome_and_the_published_classes(story, product):
@@ -140,14 +140,14 @@ def test_the_share_of_pixels_that_were_not_received_is_published(story, product)
     run_id = story.listed(count=1)
     story.claim(run_id, 1)
     outcome = Classified(product(1).product_id, scores_with(rod=0.95), missing_share=0.5)
-    publish_chunk(story.engine, run_id, 1, [outcome])
+    story.settle(run_id, 1, [outcome])
     assert story.rows("SELECT class, missing_share FROM atlas_search") == [("rod", 0.5)]
 
 
 def test_a_reason_that_quotes_what_postgres_cannot_store_does_not_fail_the_chunk(story, product):
     run_id = story.listed(count=1)
     failed = Failed(product(1).product_id, "undecodable", "It begins with \0\udc80.")
-    assert publish_chunk(story.engine, run_id, 1, [failed])
+    assert story.settle(run_id, 1, [failed])
     assert story.rows("SELECT detail FROM outcome") == [("It begins with ??.",)]
 
 
@@ -161,7 +161,7 @@ def test_publishing_a_chunk_again_changes_nothing(story, product):
     run_id = story.listed(count=1)
     story.publish(run_id, 1, scores_with(rod=0.95))
     again = [Classified(product(1).product_id, scores_with(pct=0.95))]
-    assert not publish_chunk(story.engine, run_id, 1, again)
+    assert not story.settle(run_id, 1, again)
     assert set(published(story)) == {"rod"}
 
 
@@ -170,26 +170,37 @@ def test_a_chunk_of_a_cancelled_run_is_not_published(story, product):
     story.claim(run_id, 1)
     ledger.cancel_run(story.engine, run_id)
     outcome = Classified(product(1).product_id, scores_with(rod=0.95))
-    assert not publish_chunk(story.engine, run_id, 1, [outcome])
+    assert not story.settle(run_id, 1, [outcome])
     assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
 
 
-def test_a_chunk_claimed_by_two_workers_is_published_by_the_first_to_finish(story, product):
+def test_a_worker_that_lost_its_chunk_to_another_publishes_nothing(story, product):
     run_id = story.listed(count=1)
     story.claim(run_id, 1, "one")
-    story.execute("UPDATE chunk SET last_heartbeat_at = now() - interval '601 seconds'")
+    story.lose_claims()
     story.claim(run_id, 1, "two")
     outcome = Classified(product(1).product_id, NONE_PUBLISHED)
-    assert publish_chunk(story.engine, run_id, 1, [outcome])
-    assert not ledger.heartbeat(story.engine, run_id, 1, "two")
+    assert not publish_chunk(story.engine, run_id, 1, "one", [outcome])
+    assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
+    assert publish_chunk(story.engine, run_id, 1, "two", [outcome])
+
+
+def test_a_worker_without_heartbeats_still_publishes_what_nobody_else_has_claimed(story, product):
+    run_id = story.listed(count=1)
+    story.claim(run_id, 1, "one")
+    story.lose_claims()
+    outcome = Classified(product(1).product_id, NONE_PUBLISHED)
+    assert publish_chunk(story.engine, run_id, 1, "one", [outcome])
 
 
 def test_a_chunk_that_was_split_meanwhile_is_not_published(story, product):
     run_id = story.listed(count=2, chunk_size=2)
-    for _ in range(4):
-        story.claim(run_id, 1)
+    story.claim(run_id, 1)
+    story.execute("UPDATE chunk SET attempts = 3")
+    story.lose_claims()
+    assert isinstance(story.claim(run_id, 1, "another"), Split)
     outcomes = [Classified(product(clock).product_id, NONE_PUBLISHED) for clock in (1, 2)]
-    assert not publish_chunk(story.engine, run_id, 1, outcomes)
+    assert not story.settle(run_id, 1, outcomes)
 
 
 @pytest.mark.parametrize("clocks", [(1,), (1, 2, 3), (1, 3), (1, 1), (1, 2, 2), ()], ids=str)
@@ -197,7 +208,7 @@ def test_outcomes_have_to_be_of_exactly_the_chunks_products(story, product, cloc
     run_id = story.listed(count=2, chunk_size=2)
     outcomes = [Classified(product(clock).product_id, NONE_PUBLISHED) for clock in clocks]
     with pytest.raises(OutcomeRefused, match="exactly one outcome for each of its products"):
-        publish_chunk(story.engine, run_id, 1, outcomes)
+        story.settle(run_id, 1, outcomes)
     assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
 
 
@@ -209,7 +220,7 @@ def test_outcomes_have_to_be_of_exactly_the_chunks_products(story, product, cloc
 def test_scores_have_to_be_25_probabilities(story, product, scores):
     run_id = story.listed(count=1)
     with pytest.raises(OutcomeRefused, match=f"scores of {product(1).product_id} are not 25"):
-        publish_chunk(story.engine, run_id, 1, [Classified(product(1).product_id, scores)])
+        story.settle(run_id, 1, [Classified(product(1).product_id, scores)])
 
 
 def test_two_workers_that_publish_the_same_chunk_at_once_publish_it_once(story, product):
@@ -218,7 +229,7 @@ def test_two_workers_that_publish_the_same_chunk_at_once_publish_it_once(story, 
         Classified(product(clock).product_id, scores_with(rod=0.95)) for clock in range(1, 33)
     ]
     with ThreadPoolExecutor(2) as pool:
-        did = list(pool.map(lambda _: publish_chunk(story.engine, run_id, 1, outcomes), range(2)))
+        did = list(pool.map(lambda _: story.settle(run_id, 1, outcomes), range(2)))
     assert sorted(did) == [False, True]
     assert story.rows("SELECT count(*) FROM classification") == [(32,)]
 

@@ -15,7 +15,7 @@ import pytest
 from fixtures.ledger import make_product
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
-from mernet.db.ledger import ListedArchives, NewRun, publish_chunk
+from mernet.db.ledger import ListedArchives, NewRun
 from mernet.db.publish import Classified, Failed
 from mernet.db.thresholds import set_threshold
 
@@ -226,7 +226,7 @@ class Steps:
         assert found == sorted(expected)
         if found:
             results = [self.result(name) for name in found]
-            assert publish_chunk(self.engine, run_id, 1, results)
+            assert self.story.settle(run_id, 1, results)
             self.model.publish(results)
 
     def run(self, places):
@@ -235,7 +235,7 @@ class Steps:
         names = self.listing(source)
         new = NewRun(("sample",), chunk_size=100, reclassify=reclassify, publish_own=publish)
         run_id = ledger.create_run(self.engine, new).run_id
-        ledger.record_listing(self.engine, run_id, [row_of(name, source) for name in names], {})
+        self.story.list_run(run_id, [row_of(name, source) for name in names])
         self.model.list(names, source, publish)
         self.finish(run_id, self.model.members(names, source, reclassify))
 

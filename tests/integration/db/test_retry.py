@@ -5,14 +5,13 @@ import pytest
 from mernet.db import classifiers, ledger
 from mernet.db.classifiers import NewClassifier
 from mernet.db.errors import RunRefused, UnknownRun
-from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Failed
 
 
 def fail(story, products, reason):
     run_id = story.listed_products(products)
     gone = [Failed(each.product_id, reason, "It is so.") for each in products]
-    assert publish_chunk(story.engine, run_id, 1, gone)
+    assert story.settle(run_id, 1, gone)
     return run_id
 
 

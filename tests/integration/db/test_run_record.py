@@ -3,7 +3,7 @@
 import pytest
 
 from mernet.db import ledger
-from mernet.db.ledger import FailedProduct, publish_chunk
+from mernet.db.ledger import FailedProduct
 from mernet.db.publish import Failed
 
 BUSY = ("transfer failed", "It was answered with 503.")
@@ -12,7 +12,7 @@ BUSY = ("transfer failed", "It was answered with 503.")
 def fail_all(story, run_id, is_lasting=False):
     products = story.claim(run_id, 1).products
     failures = [Failed(each.product_id, *BUSY, is_lasting) for each in products]
-    assert publish_chunk(story.engine, run_id, 1, failures)
+    assert story.settle(run_id, 1, failures)
 
 
 def told(story, run_id):

@@ -11,7 +11,7 @@ from mernet.db.errors import (
     UnknownClassifier,
     UnknownRun,
 )
-from mernet.db.ledger import LeftOutCount, NewRun, RunKind, RunState, publish_chunk
+from mernet.db.ledger import LeftOutCount, NewRun, RunKind, RunState
 from mernet.db.publish import Classified, Failed
 
 NEW = NewRun(archives=("opportunity", "/data"), mirror="http://mirror", products="any")
@@ -64,11 +64,40 @@ def test_without_a_number_the_latest_run_is_returned(story):
         ledger.get_run(story.engine, 99)
 
 
-def test_a_listing_is_claimed_by_one_claimant_and_counts_attempts(story):
+def test_a_listing_is_claimed_by_one_claimant_and_counts_lost_ones(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 1
     assert ledger.claim_listing(story.engine, run_id, "two", 600, 3) is None
-    assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 2
+    story.lose_claims()
+    assert ledger.claim_listing(story.engine, run_id, "two", 600, 3).attempts == 2
+
+
+def test_a_message_to_list_that_is_delivered_again_and_again_is_not_an_attempt(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    assert ledger.claim_listing(story.engine, run_id, "first delivery", 600, 3)
+    for delivery in range(9):
+        assert ledger.claim_listing(story.engine, run_id, f"delivery {delivery}", 600, 3) is None
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.attempts) == (RunState.LISTING, 1)
+
+
+def test_a_claim_whose_answer_was_lost_is_repeated_without_counting_again(story):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    for _ in range(4):
+        assert ledger.claim_listing(story.engine, run_id, "one", 600, 3).attempts == 1
+
+
+def test_who_lost_a_listing_can_neither_record_nor_fail_it(story, product):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    ledger.claim_listing(story.engine, run_id, "stopped", 600, 3)
+    story.lose_claims()
+    ledger.claim_listing(story.engine, run_id, "other", 600, 3)
+    assert not ledger.record_listing(story.engine, run_id, "stopped", [product(1)], {})
+    assert not ledger.fail_listing(story.engine, run_id, "stopped", "The index is gone.")
+    assert ledger.get_run(story.engine, run_id).state is RunState.LISTING
+    assert ledger.record_listing(story.engine, run_id, "other", [product(2)], {})
+    assert not ledger.fail_listing(story.engine, run_id, "stopped", "The index is gone.")
+    assert ledger.get_run(story.engine, run_id).state is RunState.RUNNING
 
 
 def test_a_listing_whose_claimant_is_silent_goes_to_another_for_good(story):
@@ -92,12 +121,13 @@ def test_a_heartbeat_extends_the_lease_of_a_listing(story):
 
 def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
-    for _ in range(3):
-        assert ledger.claim_listing(story.engine, run_id, "one", 600, 3) is not None
-    assert ledger.claim_listing(story.engine, run_id, "one", 600, 3) is None
+    for claimant in ("one", "two", "three"):
+        assert ledger.claim_listing(story.engine, run_id, claimant, 600, 3) is not None
+        story.lose_claims()
+    assert ledger.claim_listing(story.engine, run_id, "four", 600, 3) is None
     run = ledger.get_run(story.engine, run_id)
     assert run.state is RunState.FAILED
-    assert "started 3 times" in run.error
+    assert "3 workers ended or hung while they listed this run" in run.error
 
 
 def test_a_listing_becomes_chunks_in_its_own_order(story, product):
@@ -108,11 +138,12 @@ def test_a_listing_becomes_chunks_in_its_own_order(story, product):
     assert [chunks[each.product_id] for each in products] == [1, 1, 2, 2, 3]
 
 
-def test_recording_returns_the_chunks_to_send_and_stores_what_was_left_out(story, product):
+def test_recording_makes_chunks_to_send_and_stores_what_was_left_out(story, product):
     run_id = ledger.create_run(story.engine, NewRun(("sample",), chunk_size=2)).run_id
     left_out = {"thumbnail": LeftOutCount(500, tuple(f"name{index}" for index in range(500)))}
     products = [product(clock) for clock in range(3)]
-    assert ledger.record_listing(story.engine, run_id, iter(products), left_out) == [1, 2]
+    assert story.list_run(run_id, iter(products), left_out)
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1, 2]
     kept = ledger.get_run(story.engine, run_id).left_out["thumbnail"]
     assert kept == LeftOutCount(500, tuple(f"name{index}" for index in range(20)))
 
@@ -120,17 +151,15 @@ def test_recording_returns_the_chunks_to_send_and_stores_what_was_left_out(story
 def test_a_left_out_name_that_postgres_cannot_store_does_not_fail_the_listing(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     left_out = {"bad name": LeftOutCount(1, ("1P\0\udc80",))}
-    ledger.record_listing(story.engine, run_id, [], left_out)
+    story.list_run(run_id, [], left_out)
     assert ledger.get_run(story.engine, run_id).left_out["bad name"].examples == ("1P??",)
 
 
-def test_recording_twice_changes_nothing_and_returns_the_unsent_chunks(story, product):
+def test_recording_twice_changes_nothing(story, product):
     run_id = story.listed(count=4, chunk_size=2)
-    ledger.mark_sent(story.engine, run_id, [1])
     before = member_chunks(story, run_id)
-    assert ledger.record_listing(story.engine, run_id, [product(9)], {}) == [2]
+    assert not story.list_run(run_id, [product(9)])
     assert member_chunks(story, run_id) == before
-    assert ledger.unsent(story.engine, run_id) == [2]
 
 
 def test_a_product_listed_twice_is_stored_as_it_was_listed_first(story, product):
@@ -179,7 +208,7 @@ def test_a_product_that_breaks_a_rule_refuses_the_whole_listing_and_is_named(
     run_id = ledger.create_run(story.engine, NEW).run_id
     products = [product(1, label_url="of two\nlines"), product(2, **wrong), product(3)]
     with pytest.raises(ListingRefused, match=f"because of {product(2).product_id} .*{why}"):
-        ledger.record_listing(story.engine, run_id, products, {})
+        story.list_run(run_id, products, {})
     assert story.rows("SELECT count(*) FROM product") == [(0,)]
     assert ledger.get_run(story.engine, run_id).state is RunState.LISTING
 
@@ -233,7 +262,7 @@ def fail_three_of_four(story):
         Failed(names[2], "truncated", "It is short."),
         Failed(names[3], "truncated", "It is short."),
     ]
-    assert publish_chunk(story.engine, run_id, 1, outcomes)
+    assert story.settle(run_id, 1, outcomes)
     return run_id, names
 
 
@@ -251,7 +280,7 @@ def test_a_retry_holds_the_failed_products_and_is_ready_to_send(story):
     retry = ledger.create_retry(story.engine, chunk_size=2)
     assert (retry.kind, retry.state) == (RunKind.RETRY, RunState.RUNNING)
     assert sorted(member_chunks(story, retry.run_id)) == names[1:]
-    assert ledger.unsent(story.engine, retry.run_id) == [1, 2]
+    assert ledger.take_unsent(story.engine, retry.run_id, 99) == [1, 2]
 
 
 def test_a_retry_can_be_of_one_reason(story):
@@ -265,7 +294,7 @@ def test_a_retry_leaves_out_versions_that_a_newer_one_supersedes(story, product)
     for listed in ([old, other], [new]):
         run_id = story.listed_products(listed)
         gone = [Failed(each.product_id, "not found", "It is gone.") for each in listed]
-        assert publish_chunk(story.engine, run_id, 1, gone)
+        assert story.settle(run_id, 1, gone)
     retry = ledger.create_retry(story.engine)
     assert set(member_chunks(story, retry.run_id)) == {new.product_id, other.product_id}
     assert story.publish(retry.run_id, 1)
@@ -301,7 +330,7 @@ def test_a_run_cancelled_while_it_was_listed_records_nothing(story, product):
     ledger.claim_listing(story.engine, run_id, "one", 600, 3)
     ledger.cancel_run(story.engine, run_id)
     assert not ledger.report_rows(story.engine, run_id, "one", 1)
-    assert ledger.record_listing(story.engine, run_id, [product(1)], {}) == []
+    assert not story.list_run(run_id, [product(1)])
     assert member_chunks(story, run_id) == {}
 
 

@@ -11,7 +11,6 @@ from mernet.db.errors import (
     UnknownClassifier,
     UnknownProduct,
 )
-from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Failed
 from mernet.db.search import Place, Query
 from mernet.db.server_rights import READER_SETTINGS
@@ -205,7 +204,7 @@ def test_a_product_that_failed_leaves_its_exposure_to_another(story, product):
     story.classified([variant(product, "RAD")], scores(sky=0.95))
     run_id = story.listed_products([product(1)])
     story.claim(run_id, 1)
-    publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "forbidden", "No.")])
+    story.settle(run_id, 1, [Failed(product(1).product_id, "forbidden", "No.")])
     assert story.rows("SELECT substr(product_id, 12, 3) FROM atlas_search") == [("RAD",)]
 
 
@@ -241,7 +240,7 @@ def test_a_product_without_scores_says_why(story, product):
     with pytest.raises(NotClassified, match="not classified yet"):
         search.scores_of(story.engine, name)
     story.claim(run_id, 1)
-    publish_chunk(story.engine, run_id, 1, [Failed(name, "not found", "It is gone.")])
+    story.settle(run_id, 1, [Failed(name, "not found", "It is gone.")])
     with pytest.raises(ProductFailed, match=r"failed \(not found: It is gone.\)"):
         search.scores_of(story.engine, name)
     with pytest.raises(UnknownProduct, match="was ever listed"):

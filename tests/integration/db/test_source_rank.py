@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mernet.db import ledger
-from mernet.db.ledger import ListedArchives, NewRun, publish_chunk
+from mernet.db.ledger import ListedArchives, NewRun
 from mernet.db.publish import Classified, Failed
 
 ARCHIVE, OTHER, FOLDER = "https://example.org/", "https://other.example/", "file:///mine/"
@@ -26,7 +26,7 @@ def run(story, products, scores=SCORES, **options):
     """List products in a run and classify those that it is to classify."""
     new = NewRun(archives=("sample",), chunk_size=100, **options)
     run_id = ledger.create_run(story.engine, new).run_id
-    ledger.record_listing(story.engine, run_id, products, {})
+    story.list_run(run_id, products, {})
     if story.rows("SELECT FROM chunk WHERE run_id = :run_id", run_id=run_id):
         assert story.publish(run_id, 1, scores)
     return run_id
@@ -63,11 +63,9 @@ def test_copies_in_a_folder_change_nothing(story, archived, reclassify, publish_
 
 
 def test_a_copy_of_a_product_that_awaits_its_classification_is_left_to_the_archive(story, product):
-    ledger.record_listing(
-        story.engine,
+    story.list_run(
         ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id,
         [at(product(1), ARCHIVE)],
-        {},
     )
     run_id = run(story, [at(product(1), FOLDER)])
     assert ledger.progress(story.engine, run_id).known == 1
@@ -144,11 +142,11 @@ def test_an_outcome_that_is_being_made_from_a_folders_file_is_not_published_as_t
 ):
     new = NewRun(archives=("sample",), chunk_size=2)
     own = ledger.create_run(story.engine, new).run_id
-    ledger.record_listing(story.engine, own, [at(product(clock), FOLDER) for clock in (1, 2)], {})
+    story.list_run(own, [at(product(clock), FOLDER) for clock in (1, 2)], {})
     claimed = story.claim(own, 1)
     run(story, [at(product(1), ARCHIVE)])
     outcomes = [Classified(each.product_id, OTHER_SCORES) for each in claimed.products]
-    assert publish_chunk(story.engine, own, 1, outcomes)
+    assert story.settle(own, 1, outcomes)
     assert story.rows("SELECT product_id, scores[1] FROM outcome ORDER BY 1") == [
         (product(1).product_id, pytest.approx(0.95)),
         (product(2).product_id, pytest.approx(0.99)),
@@ -159,7 +157,7 @@ def test_an_outcome_that_is_being_made_from_a_folders_file_is_not_published_as_t
 
 def test_a_run_all_of_whose_images_an_archive_takes_over_ends(story, product):
     own = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
-    ledger.record_listing(story.engine, own, [at(product(1), FOLDER)], {})
+    story.list_run(own, [at(product(1), FOLDER)], {})
     run(story, [at(product(1), ARCHIVE)])
     assert story.claim(own, 1) is None
     assert ledger.reconcile(story.engine, own).ok
@@ -179,10 +177,10 @@ def test_a_newer_version_that_fails_does_not_hide_the_one_before(story, archived
     new = NewRun(archives=("sample",))
     run_id = ledger.create_run(story.engine, new).run_id
     newer = at(product(1, "2"), ARCHIVE)
-    ledger.record_listing(story.engine, run_id, [newer], {})
+    story.list_run(run_id, [newer], {})
     story.claim(run_id, 1)
     failed = Failed(newer.product_id, "transfer failed", "It was answered with 503.")
-    assert publish_chunk(story.engine, run_id, 1, [failed])
+    assert story.settle(run_id, 1, [failed])
     assert published(story) == before
     story.publish(ledger.create_retry(story.engine).run_id, 1)
     assert [row[0] for row in published(story)] == [newer.product_id, archived[1].product_id]

@@ -15,7 +15,7 @@ def test_a_postponed_chunk_is_neither_claimed_nor_sent_before_its_time(story):
     story.claim(run_id, 1)
     assert postpone(story, run_id)
     assert story.claim(run_id, 1) is None
-    assert ledger.unsent(story.engine, run_id) == []
+    assert ledger.take_unsent(story.engine, run_id, 99) == []
     assert ledger.stale(story.engine, 0, 0) == []
 
 
@@ -24,8 +24,8 @@ def test_a_postponed_chunk_is_sent_and_claimed_after_its_time(story):
     story.claim(run_id, 1)
     postpone(story, run_id)
     story.execute(TIME_PASSES)
-    assert ledger.unsent(story.engine, run_id) == [1]
-    assert ledger.stale(story.engine, 600, 600) == [(run_id, 1)]
+    assert ledger.unsent_runs(story.engine) == [run_id]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
     assert isinstance(story.claim(run_id, 1), Chunk)
 
 
@@ -58,7 +58,7 @@ def test_a_message_received_too_early_leaves_the_chunk_to_be_sent_later(story):
     run_id = story.listed(count=4)
     story.claim(run_id, 1)
     postpone(story, run_id)
-    ledger.mark_sent(story.engine, run_id, [1])
+    ledger.mark_sent(story.engine, run_id, 1)
     assert story.claim(run_id, 1) is None
     story.execute(TIME_PASSES)
-    assert ledger.unsent(story.engine, run_id) == [1]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1]

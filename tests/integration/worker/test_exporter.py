@@ -1,6 +1,7 @@
 """The service's metrics, scraped over HTTP; alerts and dashboard use no others."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -17,7 +18,6 @@ from prometheus_client.samples import Sample
 
 from mernet.db import classifiers, ledger, obstacles
 from mernet.db.classifiers import NewClassifier
-from mernet.db.ledger import publish_chunk
 from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.db.publish import Classified, Failed
 from mernet.worker import broker, sending
@@ -68,13 +68,14 @@ def values(samples: list[Sample]) -> dict[tuple[str, ...], float]:
 def a_run_under_way(story) -> int:
     """Four chunks: one published, one claimed, one sent, one not sent; another run paused."""
     run_id = story.listed(count=8, chunk_size=2)
-    sending.send_chunks(story.engine, run_id, [1, 2, 3])
+    sending.send_chunks(story.engine, run_id)
+    ledger.mark_unsent(story.engine, run_id, [4])
     first, second = story.claim(run_id, 1).products
     outcomes = [
         Classified(first.product_id, [0.5] * 25),
         Failed(second.product_id, "not found", "It is gone."),
     ]
-    publish_chunk(story.engine, run_id, 1, outcomes)
+    story.settle(run_id, 1, outcomes)
     story.claim(run_id, 2)
     ledger.pause_run(story.engine, story.listed(count=8, reclassify=True))
     return run_id
@@ -100,7 +101,7 @@ def test_a_scrape_returns_the_state_of_ledger_and_broker(story, redis):
         ("open_chunks", "unsent"): 1,
         ("open_chunks", "queued"): 1,
         ("open_chunks", "claimed"): 1,
-        ("queue_messages", "classify"): 3,
+        ("queue_messages", "classify"): 4,
         ("queue_messages", "listing"): 0,
         ("unacknowledged_messages",): 0,
         ("consumers", "classify"): 0,
@@ -126,10 +127,10 @@ def test_without_open_work_all_ages_are_zero(story, redis):
 
 
 def test_workers_are_counted_by_each_queue_that_they_consume(story, redis, monkeypatch):
-    consumed = {"b@host": ["classify"], "a@host": ["classify", "sweep", "a@host.dq2"], "c@host": []}
+    consumed = {"b@host": ["classify"], "a@host": ["classify", "a@host.dq2"], "c@host": []}
     answers = {name: [{"name": each} for each in queues] for name, queues in consumed.items()}
     monkeypatch.setattr("celery.app.control.Inspect.active_queues", lambda self: answers)
-    assert broker.broker_state().consumers == {"listing": 0, "classify": 2, "sweep": 1}
+    assert broker.broker_state().consumers == {"listing": 0, "classify": 2}
     assert broker.broker_state().workers == ("a@host", "b@host", "c@host")
 
 
@@ -242,3 +243,10 @@ def test_alerts_fire_when_they_should_according_to_promtool():
         ["promtool", "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True
     )
     subprocess.run(["promtool", "check", "config", ROOT / "ops" / "prometheus.yml"], check=True)
+
+
+def test_the_age_of_the_last_sweep_is_known_also_if_there_was_none_yet(story, redis):
+    assert values(scraped(story.engine))["last_sweep_age_seconds",] == math.inf
+    assert ledger.start_if_due(story.engine, "sweep", "scheduler", 5, 20)
+    story.execute("UPDATE service_lock SET since = now() - interval '70 s'")
+    assert 70 <= values(scraped(story.engine))["last_sweep_age_seconds",] < 100

@@ -4,10 +4,12 @@ import pytest
 
 from fixtures.index_volume import LABEL, Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
-from mernet.db.ledger import NewRun
+from mernet.db.errors import LockHeld, LockLost
+from mernet.db.ledger import ListedArchives, NewRun
 from mernet.pds.fetch import Fetcher
 from mernet.worker.errors import ArchivesNotListed
-from mernet.worker.ingest import BUSY, UNCHANGED, ingest
+from mernet.worker.held_lock import hold_lock
+from mernet.worker.ingest import UNCHANGED, ingest
 
 
 def test_the_first_ingest_creates_a_run_over_everything(story, run_ingest, url):
@@ -51,12 +53,26 @@ def test_a_changed_label_is_a_changed_listing(run_ingest, volume):
     assert "No listed product is new" in run_ingest().sentence
 
 
-def test_of_two_ingests_at_once_the_second_does_nothing(story, run_ingest):
-    with ledger.exclusive(story.engine, "ingest") as alone:
-        assert alone
-        report = run_ingest()
-    assert (report.run, report.sentence) == (None, BUSY)
+def test_of_two_ingests_at_once_the_second_says_who_runs_and_since_when(story, run_ingest):
+    with (
+        hold_lock(story.engine, "ingest") as holder,
+        pytest.raises(LockHeld, match=r"Another ingest is running since \d{4}-.* UTC") as refused,
+    ):
+        run_ingest()
+    assert holder in str(refused.value)
     assert run_ingest().run is not None
+
+
+def test_an_ingest_takes_over_from_one_that_sends_no_heartbeats_and_that_one_changes_nothing(
+    story, run_ingest, url
+):
+    assert ledger.take_lock(story.engine, "ingest", "stopped", 30) is None
+    story.execute("UPDATE service_lock SET heartbeat_at = now() - interval '31 seconds'")
+    assert run_ingest().run is not None
+    nothing = ListedArchives((url,), (), 0, {})
+    with pytest.raises(LockLost, match="lost the lock of the ingest"):
+        ledger.record_new(story.engine, NewRun((url,)), [], nothing, True, "stopped")
+    assert story.rows("SELECT count(*) FROM product WHERE withdrawn_at IS NOT NULL") == [(0,)]
 
 
 def test_of_two_archives_only_the_changed_one_is_listed(story, run_ingest, volume, url, tmp_path):

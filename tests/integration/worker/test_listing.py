@@ -5,12 +5,12 @@ import pytest
 from fixtures.index_volume import LABEL, Volume, name
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
-from mernet.pds.errors import BadIndexError
+from mernet.pds.errors import BadIndexError, PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason
 from mernet.worker.listing import record_products, to_row
-from mernet.worker.task_result import NOTHING_TO_DO, TaskResult
+from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
 PRODUCT = Product(
@@ -57,8 +57,7 @@ def test_products_are_divided_into_chunks_and_the_rest_is_counted_with_examples(
 ):
     others = [LeftOut(f"other{number}", LeftOutReason.NOT_PANCAM) for number in range(30)]
     monkeypatch.setattr("mernet.worker.listing.list_products", listing([*others, PRODUCT]))
-    expected = TaskResult("1 products listed, 1 chunks to classify, 30 left out", [1])
-    assert record(story, run_id) == expected
+    assert record(story, run_id) == TaskResult("1 products listed, 30 left out")
     run = ledger.get_run(story.engine, run_id)
     assert run.state == "running"
     assert run.rows_read == 31
@@ -82,8 +81,8 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
         raise BadIndexError("the label names no table")
 
     monkeypatch.setattr("mernet.worker.listing.list_products", list_products)
-    result = record(story, run_id)
-    assert result == TaskResult("the run failed: the label names no table")
+    with pytest.raises(BadIndexError):
+        record(story, run_id)
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.error) == ("failed", "the label names no table")
 
@@ -109,19 +108,20 @@ def list_short_volume(story, folder, **options):
     volume.lists(name(1), name(2))
     wanted = NewRun(archives=(str(folder / "volume"),), **options)
     run_id = ledger.create_run(story.engine, wanted).run_id
-    return record(story, run_id), ledger.get_run(story.engine, run_id)
+    return lambda: record(story, run_id), lambda: ledger.get_run(story.engine, run_id)
 
 
 def test_a_listing_that_ends_early_fails_the_run_with_the_cause(story, tmp_path):
-    result, run = list_short_volume(story, tmp_path)
-    assert "ends after 2 of 3 rows" in result.summary
-    assert (run.state, "ends after 2 of 3 rows" in run.error) == ("failed", True)
+    list_it, read_run = list_short_volume(story, tmp_path)
+    with pytest.raises(BadIndexError, match="ends after 2 of 3 rows"):
+        list_it()
+    assert (read_run().state, "ends after 2 of 3 rows" in read_run().error) == ("failed", True)
 
 
 def test_a_run_that_accepts_it_lists_as_far_as_it_goes(story, tmp_path):
-    result, run = list_short_volume(story, tmp_path, accept_short_listing=True)
-    assert result.summary.startswith("2 products listed")
-    assert run.accept_short_listing
+    list_it, read_run = list_short_volume(story, tmp_path, accept_short_listing=True)
+    assert list_it().summary.startswith("2 products listed")
+    assert read_run().accept_short_listing
 
 
 def test_a_defect_in_a_reader_fails_the_run_instead_of_leaving_it_listing(
@@ -133,6 +133,24 @@ def test_a_defect_in_a_reader_fails_the_run_instead_of_leaving_it_listing(
 
     (tmp_path / "file").touch()
     monkeypatch.setattr("mernet.pds.listing.read_folder", defect)
-    record(story, run_id)
+    with pytest.raises(PdsError):
+        record(story, run_id)
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, "generator raised StopIteration" in run.error) == ("failed", True)
+
+
+@pytest.mark.parametrize("found", [[PRODUCT], BadIndexError("the label names no table")])
+def test_a_lister_that_was_stopped_and_lost_its_lease_changes_nothing(
+    story, run_id, monkeypatch, found
+):
+    def list_products(*args, **options):
+        story.lose_claims()
+        ledger.claim_listing(story.engine, run_id, "another", 600, 3)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr("mernet.worker.listing.list_products", list_products)
+    assert record(story, run_id) == STOPPED
+    assert ledger.get_run(story.engine, run_id).state == "listing"
+    assert story.rows("SELECT count(*) FROM product") == [(0,)]

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from fixtures.ledger import make_product
 from mernet.db import ledger
 from mernet.worker import broker as broker_module
 from mernet.worker import sending
 from mernet.worker.app import make_app
 from mernet.worker.embedded import EmbeddedRedis
+from mernet.worker.errors import BrokerError
 from mernet.worker.settings import Settings
 from mernet.worker.sweep import resend_stalled
 
@@ -26,12 +29,22 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedded
     server.stop()
 
 
+def waiting() -> frozenset[str]:
+    return broker_module.waiting_subjects()
+
+
+def queue_order(broker: EmbeddedRedis) -> list[str]:
+    """What the messages of the queue classify are about, the next to be received first."""
+    messages = Redis(unix_socket_path=str(broker.socket)).lrange("classify", 0, -1)
+    return [json.loads(each)["headers"]["argsrepr"] for each in reversed(messages)]
+
+
 def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
     story.listed(count=8, chunk_size=4)
     assert resend_stalled(story.engine, lease_seconds=600) == 2
-    assert broker_module.count_waiting_chunk_messages() == 2
+    assert waiting() == {"run 1 chunk 1", "run 1 chunk 2"}
     assert resend_stalled(story.engine, lease_seconds=600) == 0
-    assert broker_module.count_waiting_chunk_messages() == 2
+    assert waiting() == {"run 1 chunk 1", "run 1 chunk 2"}
 
 
 def test_a_sweep_logs_what_it_sent_and_nothing_else(story, broker, caplog):
@@ -40,7 +53,7 @@ def test_a_sweep_logs_what_it_sent_and_nothing_else(story, broker, caplog):
     assert caplog.messages == []
     story.listed(count=8, chunk_size=4)
     resend_stalled(story.engine, lease_seconds=600)
-    assert caplog.messages == ["2 messages sent again"]
+    assert caplog.messages == ["2 messages sent that were missing"]
 
 
 def test_a_listing_that_was_never_sent_is_sent(story, broker):
@@ -48,33 +61,65 @@ def test_a_listing_that_was_never_sent_is_sent(story, broker):
     assert resend_stalled(story.engine, lease_seconds=600) == 1
 
 
-def test_chunks_wait_their_turn_while_there_are_messages(story, broker):
+def test_a_message_that_waits_for_long_is_not_sent_again(story, broker):
     run_id = story.listed(count=8, chunk_size=4)
-    sending.send_chunks(story.engine, run_id, [1])
-    resend_stalled(story.engine, lease_seconds=0)
-    assert broker_module.count_waiting_chunk_messages() == 1
+    sending.send_chunks(story.engine, run_id)
+    story.execute("UPDATE chunk SET sent_at = now() - interval '1 day'")
+    assert resend_stalled(story.engine, lease_seconds=600) == 0
+
+
+def test_a_lost_message_is_sent_again_even_if_others_wait(story, broker):
+    big, small = story.listed(count=8, chunk_size=1), story.listed(count=8, chunk_size=8)
+    sending.send_chunks(story.engine, big)
+    story.execute("UPDATE chunk SET sent_at = now() - interval '1 day' WHERE run_id = 2")
+    assert resend_stalled(story.engine, lease_seconds=600) == 1
+    assert f"run {small} chunk 1" in waiting()
 
 
 def test_a_chunk_without_heartbeats_is_sent_again(story, broker):
     run_id = story.listed(count=4, chunk_size=4)
-    ledger.mark_sent(story.engine, run_id, [1])
+    ledger.take_unsent(story.engine, run_id, 1)
     story.claim(run_id, 1)
+    assert resend_stalled(story.engine, lease_seconds=600) == 0
+    story.lose_claims()
+    story.execute("UPDATE chunk SET sent_at = last_heartbeat_at - interval '1 second'")
+    assert resend_stalled(story.engine, lease_seconds=600) == 1
+
+
+def test_few_messages_of_a_large_run_wait_and_a_small_run_is_behind_these_only(story, broker):
+    large = story.listed(count=100, chunk_size=1)
     resend_stalled(story.engine, lease_seconds=600)
-    assert broker_module.count_waiting_chunk_messages() == 0
-    resend_stalled(story.engine, lease_seconds=0)
-    assert broker_module.count_waiting_chunk_messages() == 1
+    small = story.listed_products([make_product(clock) for clock in range(200, 202)], chunk_size=1)
+    resend_stalled(story.engine, lease_seconds=600)
+    assert len(waiting()) == sending.MOST_WAITING + 2
+    story.claim(large, 1)
+    sending.send_chunks(story.engine, large)
+    assert f"run {large} chunk {sending.MOST_WAITING + 1}" in waiting()
+    assert queue_order(broker).index(f"run {small} chunk 2") == sending.MOST_WAITING + 1
 
 
-def test_of_two_sweeps_at_once_one_does_the_work(story, broker):
-    story.listed(count=4, chunk_size=4)
-    with ledger.exclusive(story.engine, "sweep"):
-        assert resend_stalled(story.engine, lease_seconds=600) == 0
-    assert broker_module.count_waiting_chunk_messages() == 0
+def test_what_the_broker_does_not_take_is_sent_by_a_later_sweep(story, broker):
+    story.listed(count=8, chunk_size=4)
+    broker.stop()
+    with pytest.raises(BrokerError):
+        resend_stalled(story.engine, lease_seconds=600)
+    broker.start()
+    assert resend_stalled(story.engine, lease_seconds=600) == 2
+
+
+def test_a_broker_without_memory_is_an_error_of_ours_and_loses_nothing(story, broker):
+    story.listed(count=8, chunk_size=4)
+    redis = Redis(unix_socket_path=str(broker.socket))
+    redis.config_set("maxmemory", 1)
+    with pytest.raises(BrokerError, match="maxmemory"):
+        resend_stalled(story.engine, lease_seconds=600)
+    redis.config_set("maxmemory", 0)
+    assert resend_stalled(story.engine, lease_seconds=600) == 2
 
 
 def test_a_message_s_id_and_arguments_name_its_run_and_chunk_for_flower(story, broker):
     run_id = story.listed(count=4, chunk_size=4)
-    sending.send_chunks(story.engine, run_id, [1])
+    sending.send_chunks(story.engine, run_id)
     with sending.app.connection_for_read() as connection, connection.channel() as channel:
         headers = json.loads(channel.client.lindex("classify", 0))["headers"]
     assert (headers["task"], headers["argsrepr"]) == ("mernet.classify_chunk", "run 1 chunk 1")

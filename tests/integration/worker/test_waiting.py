@@ -152,7 +152,7 @@ def test_when_the_host_answers_what_waited_is_due_at_once(story, pipeline, archi
     story.execute("UPDATE obstacle SET next_try_at = now()")
     story.execute("UPDATE chunk SET not_before = now() WHERE number = 1")
     pipeline.work_on(run_id, 1, "worker")
-    assert ledger.unsent(story.engine, run_id) == [2]
+    assert ledger.take_unsent(story.engine, run_id, 99) == [2]
     assert pipeline.work_on(run_id, 2, "worker").summary == "4 classified"
 
 

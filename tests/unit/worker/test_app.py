@@ -8,7 +8,7 @@ from pathlib import Path
 LOAD_TASKS = """
 from mernet.worker.app import app
 app.loader.import_default_modules()
-assert {"mernet.list_run", "mernet.classify_chunk", "mernet.sweep"} <= set(app.tasks)
+assert {"mernet.list_run", "mernet.classify_chunk"} <= set(app.tasks)
 """
 
 

@@ -1,8 +1,8 @@
-"""What the scheduler sends, and the settings for it."""
+"""Time limits of tasks, and the settings of the ingest."""
 
 import pytest
 
-from mernet.worker.app import schedule, time_limits
+from mernet.worker.app import time_limits
 from mernet.worker.errors import SettingsError
 from mernet.worker.settings import Settings, settings
 
@@ -19,26 +19,6 @@ def config(monkeypatch: pytest.MonkeyPatch):
         return settings.__wrapped__()
 
     return config
-
-
-def test_without_a_setting_only_the_sweep_is_sent(config):
-    assert set(schedule(config())) == {"sweep"}
-
-
-def test_the_ingest_is_sent_at_the_interval_that_is_set(config):
-    table = schedule(config(MERNET_INGEST_SECONDS="86400"))
-    assert table["ingest"] == {
-        "task": "mernet.ingest",
-        "schedule": 86400,
-        "options": {"expires": 86400},
-    }
-
-
-def test_every_scheduled_task_exists(config):
-    from mernet.worker.tasks import app
-
-    table = schedule(config(MERNET_INGEST_SECONDS="60"))
-    assert {entry["task"] for entry in table.values()} <= set(app.tasks)
 
 
 def test_every_task_that_does_something_has_a_time_limit():

@@ -30,9 +30,7 @@ def url(tmp_path, volume):
 def sent(monkeypatch):
     """The numbers of the runs whose chunks were sent."""
     sent = []
-    monkeypatch.setattr(
-        "mernet.cli.service.run.send_chunks", lambda _, run_id, __: sent.append(run_id)
-    )
+    monkeypatch.setattr("mernet.cli.service.run.send_chunks", lambda _, run_id: sent.append(run_id))
     return sent
 
 

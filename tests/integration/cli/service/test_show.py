@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from mernet.cli.service import search as module
 from mernet.db import ledger
-from mernet.db.ledger import publish_chunk
 from mernet.db.publish import Classified, Failed
 
 SCORES, OTHER_SCORES = (0.95, *[0.1] * 24), (0.2, 0.97, *[0.1] * 23)
@@ -49,7 +48,7 @@ def test_images_of_folders_are_found_with_own_and_not_without(say, own):
 def publish(story, outcome, reclassify=True):
     run_id = story.listed(count=1, reclassify=reclassify)
     story.claim(run_id, 1)
-    assert publish_chunk(story.engine, run_id, 1, [outcome])
+    assert story.settle(run_id, 1, [outcome])
 
 
 def test_an_image_that_was_received_in_part_is_marked(story, say, product):

@@ -9,13 +9,12 @@ from typer.testing import CliRunner
 from mernet.cli.service.status import reconcile, status
 from mernet.cli.shared.output import moment
 from mernet.db import ledger, obstacles
-from mernet.db.ledger import publish_chunk
 from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.db.publish import Failed
 from mernet.worker.broker import BrokerState
 from mernet.worker.errors import BrokerError
 
-QUEUES = ("listing", "classify", "sweep")
+QUEUES = ("listing", "classify")
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def said(story, broker, monkeypatch):
 def failed_run(story, product) -> int:
     """A run whose one product failed."""
     run_id = story.listed(count=1)
-    publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "not found", "Gone.")])
+    story.settle(run_id, 1, [Failed(product(1).product_id, "not found", "Gone.")])
     return run_id
 
 
@@ -81,7 +80,7 @@ def test_an_only_run_has_no_others(said, failed_run):
 
 
 def test_each_queue_is_told_with_its_workers(said, broker, failed_run):
-    broker.consumers = {"listing": 1, "classify": 3, "sweep": 1}
+    broker.consumers = {"listing": 1, "classify": 3}
     lines = [each.split() for each in said().split("\n")]
     assert ["queue", "messages", "workers"] in lines
     assert ["classify", "0", "3"] in lines
@@ -90,17 +89,17 @@ def test_each_queue_is_told_with_its_workers(said, broker, failed_run):
 def test_a_queue_in_which_messages_wait_for_nobody_is_told_with_what_helps(
     said, broker, failed_run
 ):
-    broker.waiting = {"listing": 0, "classify": 0, "sweep": 4}
-    broker.consumers = {"listing": 0, "classify": 0, "sweep": 0}
+    broker.waiting = {"listing": 4, "classify": 0}
+    broker.consumers = {"listing": 0, "classify": 0}
     text = said()
-    assert "Work waits in the queue sweep" in text
-    assert "`mernet worker --queue sweep --no-scheduler --name sweep`" in text
+    assert "Work waits in the queue listing" in text
+    assert "`mernet worker --queue listing --no-scheduler --name listing`" in text
     assert text.count("Work waits") == 1, "an empty queue needs nobody"
 
 
 def test_an_open_run_needs_its_queue_also_where_its_messages_are_lost(said, broker, story):
     story.listed(count=1)
-    broker.consumers = {"listing": 0, "classify": 0, "sweep": 1}
+    broker.consumers = {"listing": 0, "classify": 0}
     assert "Work waits in the queue classify" in said()
     ledger.create_run(story.engine, ledger.NewRun(archives=("sample",)))
     assert "Work waits in the queue listing" in said()
@@ -108,7 +107,7 @@ def test_an_open_run_needs_its_queue_also_where_its_messages_are_lost(said, brok
 
 def test_a_paused_run_needs_nobody(said, broker, story):
     ledger.pause_run(story.engine, story.listed(count=1))
-    broker.consumers = {"listing": 0, "classify": 0, "sweep": 1}
+    broker.consumers = {"listing": 0, "classify": 0}
     assert "Work waits" not in said()
 
 
@@ -122,7 +121,7 @@ def test_where_no_worker_answers_that_alone_is_told(said, broker, story):
 def test_markup_and_control_characters_in_names_are_shown_as_they_are(said, story, product):
     run_id = story.listed(count=1)
     detail = "\\[/b] [red]\x1b[2Jx"
-    publish_chunk(story.engine, run_id, 1, [Failed(product(1).product_id, "not found", detail)])
+    story.settle(run_id, 1, [Failed(product(1).product_id, "not found", detail)])
     assert r"\[/b] [red]\x1b[2Jx" in said("--failed")
 
 
@@ -156,7 +155,7 @@ def test_a_run_that_failed_while_all_rows_stayed_is_no_success(story, product, m
     run_id = story.listed(count=1, reclassify=True)
     story.claim(run_id, 1)
     busy = Failed(product(1).product_id, "transfer failed", "It was answered with 503.")
-    publish_chunk(story.engine, run_id, 1, [busy])
+    story.settle(run_id, 1, [busy])
     monkeypatch.setattr("mernet.cli.service.status.ledger", lambda **_: story.engine)
     app = typer.Typer()
     app.command()(reconcile)

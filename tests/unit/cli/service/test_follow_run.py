@@ -17,7 +17,7 @@ def broker(monkeypatch):
 
     class Broker:
         answer = BrokerState(
-            {"listing": 1, "classify": 11, "sweep": 0},
+            {"listing": 1, "classify": 11},
             unacknowledged=2,
             consumers={},
             workers=("a",),
