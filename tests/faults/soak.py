@@ -7,6 +7,7 @@ SOAK_TABLE is the file of the table, SOAK_FUZZ the number of inputs of the fuzz 
 
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -167,5 +168,6 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the servers, too
     _table_file().parent.mkdir(parents=True, exist_ok=True)
     sys.exit(main())

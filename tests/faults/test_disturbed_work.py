@@ -6,12 +6,6 @@ from faults.disturbances import ALL
 from faults.judgement import inflict_in_turn
 
 GROUPS = {
-    "messages": (
-        "listing message four times",
-        "messages doubled",
-        "messages reordered",
-        "messages dropped",
-    ),
     "children": (
         "SIGKILL to a child process",
         "SIGTERM to a child process",
@@ -29,6 +23,18 @@ GROUPS = {
         "worker stopped, its children run on (SIGSTOP)",
     ),
     "lister": ("lister stopped beyond its lease",),
+    "scheduler": (
+        "scheduler killed, messages lost",
+        "scheduler stopped, messages lost",
+    ),
+    "messages": (
+        "listing message four times",
+        "messages doubled",
+        "messages reordered",
+        "messages malformed",
+        "messages with strange tasks and numbers",
+        "messages dropped",
+    ),
 }
 
 
