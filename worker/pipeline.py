@@ -237,9 +237,8 @@ class Pipeline:
             with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
                 return reader.read(product)
 
-        with leased_connections(
-            self.engine, by_host, self.threads, self.rules, is_wanted
-        ) as connections:
+        wanted = min(self.threads, len(chunk.products))
+        with leased_connections(self.engine, by_host, wanted, self.rules, is_wanted) as connections:
             return _for_each(read, chunk.products, connections)
 
     def _guard(self, places: Mapping[str, ProductRow], mirror: str | None) -> HostGuard:

@@ -1,5 +1,7 @@
 """The pipeline of a chunk, with a simulated archive and classifier."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY
@@ -8,6 +10,7 @@ from mernet.db import ledger
 from mernet.pds.errors import DecodeError, NotFoundError, TransferError
 from mernet.pds.fetch import Copy, Transfers
 from mernet.pds.image import Frame
+from mernet.worker import product_images
 from mernet.worker.pipeline import Pipeline
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
@@ -95,6 +98,20 @@ def test_a_chunk_is_fetched_classified_and_published(story, pipeline):
     assert [state for _, state, _ in outcomes(story)] == ["classified"] * 3
     assert story.rows("SELECT count(*) FROM classification") == [(3 * 25,)]
     assert ledger.get_run(story.engine, run_id).state == "finished"
+
+
+def test_a_chunk_takes_no_more_of_the_shared_connections_than_it_has_products(story, pipeline):
+    taken = []
+
+    def render(frame):
+        taken.append(story.rows("SELECT connections FROM archive_connection"))
+        return pixels(frame)
+
+    pixels = product_images.render
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(product_images, "render", render)
+        replace(pipeline, threads=8).work_on(story.listed(count=3), 1, "worker")
+    assert taken == [[(3,)]] * 3
 
 
 @pytest.mark.parametrize(
