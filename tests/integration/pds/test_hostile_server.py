@@ -156,7 +156,9 @@ def test_a_compressed_body_is_decompressed(sent, fetcher):
 
 
 @pytest.mark.parametrize(
-    "body", [BODY, gzip.compress(BODY)[:-9], gzip.compress(BODY)[:5], zlib.compress(BODY)]
+    "body",
+    [BODY, gzip.compress(BODY)[:-9], gzip.compress(BODY)[:5], zlib.compress(BODY)],
+    ids=["not compressed", "cut", "cut in its header", "of another format"],
 )
 def test_a_damaged_or_cut_compressed_body_is_no_file(sent, fetcher, body):
     with pytest.raises(TransferError):
