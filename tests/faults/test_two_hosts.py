@@ -88,8 +88,7 @@ def test_one_host_without_the_checkpoint_and_one_a_minute_ahead_do_a_run_togethe
         service.wait_for("what the host lacks", lambda: "checkpoint" in host.log())
         assert service.rows("SELECT state FROM run") == [("running",)]
         redis.Redis.from_url(service.settings["MERNET_BROKER_URL"]).flushall()
-        consumed = ("--queue", "listing", "--queue", "classify", "--queue", "sweep")
-        with other.worker("--processes", "1", "--no-scheduler", *consumed):
+        with other.worker("--processes", "1"):
             wait_for_the_end(service, disturbed)
     assert service.json("reconcile", str(disturbed))["ok"]
     assert service.rows("SELECT DISTINCT attempts FROM chunk") == [(1,)]

@@ -77,8 +77,7 @@ def test_only_the_services_that_make_logins_have_the_superuser_s_password():
     having = {name for name, each in OURS.items() if "postgres_password" in each["secrets"]}
     assert having == {"logins", "atlas-reader"}
     assert not [name for name in having if name not in ONE_SHOTS]
-    for name in ("scheduler", "flower"):
-        assert not {"worker_password", "owner_password"} & set(OURS[name]["secrets"]), name
+    assert not {"worker_password", "owner_password"} & set(OURS["flower"]["secrets"])
 
 
 def test_make_secrets_makes_each_secret_once_and_closes_the_folder(tmp_path: Path):
