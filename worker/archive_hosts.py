@@ -251,50 +251,56 @@ def _is_marked_up(data: bytes, is_label: bool) -> bool:
 
 
 class ListingSource:
-    """Gives a listing its files; if a transfer fails, their host is down.
+    """Gives a listing its files, and notices if their host is down.
+
+    A host is down if a transfer from it fails and it does not answer a probe either. If it answers
+    that, the file itself is the cause, and the error passes as it is.
 
     Args:
         source: Fetches the files.
         connections: How many connections to a host the listing may use.
+        why_down: Probes the host of a URL, and returns why it is down; None if it answers.
     """
 
-    def __init__(self, source: TableSource, connections: int) -> None:
+    def __init__(
+        self, source: TableSource, connections: int, why_down: Callable[[str], HostDown | None]
+    ) -> None:
         self.connections_per_host = connections
         self._source = source
+        self._why_down = why_down
 
     def fetch(self, url: str) -> bytes:
         """Return a complete label or the response of a search; may raise `HostDown`."""
-        with _host_faults(url):
+        with self._host_faults(url):
             return self._source.fetch(url)
 
     def fetch_start(self, url: str, max_bytes: int) -> bytes:
         """Return the first bytes of a file; may raise `HostDown`."""
-        with _host_faults(url):
+        with self._host_faults(url):
             return self._source.fetch_start(url, max_bytes)
 
     @contextmanager
     def open(self, url: str) -> Iterator[IO[bytes]]:
         """Open a table, its label or an inventory; may raise `HostDown`."""
-        with _host_faults(url), self._source.open(url) as file:
+        with self._host_faults(url), self._source.open(url) as file:
             yield file
 
     def download_table(
         self, url: str, sink: IO[bytes], condition: Mapping[str, str]
     ) -> Mapping[str, str] | None:
         """Download a table if it has changed; may raise `HostDown`."""
-        with _host_faults(url):
+        with self._host_faults(url):
             return self._source.download_table(url, sink, condition)
 
-
-@contextmanager
-def _host_faults(url: str) -> Iterator[None]:
-    try:
-        yield
-    except TransferError as error:
-        host = host_of(url)
-        if host is None:
-            raise
-        raise HostDown(host, str(error), error.retry_after) from error
+    @contextmanager
+    def _host_faults(self, url: str) -> Iterator[None]:
+        try:
+            yield
+        except TransferError as error:
+            host = host_of(url)
+            if host is None or self._why_down(url) is None:
+                raise
+            raise HostDown(host, str(error), error.retry_after) from error
 
 
 def require_hosts(

@@ -1,5 +1,6 @@
 """Lists the eligible products of a run's archives in the ledger. It does not use Celery."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from mernet.db import ledger
 from mernet.db.errors import ListingRefused
 from mernet.db.ledger import ProductRow, Run
 from mernet.db.obstacles import ObstacleKind, wait_reason
+from mernet.errors import MernetError
 from mernet.pds.archive import Archive, ArchiveKind, resolve
 from mernet.pds.completeness import CompletenessCheck
-from mernet.pds.errors import PdsError
+from mernet.pds.errors import PdsError, TransferError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
 from mernet.pds.product import Product
@@ -34,8 +36,13 @@ from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.metrics import count_transfers
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
+log = logging.getLogger(__name__)
+
 LISTING_ATTEMPTS = 3
-"""How many workers may end while they list a run before the run has failed."""
+"""How often a run is listed before it has failed.
+
+Attempts in which the worker ended, or a file could not be transferred though its host answers.
+"""
 
 WITH_LABELS = (ArchiveKind.INVENTORY, ArchiveKind.REGISTRY)
 """Kinds of archives of which a label is read for each product."""
@@ -73,8 +80,9 @@ def record_products(
 ) -> TaskResult:
     """List a run's products in the ledger and divide them into chunks.
 
-    If an archive's host is down, the listing waits. If an archive cannot be listed for another
-    reason, the run is marked as failed with it.
+    If an archive's host is down, the listing waits. If one file cannot be transferred though its
+    host answers, the run is listed again, `LISTING_ATTEMPTS` times in all. If an archive cannot be
+    listed for another reason, the run is marked as failed with it.
     A process that lost the listing to another one, such as one that was stopped for long, changes
     nothing.
 
@@ -116,13 +124,24 @@ def record_products(
         return _postpone(engine, run_id, claimant, MustWait(reason, seconds))
     except MustWait as waiting:
         return _postpone(engine, run_id, claimant, waiting)
+    except TransferError as error:  # of one file, whose host answers
+        if run.attempts < LISTING_ATTEMPTS:
+            log.warning("run %d is listed again: %s", run_id, error)
+            ledger.release_listing(engine, run_id, claimant, counted=True)
+            return TaskResult(f"is tried again: {printable(error)}")
+        return _fail(engine, run_id, claimant, error)
     except (PdsError, ListingRefused) as error:
-        if ledger.fail_listing(engine, run_id, claimant, printable(error, LONGEST_DETAIL)):
-            raise
-        return STOPPED
+        return _fail(engine, run_id, claimant, error)
     if not recorded:
         return STOPPED
     return TaskResult(f"{len(rows)} products listed, {sum(tally.counts.values())} left out")
+
+
+def _fail(engine: sa.Engine, run_id: int, claimant: str, error: MernetError) -> TaskResult:
+    """End a run that cannot be listed, and raise the error, unless the listing was lost."""
+    if ledger.fail_listing(engine, run_id, claimant, printable(error, LONGEST_DETAIL)):
+        raise error
+    return STOPPED
 
 
 def _postpone(engine: sa.Engine, run_id: int, claimant: str, waiting: MustWait) -> TaskResult:
@@ -174,11 +193,15 @@ def listing_source(
     Labels of PDS4 products are fetched several at once, over half of the connections; all else is
     read file by file.
     """
-    hosts = {host for archive in archives if (host := host_of(archive.url))}
+    hosts = {host: archive.url for archive in archives if (host := host_of(archive.url))}
+
+    def why_down(url: str) -> HostDown | None:
+        return why_listing_fails(hosts.get(host_of(url) or "", url), fetcher)
+
     has_labels = any(archive.kind in WITH_LABELS for archive in archives)
     wanted = max(1, rules.connections // 2) if has_labels else 1
     with leased_connections(engine, hosts, wanted, rules, is_wanted) as connections:
-        yield ListingSource(fetcher, connections)
+        yield ListingSource(fetcher, connections, why_down)
 
 
 def to_row(product: Product) -> ProductRow:

@@ -244,14 +244,23 @@ class Pipeline:
     def _guard(self, places: Mapping[str, ProductRow], mirror: str | None) -> HostGuard:
         """Return what fetches these files, and asks for others of their archives."""
 
+        def product_at(url: str) -> ProductRow | None:
+            """Return the product of a file; of another file of the host, one of this chunk."""
+            same_host = (each for place, each in places.items() if host_of(place) == host_of(url))
+            return places.get(url) or next(same_host, None)
+
         def others(url: str) -> list[str]:
-            product = places[url]
+            product = product_at(url)
+            if product is None:
+                return []
             found = others_of_source(self.engine, product.source, product.image_url, OTHERS_ASKED)
             return [_place(each, mirror) for each in found]
 
         def listings(url: str) -> list[str]:
-            source = places[url].source
-            return listing_files(_place(source, mirror)) if source else []
+            product = product_at(url)
+            if product is None or not product.source:
+                return []
+            return listing_files(_place(product.source, mirror))
 
         return HostGuard(self.source, others, listings)
 

@@ -22,6 +22,7 @@ from mernet.db.ledger.listing import (
     fail_listing,
     postpone_listing,
     record_listing,
+    release_listing,
     report_rows,
 )
 from mernet.db.ledger.locks import (
@@ -122,6 +123,7 @@ __all__ = [
     "record_listing",
     "record_new",
     "release",
+    "release_listing",
     "release_lock",
     "report_rows",
     "resume_run",

@@ -106,6 +106,34 @@ def postpone_listing(
 
 
 @transaction
+def release_listing(
+    connection: sa.Connection, run_id: int, claimant: str, *, counted: bool
+) -> bool:
+    """Give a listing back after an attempt that failed or was interrupted; it is due at once.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The run that is listed.
+        claimant: The name under which its listing was claimed.
+        counted: Whether the attempt counts.
+
+    Returns:
+        False if the listing is not the claimant's any more; nothing is changed then.
+    """
+    updated = connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.claimed_by == claimant)
+        .values(
+            attempts=run.c.attempts - (0 if counted else 1),
+            claimed_by=None,
+            last_heartbeat_at=None,
+            sent_at=None,
+        )
+    )
+    return updated.rowcount == 1
+
+
+@transaction
 def report_rows(connection: sa.Connection, run_id: int, claimant: str, rows_read: int) -> bool:
     """Send a heartbeat while listing, with the number of index rows read so far.
 

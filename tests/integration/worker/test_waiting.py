@@ -6,13 +6,19 @@ import pytest
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
 from mernet.db.obstacles import Patience
-from mernet.pds.errors import DecodeError, NotFoundError, SlowTransferError, TransferError
+from mernet.pds.errors import (
+    DecodeError,
+    NotAFileError,
+    NotFoundError,
+    SlowTransferError,
+    TransferError,
+)
 from mernet.pds.fetch import Copy, Transfers
 from mernet.pds.image import Frame
 from mernet.worker.archive_hosts import HostRules, host_of
 from mernet.worker.connections import leased_connections
 from mernet.worker.errors import CheckpointUnusable
-from mernet.worker.listing import record_products
+from mernet.worker.listing import LISTING_ATTEMPTS, record_products
 from mernet.worker.pipeline import Pipeline
 
 HOST = "https://example.org"
@@ -320,6 +326,51 @@ def test_a_listing_waits_for_its_host_and_the_run_does_not_fail(story, archive):
     assert ledger.get_run(story.engine, run_id).state == "listing"
     [found] = obstacles.current(story.engine)
     assert (found.subject, found.run_ids) == (HOST, (run_id,))
+
+
+class OneBadFile(ListingArchive):
+    """A host that answers, but never gives one file of a listing."""
+
+    def fetch_once(self, url):
+        return GOOD
+
+    fetch = fetch_once
+
+
+@pytest.mark.parametrize(
+    "fault", [DOWN, NotAFileError("a web page"), SlowTransferError("it drips")]
+)
+def test_a_listing_whose_host_answers_fails_after_its_attempts_with_the_cause(story, caplog, fault):
+    run_id = ledger.create_run(story.engine, NewRun(archives=(f"{HOST}/volume/",))).run_id
+    source = OneBadFile()
+    source.everything = fault
+    for attempt in range(1, LISTING_ATTEMPTS):
+        done = record_products(story.engine, run_id, f"lister {attempt}", source, 600)
+        assert str(fault) in done.summary
+        assert ledger.get_run(story.engine, run_id).state == "listing"
+    with pytest.raises(TransferError, match=str(fault)):
+        record_products(story.engine, run_id, "the last lister", source, 600)
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.error) == ("failed", str(fault))
+    assert obstacles.current(story.engine) == []
+
+
+def test_a_host_that_goes_down_while_damage_is_proven_makes_the_chunk_wait(
+    story, pipeline, archive
+):
+    pipeline.work_on(story.listed(count=4), 1, "worker")
+    run_id = story.listed(count=1, reclassify=True)
+    archive.files[url(1)] = GOOD + b" damaged"
+
+    def go_down():
+        archive.everything = DOWN
+        return DOWN
+
+    for clock in (2, 3, 4):
+        archive.files[url(clock)] = go_down
+    assert "waits" in pipeline.work_on(run_id, 1, "worker").summary
+    assert chunks(story)[-1] == ("ready", 0, True)
+    assert outcomes(story)[0][1] == "classified"
 
 
 def test_connections_are_shared_by_all_workers_and_renewed_while_they_are_used(story):
