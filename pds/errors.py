@@ -107,9 +107,13 @@ class DamagedError(DecodeError):
 
 
 class WrongSizeError(DecodeError):
-    """The image has another size than its listing states."""
+    """The image has another size than its listing states.
+
+    It is not lasting: the listing may be wrong, which proves nothing about the file.
+    """
 
     reason = "wrong size"
+    is_lasting = False
 
 
 class OversizedError(DecodeError):

@@ -52,8 +52,8 @@ class ProductReader:
     """Fetches, decodes and renders the products of a chunk.
 
     A failure is lasting only if it is proven: damage, by the same bytes in a second transfer while
-    another file of the archive is sound; that a file does not exist, by another file that the
-    archive still has. A copy at a mirror proves nothing.
+    another file of the archive is sound; that a file does not exist, by a second request after
+    another file of the archive was found. A copy at a mirror proves nothing.
 
     Attributes:
         guard: Fetches the files, and notices if their host is down.
@@ -70,11 +70,9 @@ class ProductReader:
             HostDown: Its host is down, so the product has not failed.
         """
         try:
-            return self._picture_or_damage(product)
+            return self._picture_or_proof(product)
         except HostDown:
             raise
-        except NotFoundError as error:
-            return self._failed(product, error, lambda: self._is_gone(product))
         except PdsError as error:
             return self._failed(product, error, lambda: False)
         except Exception as error:  # a defect that this image reveals must not stop the others
@@ -82,6 +80,22 @@ class ProductReader:
             return Failed(
                 product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {printable(error)}"
             )
+
+    def _picture_or_proof(self, product: ProductRow) -> Picture | Failed:
+        """Return a product's picture; or, with proof, that it does not exist or is damaged.
+
+        One of several servers behind a host may lack its files, so a missing file is asked for
+        again after others.
+        """
+        try:
+            return self._picture_or_damage(product)
+        except NotFoundError:
+            if self._is_at_mirror(product) or not self._has_others(product):
+                raise
+        try:
+            return self._picture_or_damage(product)
+        except NotFoundError as error:
+            return self._failed(product, error, lambda: True)
 
     def _picture_or_damage(self, product: ProductRow) -> Picture | Failed:
         files = self._fetch(product)
@@ -109,8 +123,7 @@ class ProductReader:
         self, product: ProductRow, error: PdsError, is_proven: Callable[[], bool]
     ) -> Failed:
         log.warning("product failed: %s", error)
-        at_mirror = self.mirror is not None and is_mirrored(product.image_url)
-        is_lasting = error.is_lasting and not at_mirror and is_proven()
+        is_lasting = error.is_lasting and not self._is_at_mirror(product) and is_proven()
         return Failed(
             product.product_id, error.reason, printable(error, LONGEST_DETAIL), is_lasting
         )
@@ -133,7 +146,10 @@ class ProductReader:
             return False
         return True
 
-    def _is_gone(self, product: ProductRow) -> bool:
+    def _is_at_mirror(self, product: ProductRow) -> bool:
+        return self.mirror is not None and is_mirrored(product.image_url)
+
+    def _has_others(self, product: ProductRow) -> bool:
         return self.guard.has_others(url_at_mirror(product.image_url, self.mirror))
 
 

@@ -38,14 +38,15 @@ WHERE classifier = :classifier AND finished_at IS NULL
 ORDER BY run_id FOR SHARE
 """)
 
-# Products that have an outcome, that an open run holds, or of which a higher version is listed; and
-# a folder's images if an archive has the product.
+# Products that have an outcome, that an open run is still to classify, or of which a higher version
+# is listed; and a folder's images if an archive has the product.
 DELETE_WHAT_IS_NOT_NEW = sa.text("""
 DELETE FROM listed WHERE product_id IN (
     SELECT product_id FROM outcome WHERE classifier = :classifier
     UNION ALL
     SELECT run_product.product_id FROM run_product JOIN run USING (run_id)
     WHERE run.classifier = :classifier AND run.finished_at IS NULL
+      AND run_product.result IS NULL
     UNION ALL
     SELECT product.product_id FROM product JOIN product AS newer USING (name_key, collection)
     WHERE newer.version > product.version AND newer.withdrawn_at IS NULL

@@ -137,6 +137,18 @@ def test_an_ingest_that_takes_over_names_its_run_in_the_history(story, product):
     assert story.rows("SELECT replaced_by FROM outcome_history") == [(made.run.run_id,)]
 
 
+def test_an_ingest_classifies_what_it_takes_over_from_an_open_run(story, product):
+    own = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    story.list_run(own, [at(product(1), FOLDER)])
+    ledger.pause_run(story.engine, own)
+    found = ListedArchives((ARCHIVE,), (), rows_read=1, left_out={})
+    wanted = NewRun(archives=("sample",))
+    made = ledger.record_new(story.engine, wanted, [at(product(1), ARCHIVE)], found)
+    assert made.new == 1
+    assert story.publish(made.run.run_id, 1)
+    assert [row[1] for row in published(story)] == [at(product(1), ARCHIVE).image_url]
+
+
 def test_an_outcome_that_is_being_made_from_a_folders_file_is_not_published_as_the_archives(
     story, product
 ):
@@ -165,7 +177,7 @@ def test_a_run_all_of_whose_images_an_archive_takes_over_ends(story, product):
 
 def test_a_chunk_that_an_archive_emptied_after_its_last_attempt_is_closed(story, product):
     own = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
-    ledger.record_listing(story.engine, own, [at(product(1), FOLDER)], {})
+    story.list_run(own, [at(product(1), FOLDER)])
     story.execute("UPDATE chunk SET attempts = 3")
     run(story, [at(product(1), ARCHIVE)])
     assert story.claim(own, 1) is None

@@ -195,6 +195,28 @@ def test_a_missing_product_is_gone_for_good_only_if_its_archive_has_others(
     assert [row[1] for row in outcomes(story)].count("classified") == 3
 
 
+def test_a_missing_product_is_gone_for_good_only_if_it_is_missing_when_asked_again(
+    story, pipeline, archive
+):
+    pipeline.work_on(story.listed(count=4), 1, "worker")
+    before = story.rows("SELECT product_id, scores FROM outcome ORDER BY 1")
+    once = iter([NotFoundError("it does not exist")])
+    archive.files[url(3)] = lambda: next(once, GOOD)
+    again = story.listed(count=4, reclassify=True)
+    assert pipeline.work_on(again, 1, "worker").summary == "4 classified"
+    assert story.rows("SELECT product_id, scores FROM outcome ORDER BY 1") == before
+
+
+def test_a_listing_that_states_another_size_removes_no_outcome(story, pipeline, product):
+    pipeline.work_on(story.listed(count=2), 1, "worker")
+    before = outcomes(story)
+    wrong = [product(clock, lines=512) for clock in (1, 2)]
+    run_id = story.listed_products(wrong, reclassify=True)
+    pipeline.work_on(run_id, 1, "worker")
+    assert outcomes(story) == before
+    assert ledger.progress(story.engine, run_id).failures == {"wrong size": 2}
+
+
 def test_a_folder_that_is_not_mounted_proves_nothing_about_its_products(
     story, pipeline, archive, product, tmp_path
 ):
