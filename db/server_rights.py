@@ -85,8 +85,6 @@ BEGIN
         LOOP
             EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', known.called);
         END LOOP;
-        GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint), pg_advisory_unlock(bigint)
-        TO {SERVICE_ROLE};
     END IF;
 END $$
 """

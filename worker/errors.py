@@ -48,10 +48,6 @@ class HostDown(WorkerError):
         self.retry_after = retry_after
 
 
-class ScoresNotFinite(WorkerError):
-    """A classifier gave scores that are not finite numbers, so its checkpoint is no good."""
-
-
 class CheckpointUnusable(WorkerError):
     """A checkpoint is missing on this host, cannot be loaded, or has changed."""
 

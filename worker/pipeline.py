@@ -16,6 +16,7 @@ from mernet.db.ledger import Chunk, Lost, ProductRow, Split, publish_chunk
 from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
 from mernet.db.products import others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
+from mernet.model.errors import ScoresError
 from mernet.pds.archive import url_at_mirror
 from mernet.pds.errors import PdsError
 from mernet.printable import LONGEST_DETAIL, printable
@@ -36,7 +37,6 @@ from mernet.worker.errors import (
     CheckpointUnusable,
     HostDown,
     MustWait,
-    ScoresNotFinite,
 )
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.logs import log_context
@@ -143,10 +143,12 @@ class Pipeline:
             return self._postpone(chunk, claimant, waiting.seconds, waiting.reason)
         except CheckpointUnusable as error:
             return self._leave_to_others(chunk, claimant, error)
-        except ScoresNotFinite as error:
-            if beat():
-                ledger.fail_run(self.engine, chunk.run_id, printable(error, LONGEST_DETAIL))
-            return TaskResult(f"the run failed: {printable(error)}")
+        except ScoresError as error:  # the pictures are 8-bit, so no product is the cause
+            reason = printable(error, LONGEST_DETAIL)
+            if not ledger.fail_run(*key, claimant, reason):
+                return STOPPED
+            log.error("run %d ends as failed: %s", chunk.run_id, reason)
+            return TaskResult(f"the run failed: {reason}")
         except BaseException as error:
             # An attempt that was interrupted does not count. After any other error it does, so
             # that a chunk which always fails is split in the end.
@@ -302,16 +304,11 @@ def _scores(classifier: ImageClassifier, pictures: list[Picture]) -> npt.NDArray
     """Return the scores of pictures.
 
     Raises:
-        ScoresNotFinite: One is not a finite number. Pictures are 8-bit, so no picture is the cause.
+        ScoresError: The classifier computes what is no probability.
     """
     with STAGE_SECONDS.labels("classify").time():
         scores = classifier.probabilities([each.rendering for each in pictures])
     count_batches(len(pictures), classifier.batch_size)
-    if not np.isfinite(scores).all():
-        raise ScoresNotFinite(
-            "The classifier gave a score that is not a finite number, so its checkpoint is no "
-            "good; register a sound one and start a new run."
-        )
     return scores
 
 

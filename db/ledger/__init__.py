@@ -4,7 +4,15 @@ Every function takes an engine first and runs in a short transaction of its own.
 repeat, except `create_run`, `create_retry` and `record_new`. All times are the database's.
 """
 
-from mernet.db.ledger.chunks import Chunk, claim_chunk, heartbeat, postpone, publish_chunk, release
+from mernet.db.ledger.chunks import (
+    Chunk,
+    claim_chunk,
+    fail_run,
+    heartbeat,
+    postpone,
+    publish_chunk,
+    release,
+)
 from mernet.db.ledger.giving_up import INTERNAL_ERROR, WORKER_LOST, Lost, Split
 from mernet.db.ledger.ingest import (
     INGEST_LOCK,
@@ -59,7 +67,6 @@ from mernet.db.ledger.runs import (
     RunState,
     cancel_run,
     create_run,
-    fail_run,
     get_run,
     list_runs,
     open_runs,

@@ -17,6 +17,7 @@ from mernet.db.ledger.open_chunks import (
     settle_chunk,
 )
 from mernet.db.ledger.run_products import drop_products_with_outcome
+from mernet.db.ledger.runs import RunState, end_run
 from mernet.db.products import ProductRow, chunk_products
 from mernet.db.publish import Outcome
 from mernet.db.tables import chunk, run
@@ -201,6 +202,30 @@ def publish_chunk(
     if open_chunk is None or open_chunk.claimed_by != claimant:
         return False
     settle_chunk(connection, open_chunk, outcomes)
+    return True
+
+
+@transaction
+def fail_run(
+    connection: sa.Connection, run_id: int, number: int, claimant: str, error: str
+) -> bool:
+    """End a run as failed because of what a chunk of it showed, such as a classifier that fails.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The run.
+        number: The chunk's number in its run.
+        claimant: The name under which the chunk was claimed.
+        error: A sentence that says why.
+
+    Returns:
+        False if nothing was changed: the chunk is not the claimant's any more, or its run has
+        ended.
+    """
+    open_chunk = lock_open_chunk(connection, run_id, number)
+    if open_chunk is None or open_chunk.claimed_by != claimant:
+        return False
+    end_run(connection, run_id, RunState.FAILED, storable_text(error))
     return True
 
 

@@ -206,15 +206,6 @@ def resume_run(connection: sa.Connection, run_id: int) -> Run:
     return _set_paused(connection, run_id, False)
 
 
-@transaction
-def fail_run(connection: sa.Connection, run_id: int, error: str) -> Run:
-    """End an open run as failed, with a sentence that says why; an ended run stays as it is."""
-    found = read_run(connection, run_id, lock=True)
-    if not found.state.is_open:
-        return found
-    return end_run(connection, run_id, RunState.FAILED, storable_text(error))
-
-
 def read_run(connection: sa.Connection, run_id: int | None, lock: bool = False) -> Run:
     """Return a run, the latest for None, inside an open transaction.
 

@@ -83,7 +83,12 @@ def test_the_workers_login_changes_rows_only(server):
     with worker.begin() as connection:
         connection.exec_driver_sql("CREATE TEMPORARY TABLE listed (LIKE product) ON COMMIT DROP")
         connection.exec_driver_sql("DELETE FROM listing_state")
-    for statement in ("DROP TABLE run", "CREATE TABLE mine (n int)", "DELETE FROM run_product"):
+    for statement in (
+        "DROP TABLE run",
+        "CREATE TABLE mine (n int)",
+        "DELETE FROM run_product",
+        "SELECT pg_try_advisory_lock(1)",
+    ):
         refused(worker, statement)
 
 

@@ -340,8 +340,13 @@ def test_a_finished_run_cannot_be_cancelled(story):
         ledger.cancel_run(story.engine, run_id)
 
 
-def test_an_open_run_can_fail_with_a_reason_and_an_ended_one_cannot(story):
-    run_id = ledger.create_run(story.engine, NEW).run_id
-    failed = ledger.fail_run(story.engine, run_id, "The index is gone.")
-    assert (failed.state, failed.error) == (RunState.FAILED, "The index is gone.")
-    assert ledger.fail_run(story.engine, run_id, "Something else.").error == "The index is gone."
+def test_who_works_on_a_chunk_can_end_its_run_as_failed_once(story):
+    run_id = story.listed()
+    story.claim(run_id, 1, "one")
+    story.claim(run_id, 2, "two")
+    assert not ledger.fail_run(story.engine, run_id, 1, "two", "The other one's chunk.")
+    assert ledger.get_run(story.engine, run_id).state == RunState.RUNNING
+    assert ledger.fail_run(story.engine, run_id, 1, "one", "The scores are no numbers.")
+    assert not ledger.fail_run(story.engine, run_id, 2, "two", "Something else.")
+    failed = ledger.get_run(story.engine, run_id)
+    assert (failed.state, failed.error) == (RunState.FAILED, "The scores are no numbers.")

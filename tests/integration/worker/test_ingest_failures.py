@@ -104,7 +104,12 @@ def test_a_missing_folder_is_an_archive_that_could_not_be_listed(run_ingest, url
     assert "unmounted" in report.failure
 
 
-@pytest.mark.parametrize("end", [ledger.cancel_run, lambda *run: ledger.fail_run(*run, "broken")])
+def fail_run(engine, run_id):
+    ledger.claim_chunk(engine, run_id, 1, "worker", 600, 3)
+    assert ledger.fail_run(engine, run_id, 1, "worker", "broken")
+
+
+@pytest.mark.parametrize("end", [ledger.cancel_run, fail_run])
 def test_the_next_ingest_of_the_same_listing_contains_what_a_run_did_not_finish(
     story, run_ingest, end
 ):

@@ -6,6 +6,7 @@ import pytest
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
 from mernet.db.obstacles import Patience
+from mernet.model.errors import ScoresError
 from mernet.pds.errors import (
     DecodeError,
     NotAFileError,
@@ -20,6 +21,7 @@ from mernet.worker.connections import leased_connections
 from mernet.worker.errors import CheckpointUnusable
 from mernet.worker.listing import LISTING_ATTEMPTS, record_products
 from mernet.worker.pipeline import Pipeline
+from mernet.worker.task_result import STOPPED
 
 HOST = "https://example.org"
 GOOD = b"PDS_VERSION_ID = PDS3\0"
@@ -61,10 +63,11 @@ class Archive:
 
 class Classifier:
     batch_size = 8
-    score = 0.5
+    fails = staticmethod(lambda: None)
 
     def probabilities(self, renderings):
-        return np.full((len(renderings), 25), self.score, np.float32)
+        self.fails()
+        return np.full((len(renderings), 25), 0.5, np.float32)
 
 
 @pytest.fixture
@@ -264,16 +267,34 @@ def test_the_share_of_missing_pixels_is_published(story, pipeline):
     assert story.rows("SELECT missing_share FROM outcome") == [(0.25,)]
 
 
-def test_scores_that_are_not_finite_end_the_run_at_once_with_the_reason(
+def test_scores_that_are_no_probabilities_end_the_run_at_once_with_the_reason(
     story, pipeline, classifier
 ):
+    def fail():
+        raise ScoresError("the classifier computes numbers that are no probabilities")
+
     run_id = story.listed(count=8)
-    classifier.score = float("nan")
-    pipeline.work_on(run_id, 1, "worker")
+    classifier.fails = fail
+    assert "the run failed" in pipeline.work_on(run_id, 1, "worker").summary
     run = ledger.get_run(story.engine, run_id)
-    assert run.state == "failed"
-    assert "not a finite number" in run.error
+    assert (run.state, run.error) == (
+        "failed",
+        "the classifier computes numbers that are no probabilities",
+    )
     assert outcomes(story) == []
+
+
+def test_who_lost_the_chunk_does_not_end_its_run(story, pipeline, classifier):
+    def lose_the_chunk_and_fail():
+        story.lose_claims()
+        story.claim(run_id, 1, "other")
+        raise ScoresError("no probabilities")
+
+    run_id = story.listed(count=8)
+    classifier.fails = lose_the_chunk_and_fail
+    assert pipeline.work_on(run_id, 1, "worker") == STOPPED
+    assert ledger.get_run(story.engine, run_id).state == "running"
+    assert story.rows("SELECT claimed_by, attempts FROM chunk WHERE number = 1") == [("other", 2)]
 
 
 def test_a_worker_without_the_checkpoint_leaves_chunks_to_others_and_takes_none_for_a_while(
