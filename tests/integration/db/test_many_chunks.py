@@ -1,4 +1,4 @@
-"""A run of a million products does not slow the claims of its chunks, nor keep a small run waiting."""
+"""A run of a million products does not slow down the claims of its chunks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
