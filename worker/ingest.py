@@ -72,6 +72,8 @@ class ChangedListing:
         harvest: How far a registry search was read.
         is_short: Whether it ends before its label says, and was accepted: what it does not list is
             not withdrawn.
+        is_mirrored: Whether it was read at a mirror, which may lag behind: what it does not list is
+            not withdrawn.
     """
 
     source: str
@@ -81,6 +83,12 @@ class ChangedListing:
     files: Sequence[ListedFile]
     harvest: HarvestCursor
     is_short: bool
+    is_mirrored: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that the archive lists was read, not only what was harvested since."""
+        return self.harvest.up_to is None and not self.is_short
 
 
 def ingest(
@@ -97,6 +105,7 @@ def ingest(
       the last ingest, even if it never becomes readable.
     - A registry search is asked for the products harvested since the last ingest, or since the
       first product with such a label. It does not report withdrawals.
+    - A mirror may lag behind its archive, so what it does not list is not withdrawn.
     - If an archive cannot be listed, nothing about it is stored, and the others are ingested.
     - Only one ingest runs at a time. One that was stopped for long has lost its turn: it changes
       nothing.
@@ -203,6 +212,7 @@ def _list_archive(
         _listed_files(archive, files),
         harvest,
         completeness.is_short,
+        bool(archive.mirror),
     )
 
 
@@ -222,9 +232,8 @@ def _record_changes(
 def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
     """Combine the listings into what the ledger records besides the products."""
     return ListedArchives(
-        sources=tuple(
-            each.source for each in changed if each.harvest.up_to is None and not each.is_short
-        ),
+        sources=_complete(changed, at_mirror=False),
+        mirrored=_complete(changed, at_mirror=True),
         # If a name is doubtful or rows are missing, the next check reads the listing again.
         files=tuple(
             file
@@ -240,6 +249,12 @@ def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
             if each.harvest.up_to
         ),
         doubtful=tuple(_product_ids(chain.from_iterable(each.doubtful for each in changed))),
+    )
+
+
+def _complete(changed: Iterable[ChangedListing], at_mirror: bool) -> tuple[str, ...]:
+    return tuple(
+        each.source for each in changed if each.is_complete and each.is_mirrored == at_mirror
     )
 
 

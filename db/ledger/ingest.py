@@ -1,6 +1,6 @@
 """Ingest: new products of a listing become a run, products no longer listed are withdrawn."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import IO
@@ -23,7 +23,12 @@ from mernet.db.ledger.runs import (
     left_out_as_json,
     read_run,
 )
-from mernet.db.ledger.withdrawals import count_listed, require_few_withdrawn, withdraw
+from mernet.db.ledger.withdrawals import (
+    count_listed,
+    require_few_withdrawn,
+    sources_that_lack_products,
+    withdraw,
+)
 from mernet.db.products import ProductRow
 from mernet.db.tables import listing_state
 
@@ -107,6 +112,8 @@ class ListedArchives:
         harvested: The searches of which only new products were listed.
         doubtful: Ids of products that are listed, but were left out because their label could not
             be read; they are not withdrawn.
+        mirrored: URLs of the archives that were listed completely, but at a mirror. It may lag
+            behind, so what it does not list is not withdrawn.
     """
 
     sources: tuple[str, ...]
@@ -115,6 +122,7 @@ class ListedArchives:
     left_out: Mapping[str, LeftOutCount]
     harvested: tuple[Harvested, ...] = ()
     doubtful: tuple[str, ...] = ()
+    mirrored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +216,10 @@ def record_new(
     """Ingest listings, all in one transaction; repeated, it finds nothing new.
 
     Products are written or updated. Those that `found.sources` do not list any more are marked as
-    withdrawn; `found.harvested` withdraws none. New are the products without an outcome under the
-    current classifier that no open run under it holds and no newer version supersedes. They become
-    a run of kind 'new' whose chunks are ready. The files and harvest times are known afterwards.
+    withdrawn; `found.harvested` and `found.mirrored` withdraw none. New are the products without an
+    outcome under the current classifier that no open run under it is still to classify and no newer
+    version supersedes. They become a run of kind 'new' whose chunks are ready. The files and
+    harvest times are known afterwards.
 
     Args:
         engine: The ledger.
@@ -246,12 +255,13 @@ def _ingest_file(
     connection.execute(LOCK_OPEN_RUNS, {"classifier": current})
     listed_before = count_listed(connection, found.sources, wanted.products)
     listed = list_file(connection, listing)
-    merge_into_products(listed, None, wanted.publish_own)
+    merge_into_products(listed, None, wanted.publish_own, at_mirror=wanted.mirror is not None)
     withdrawn = withdraw(listed, found.sources, wanted.products, found.doubtful)
     if not withdraw_many:
         require_few_withdrawn(withdrawn, listed_before)
     _delete_what_is_not_new(listed, current)
-    _replace_listing_state(connection, current, wanted.products, found)
+    lagging = sources_that_lack_products(listed, found.mirrored, wanted.products, found.doubtful)
+    _replace_listing_state(connection, current, wanted.products, found, lagging)
     new = listed.count()
     run = _create_run(listed, wanted, found) if new else None
     return Ingested(run, new, sum(withdrawn.values()))
@@ -276,8 +286,16 @@ def _create_run(listed: Listed, wanted: NewRun, found: ListedArchives) -> Run:
 
 
 def _replace_listing_state(
-    connection: sa.Connection, classifier_sha256: str, products: str, found: ListedArchives
+    connection: sa.Connection,
+    classifier_sha256: str,
+    products: str,
+    found: ListedArchives,
+    lagging: Collection[str],
 ) -> None:
+    """Store which files were read; not those of mirrors that may lag behind their archives.
+
+    If such an archive withdraws the products itself, its files may be the same, and must be read.
+    """
     key = {"classifier": classifier_sha256, "products": products}
     state = listing_state.c
     searched = [search.source for search in found.harvested]
@@ -286,12 +304,12 @@ def _replace_listing_state(
         .where(
             state.classifier == classifier_sha256,
             state.products == products,
-            state.source.in_([*found.sources, *searched]),
+            state.source.in_({*found.sources, *searched, *found.mirrored} - set(lagging)),
         )
         .returning(state.source, state.harvested_to)
     )
     harvested_to = {row.source: row.harvested_to for row in known}
-    files = [asdict(file) | key for file in found.files]
+    files = [asdict(file) | key for file in found.files if file.source not in lagging]
     searches = [
         {"source": search.source, "url": search.source, "harvested_to": search.up_to} | key
         for search in found.harvested

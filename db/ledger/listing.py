@@ -207,7 +207,7 @@ def _record_file(
     if found is None:
         return False
     listed = list_file(connection, listing)
-    merge_into_products(listed, run_id, found.publish_own)
+    merge_into_products(listed, run_id, found.publish_own, at_mirror=found.mirror is not None)
     enrol(listed, run_id)
     connection.execute(
         sa.update(run).where(run.c.run_id == run_id).values(left_out=left_out_as_json(left_out))

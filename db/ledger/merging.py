@@ -53,6 +53,7 @@ UPDATE product SET is_published = true
 WHERE collection = 'own' AND NOT is_published AND product_id IN (SELECT product_id FROM listed)
 """)
 
+# A mirror may lag behind, so one without the higher version takes no mark away.
 MARK_SUPERSEDED = sa.text("""
 UPDATE product SET superseded = newest.version > product.version
 FROM (
@@ -61,6 +62,7 @@ FROM (
 ) AS newest
 WHERE product.name_key = newest.name_key AND product.source IS NOT DISTINCT FROM newest.source
   AND product.superseded <> (newest.version > product.version)
+  AND (newest.version > product.version OR NOT :at_mirror)
 """)
 
 # A folder's images that another source lists now: their outcomes were made from other bytes.
@@ -118,7 +120,9 @@ DELETE FROM listing_state WHERE source IN (
 """)
 
 
-def merge_into_products(listed: Listed, run_id: int | None, publish_own: bool) -> None:
+def merge_into_products(
+    listed: Listed, run_id: int | None, publish_own: bool, at_mirror: bool = False
+) -> None:
     """Write the listed products to the product table; update those that differ and may change.
 
     A product that was withdrawn is no longer so. One whose source lists a higher version is marked
@@ -129,6 +133,7 @@ def merge_into_products(listed: Listed, run_id: int | None, publish_own: bool) -
         listed: The products.
         run_id: The run that lists them, None if it does not exist yet.
         publish_own: Whether the Atlas shows the images of folders.
+        at_mirror: Whether mirrors of the archives were read instead.
     """
     connection = listed.connection
     # One listing at a time: which source has a product must not change between two statements.
@@ -138,7 +143,7 @@ def merge_into_products(listed: Listed, run_id: int | None, publish_own: bool) -
     connection.execute(MERGE, {"publish_own": publish_own})
     if publish_own:
         connection.execute(PUBLISH_OWN)
-    connection.execute(MARK_SUPERSEDED)
+    connection.execute(MARK_SUPERSEDED, {"at_mirror": at_mirror})
 
 
 def _take_over(connection: sa.Connection, run_id: int | None) -> None:

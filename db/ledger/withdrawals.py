@@ -25,20 +25,27 @@ COUNT_LISTED = sa.text(
 )
 
 # A lower version than the one listed is superseded, not withdrawn.
+_NOT_LISTED = f"""
+{_LISTED_BEFORE} AND NOT EXISTS (
+    SELECT FROM (
+        SELECT product_id FROM listed UNION ALL SELECT unnest(CAST(:doubtful AS text[]))
+    ) AS present
+    WHERE left(present.product_id, 26) = product.name_key
+      AND right(present.product_id, 1) >= product.version
+)
+"""
+
 WITHDRAW = sa.text(f"""
 WITH gone AS (
-    UPDATE product SET withdrawn_at = now()
-    WHERE {_LISTED_BEFORE} AND NOT EXISTS (
-        SELECT FROM (
-            SELECT product_id FROM listed UNION ALL SELECT unnest(CAST(:doubtful AS text[]))
-        ) AS present
-        WHERE left(present.product_id, 26) = product.name_key
-          AND right(present.product_id, 1) >= product.version
-    )
-    RETURNING source
+    UPDATE product SET withdrawn_at = now() WHERE {_NOT_LISTED} RETURNING source
 )
 SELECT source, count(*) AS products FROM gone GROUP BY source
 """)
+
+# Another archive may list a withdrawn product: the next ingest reads all other listings again.
+FORGET_OTHER_LISTINGS = sa.text("DELETE FROM listing_state WHERE source <> ALL (:sources)")
+
+LACKING = sa.text(f"SELECT DISTINCT source FROM product WHERE {_NOT_LISTED}")
 
 # Products of which no higher version is listed any more.
 UNMARK_SUPERSEDED = sa.text("""
@@ -82,7 +89,20 @@ def withdraw(
     values = {"sources": list(sources), "products": products, "doubtful": list(doubtful)}
     withdrawn = {row.source: row.products for row in listed.connection.execute(WITHDRAW, values)}
     listed.connection.execute(UNMARK_SUPERSEDED, {"sources": list(sources)})
+    if withdrawn:
+        listed.connection.execute(FORGET_OTHER_LISTINGS, {"sources": list(sources)})
     return withdrawn
+
+
+def sources_that_lack_products(
+    listed: Listed, sources: Sequence[str], products: str, doubtful: Sequence[str]
+) -> set[str]:
+    """Return the sources that do not list a product which they had; `withdraw` explains the rest.
+
+    None of their products is marked as withdrawn.
+    """
+    values = {"sources": list(sources), "products": products, "doubtful": list(doubtful)}
+    return set(listed.connection.scalars(LACKING, values))
 
 
 def require_few_withdrawn(withdrawn: Mapping[str, int], listed_before: Mapping[str, int]) -> None:

@@ -206,6 +206,23 @@ def test_an_unchanged_file_gets_its_new_etag_and_the_time_of_the_check(story, in
     ]
 
 
+def test_a_product_that_one_archive_withdraws_is_found_where_another_lists_it(
+    story, ingest, listed
+):
+    other = "https://other.example/"
+    files = (ListedFile(other, f"{other}index/edrindex.tab", '"v1"', None, "d" * 64),)
+    theirs = [listed(1, source=other, image_url=f"{other}1.img")]
+    listing = ListedArchives((other,), files, rows_read=1, left_out={})
+    story.classified([listed(1), listed(2)], (0.95, *[0.1] * 24))
+    ledger.record_new(story.engine, WANTED, theirs, listing)
+    assert ledger.known_files(story.engine, "a" * 64, other, "edr") == list(files)
+    assert ingest([listed(2)]).withdrawn == 1
+    assert ledger.known_files(story.engine, "a" * 64, other, "edr") == [], "it is read again"
+    ledger.record_new(story.engine, WANTED, theirs, listing)
+    assert found(story) == names([listed(1), listed(2)])
+    assert ledger.known_files(story.engine, "a" * 64, INDEX, "edr") == list(listed_files('"v1"'))
+
+
 def test_an_interrupted_ingest_leaves_nothing(story, ingest, listed, monkeypatch):
     def enrol(connection, run_id):
         raise sa.exc.ArgumentError("broken off")

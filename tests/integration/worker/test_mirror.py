@@ -56,12 +56,28 @@ def test_another_mirror_of_the_same_archive_changes_nothing(story, copies):
     assert story.rows("SELECT * FROM product ORDER BY 1") == before
 
 
-def test_changes_and_withdrawals_are_found_through_another_mirror(story, copies):
+def test_a_mirror_shows_what_is_new_but_withdraws_nothing_since_it_may_lag_behind(story, copies):
     ingest_through(story, copies[0])
+    known = ledger.known_files(story.engine, "a" * 64, f"{BASE}mer1po_0xxx/", "edr")
     copies[1].lists(name(1), name(3))
     report = ingest_through(story, copies[1])
     assert products_of_run(story, report) == {name(3)}
-    assert withdrawn(story) == [name(2)]
+    assert (report.withdrawn, withdrawn(story)) == (0, [])
+    # The archive itself may list the same: then it has to be read.
+    assert ledger.known_files(story.engine, "a" * 64, f"{BASE}mer1po_0xxx/", "edr") == known
+
+
+def test_a_mirror_that_lags_behind_brings_no_older_version_back(story, copies):
+    copies[0].lists(name(1, 2))
+    ingest_through(story, copies[0])
+    copies[1].lists(name(1))
+    ingest_through(story, copies[1])
+    copies[0].lists(name(1, 2), name(2))
+    ingest_through(story, copies[0])
+    copies[1].lists(name(1), name(2))
+    ingest_through(story, copies[1])
+    shown = story.rows("SELECT product_id FROM product WHERE NOT superseded ORDER BY 1")
+    assert shown == [(name(1, 2),), (name(2),)]
 
 
 class Gone:
