@@ -169,23 +169,54 @@ def report(
 
 def note_waiting(
     connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int | None
-) -> None:
-    """Note in an open transaction that a run waits for an obstacle, if that is still there."""
-    connection.execute(
-        sa.text(
-            "INSERT INTO run_obstacle (run_id, kind, subject)"
-            " SELECT run.run_id, obstacle.kind, obstacle.subject FROM run CROSS JOIN obstacle"
-            " WHERE run.run_id = :run_id AND obstacle.kind = :kind AND obstacle.subject = :subject"
-            " ON CONFLICT DO NOTHING"
-        ),
-        {"run_id": run_id, "kind": str(kind), "subject": storable_text(subject)},
-    )
+) -> bool:
+    """Note in an open transaction that a run waits for an obstacle, if that is still there.
+
+    The obstacle is locked until the transaction ends, so that nobody clears it meanwhile.
+
+    Returns:
+        Whether it is still there.
+    """
+    is_there = _lock_shared(connection, kind, subject)
+    if is_there:
+        connection.execute(
+            sa.text(
+                "INSERT INTO run_obstacle (run_id, kind, subject)"
+                " SELECT run_id, :kind, :subject FROM run WHERE run_id = :run_id"
+                " ON CONFLICT DO NOTHING"
+            ),
+            {"run_id": run_id, "kind": str(kind), "subject": storable_text(subject)},
+        )
+    return is_there
+
+
+def is_gone(connection: sa.Connection, reason: str) -> bool:
+    """Return in an open transaction whether what a `wait_reason` names is no obstacle any more.
+
+    If it is one, it is locked until the transaction ends, so that nobody clears it meanwhile.
+    Other reasons to wait are never gone.
+    """
+    for kind in ObstacleKind:
+        subject = reason.removeprefix(wait_reason(kind, ""))
+        if subject != reason:
+            return not _lock_shared(connection, kind, subject)
+    return False
+
+
+def _lock_shared(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
+    """Keep an obstacle from being cleared until the transaction ends; False if it is not there."""
+    found = sa.select(obstacle.c.kind).where(_is(kind, subject))
+    return connection.execute(found.with_for_update(read=True, key_share=True)).first() is not None
 
 
 @transaction
-def join(connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int) -> None:
-    """Note that a run waits for an obstacle that others have reported."""
-    note_waiting(connection, kind, subject, run_id)
+def join(connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int) -> bool:
+    """Note that a run waits for an obstacle that others have reported.
+
+    Returns:
+        False if it is gone, so that there is nothing to wait for.
+    """
+    return note_waiting(connection, kind, subject, run_id)
 
 
 @transaction

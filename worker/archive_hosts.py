@@ -328,7 +328,8 @@ def require_hosts(
         if known.seconds_left > 0 or not obstacles.claim_try(
             engine, ObstacleKind.ARCHIVE_HOST, host, rules.lease_seconds
         ):
-            obstacles.join(engine, ObstacleKind.ARCHIVE_HOST, host, run_id)
+            if not obstacles.join(engine, ObstacleKind.ARCHIVE_HOST, host, run_id):
+                continue  # it answers again
             reason = wait_reason(ObstacleKind.ARCHIVE_HOST, host)
             raise MustWait(reason, known.seconds_left + OTHERS_LATER)
         down = why_down(host)

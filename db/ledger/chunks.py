@@ -18,6 +18,7 @@ from mernet.db.ledger.open_chunks import (
 )
 from mernet.db.ledger.run_products import drop_products_with_outcome
 from mernet.db.ledger.runs import RunState, end_run
+from mernet.db.obstacles import is_gone
 from mernet.db.products import ProductRow, chunk_products
 from mernet.db.publish import Outcome
 from mernet.db.tables import chunk, run
@@ -156,7 +157,8 @@ def postpone(
 ) -> bool:
     """Give a chunk back that cannot be worked on now; the attempt does not count.
 
-    It is neither claimed nor sent until the time has passed.
+    It is neither claimed nor sent until the time has passed. If the obstacle that `reason` names is
+    gone, it is due at once.
 
     Args:
         connection: The function's own transaction; callers pass the engine.
@@ -175,7 +177,7 @@ def postpone(
         number,
         claimant,
         attempts=chunk.c.attempts - 1,
-        not_before=sa.func.now() + timedelta(seconds=seconds),
+        not_before=sa.func.now() + timedelta(seconds=0 if is_gone(connection, reason) else seconds),
         wait_reason=storable_text(reason),
     )
 

@@ -19,6 +19,7 @@ from mernet.db.ledger.runs import (
     left_out_as_json,
     read_run,
 )
+from mernet.db.obstacles import is_gone
 from mernet.db.products import ProductRow
 from mernet.db.tables import run
 
@@ -78,7 +79,8 @@ def postpone_listing(
 ) -> bool:
     """Give a listing back that cannot be made now; the attempt does not count.
 
-    It is neither claimed nor sent until the time has passed.
+    It is neither claimed nor sent until the time has passed. If the obstacle that `reason` names is
+    gone, it is due at once.
 
     Args:
         connection: The function's own transaction; callers pass the engine.
@@ -98,7 +100,8 @@ def postpone_listing(
             claimed_by=None,
             last_heartbeat_at=None,
             sent_at=None,
-            not_before=sa.func.now() + timedelta(seconds=seconds),
+            not_before=sa.func.now()
+            + timedelta(seconds=0 if is_gone(connection, reason) else seconds),
             wait_reason=storable_text(reason),
         )
     )

@@ -1,6 +1,9 @@
 """Obstacles: what work waits for, tried again by one worker, and cleared for all."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+import sqlalchemy as sa
 
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
@@ -71,10 +74,10 @@ def test_what_waited_is_due_at_once_when_the_obstacle_is_cleared(story):
     run_id = story.listed(count=8)
     for number in (1, 2):
         story.claim(run_id, number)
+    report(story, run_id=run_id)
     ledger.postpone(story.engine, run_id, 1, "worker", 600, wait_reason(HOST, URL))
     ledger.postpone(story.engine, run_id, 2, "worker", 600, "another reason")
     assert story.claim(run_id, 1) is None
-    report(story, run_id=run_id)
     assert obstacles.clear(story.engine, HOST, URL)
     assert story.claim(run_id, 1) is not None
     assert story.claim(run_id, 2) is None
@@ -86,13 +89,43 @@ def test_a_listing_that_waits_is_neither_sent_nor_claimed_until_its_time_and_doe
     run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
     for _ in range(5):
         assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3).attempts == 1
+        report(story, run_id=run_id)
         assert not ledger.postpone_listing(story.engine, run_id, "another", 600, "x")
         assert ledger.postpone_listing(story.engine, run_id, "lister", 600, wait_reason(HOST, URL))
         assert ledger.stale(story.engine, 600, 600) == []
         assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3) is None
-        report(story, run_id=run_id)
         obstacles.clear(story.engine, HOST, URL)
         assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
+
+
+def test_a_run_that_joins_an_obstacle_while_it_is_cleared_has_nothing_to_wait_for(story):
+    run_id = story.listed()
+    report(story)
+    with ThreadPoolExecutor(1) as pool:
+        with story.engine.begin() as clearing:
+            clearing.execute(sa.text("DELETE FROM obstacle"))
+            joined = pool.submit(obstacles.join, story.engine, HOST, URL, run_id)
+            wait_for_a_lock(story, joined)
+        assert joined.result() is False
+    assert story.rows("SELECT * FROM run_obstacle") == []
+
+
+def wait_for_a_lock(story, work):
+    """Wait until the session of other work waits for a lock, or the work is done."""
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    while story.rows(sql) == [(0,)] and not work.done():
+        pass
+
+
+def test_a_wait_for_an_obstacle_that_was_cleared_meanwhile_is_due_at_once(story):
+    run_id = story.listed(count=8)
+    story.claim(run_id, 1)
+    reason = wait_reason(HOST, URL)
+    assert ledger.postpone(story.engine, run_id, 1, "worker", 600, reason)
+    assert story.claim(run_id, 1) is not None
+    report(story)
+    assert ledger.postpone(story.engine, run_id, 1, "worker", 600, reason)
+    assert story.claim(run_id, 1) is None
 
 
 def test_an_obstacle_of_runs_that_have_ended_is_not_shown(story):
