@@ -138,7 +138,7 @@ disturbance("worker and children stopped (SIGSTOP)", "processes", seconds=(4, 8)
 @disturbance("scheduler killed, messages lost", "processes")
 def scheduler_killed(scene: Scene, random: Random) -> Iterator[None]:
     _signal(scene.scheduler(), signal.SIGKILL)
-    scene.redis.delete(*QUEUES)
+    scene.redis.flushall()
     yield
 
 
