@@ -10,8 +10,12 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from mernet.db.errors import ConnectionFailed
 
 OLDEST_SERVER = 15
-TRANSIENT_SQLSTATES = ("40P01", "40001", "57P01", "57P02", "57P03")
-"""A deadlock, a serialization failure, a server that shuts down, has crashed or is starting."""
+NO_ROOM_SQLSTATES = ("53000", "53100", "53200", "53300")
+"""The server has no disk space, memory or connection left."""
+
+TRANSIENT_SQLSTATES = ("40P01", "40001", "57P01", "57P02", "57P03", *NO_ROOM_SQLSTATES)
+"""A deadlock, a serialization failure, a server that shuts down, has crashed, is starting, or has
+no room."""
 
 # When a network drops packets without an error, both ends wait: Linux closes the connection after
 # 15 minutes if something was sent, after two hours if not, and until then the client holds its
@@ -96,12 +100,31 @@ def transaction(
         try:
             return _RETRYING(attempt)
         except sa.exc.OperationalError as error:
-            raise ConnectionFailed(
-                f"The database does not answer ({first_line(error)}); check that it runs, then "
-                "try again."
-            ) from error
+            raise ConnectionFailed(_fault(error)) from error
 
     return run
+
+
+def is_server_fault(error: BaseException) -> bool:
+    """Return whether an error is the fault of the database server or the way to it.
+
+    The same work then succeeds later.
+    """
+    return isinstance(
+        error,
+        ConnectionFailed | sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError,
+    )
+
+
+def _fault(error: sa.exc.OperationalError) -> str:
+    if sqlstate(error) in NO_ROOM_SQLSTATES:
+        return (
+            f"The database server has no room left ({first_line(error)}); free disk space, memory "
+            "or connections there, then try again."
+        )
+    return (
+        f"The database does not answer ({first_line(error)}); check that it runs, then try again."
+    )
 
 
 def sqlstate(error: sa.exc.DBAPIError) -> str | None:

@@ -32,6 +32,7 @@ from mernet.worker.archive_hosts import (
 )
 from mernet.worker.connections import leased_connections
 from mernet.worker.errors import Abandoned, HostDown, MustWait
+from mernet.worker.giving_back import give_back_after
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.metrics import count_transfers
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
@@ -104,7 +105,26 @@ def record_products(
     run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, LISTING_ATTEMPTS)
     if run is None:
         return NOTHING_TO_DO
-    rules = rules or HostRules()
+    try:
+        return _record(engine, run, claimant, fetcher, lease_seconds, rules or HostRules())
+    except BaseException as error:
+        give_back_after(
+            error,
+            lambda counted: ledger.release_listing(engine, run_id, claimant, counted=counted),
+            lease_seconds,
+        )
+        raise
+
+
+def _record(
+    engine: sa.Engine,
+    run: Run,
+    claimant: str,
+    fetcher: Fetcher,
+    lease_seconds: float,
+    rules: HostRules,
+) -> TaskResult:
+    run_id = run.run_id
     tally = Tally()
 
     def beat() -> bool:

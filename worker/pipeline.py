@@ -38,6 +38,7 @@ from mernet.worker.errors import (
     HostDown,
     MustWait,
 )
+from mernet.worker.giving_back import give_back_after
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.logs import log_context
 from mernet.worker.metrics import (
@@ -123,10 +124,23 @@ class Pipeline:
         return NOTHING_TO_DO
 
     def _classify_and_publish(self, chunk: Chunk, claimant: str) -> TaskResult:
-        key = self.engine, chunk.run_id, chunk.number
+        try:
+            return self._classify_or_postpone(chunk, claimant)
+        except BaseException as error:
+            text = f"{type(error).__name__}: {printable(error)}"
+            give_back_after(
+                error,
+                lambda counted: ledger.release(
+                    self.engine, chunk.run_id, chunk.number, claimant, counted, error=text
+                ),
+                self.lease_seconds,
+                self.pause,
+            )
+            raise
 
+    def _classify_or_postpone(self, chunk: Chunk, claimant: str) -> TaskResult:
         def beat() -> bool:
-            return ledger.heartbeat(*key, claimant)
+            return ledger.heartbeat(self.engine, chunk.run_id, chunk.number, claimant)
 
         try:
             with Heartbeat(beat, self.lease_seconds / 3) as heart:
@@ -145,18 +159,10 @@ class Pipeline:
             return self._leave_to_others(chunk, claimant, error)
         except ScoresError as error:  # the pictures are 8-bit, so no product is the cause
             reason = printable(error, LONGEST_DETAIL)
-            if not ledger.fail_run(*key, claimant, reason):
+            if not ledger.fail_run(self.engine, chunk.run_id, chunk.number, claimant, reason):
                 return STOPPED
             log.error("run %d ends as failed: %s", chunk.run_id, reason)
             return TaskResult(f"the run failed: {reason}")
-        except BaseException as error:
-            # An attempt that was interrupted does not count. After any other error it does, so
-            # that a chunk which always fails is split in the end.
-            counted = isinstance(error, Exception)
-            ledger.release(
-                *key, claimant, counted, error=f"{type(error).__name__}: {printable(error)}"
-            )
-            raise
 
     def _postpone(self, chunk: Chunk, claimant: str, seconds: float, reason: str) -> TaskResult:
         if not ledger.postpone(self.engine, chunk.run_id, chunk.number, claimant, seconds, reason):

@@ -72,6 +72,17 @@ def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch
         work(empty_engine, "40001")
 
 
+def test_a_server_without_room_is_asked_again_and_then_named_as_the_cause(
+    empty_engine, monkeypatch
+):
+    monkeypatch.setattr(
+        mernet.db.engine, "_RETRYING", mernet.db.engine._RETRYING.copy(wait=wait_none())
+    )
+    work = transaction(raise_sqlstate)
+    with pytest.raises(ConnectionFailed, match=r"no room left .*; free disk space"):
+        work(empty_engine, "53100")
+
+
 def test_a_permanent_error_is_raised_at_once_and_undoes_the_work(empty_engine):
     attempts = []
 

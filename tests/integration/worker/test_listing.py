@@ -4,6 +4,7 @@ import pytest
 
 from fixtures.index_volume import LABEL, Volume, name
 from mernet.db import ledger
+from mernet.db.errors import ConnectionFailed
 from mernet.db.ledger import NewRun
 from mernet.pds.errors import BadIndexError, PdsError
 from mernet.pds.fetch import Fetcher
@@ -85,6 +86,23 @@ def test_an_archive_that_cannot_be_listed_ends_the_run_with_the_reason(story, ru
         record(story, run_id)
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.error) == ("failed", "the label names no table")
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(ConnectionFailed("no answer"), 0), (SystemExit(), 0), (MemoryError(), 1)],
+)
+def test_a_listing_that_is_interrupted_is_given_back_and_only_its_own_faults_count(
+    story, run_id, monkeypatch, error, attempts
+):
+    def list_products(*args, **options):
+        raise error
+
+    monkeypatch.setattr("mernet.worker.listing.list_products", list_products)
+    with pytest.raises(type(error)):
+        record(story, run_id)
+    sql = "SELECT state, attempts, claimed_by FROM run"
+    assert story.rows(sql) == [("listing", attempts, None)]
 
 
 def test_a_second_message_for_a_listed_run_does_nothing(story, run_id, monkeypatch):
