@@ -20,13 +20,17 @@ ORDER BY
 """
 
 # What an archive listed changes only if the same archive lists it otherwise, or lists it no more; a
-# folder's image gives way to any archive's.
+# folder's image gives way to any archive's, and to another folder's while it is not classified.
 MAY_CHANGE = """
 CASE WHEN {new}.collection = 'own' AND product.collection = 'archive' THEN false
     ELSE product.source IS NULL
         OR coalesce(product.source = {new}.source, false)
         OR product.withdrawn_at IS NOT NULL
         OR ({new}.collection = 'archive' AND product.collection = 'own')
+        OR (product.collection = 'own' AND NOT EXISTS (
+            SELECT FROM outcome
+            WHERE outcome.product_id = product.product_id AND outcome.state = 'classified'
+        ))
 END
 """
 
@@ -69,6 +73,7 @@ WHERE product.name_key = newest.name_key AND product.source IS NOT DISTINCT FROM
 TAKEN_OVER = sa.text(f"""
 SELECT product.product_id FROM product JOIN ({CHOSEN}) AS chosen USING (product_id)
 WHERE product.collection = 'own' AND product.source IS DISTINCT FROM chosen.source
+  AND (chosen.collection = 'archive' OR product.withdrawn_at IS NOT NULL)
   AND {MAY_CHANGE.format(new="chosen")}
 """)
 

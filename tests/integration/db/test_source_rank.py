@@ -128,6 +128,17 @@ def test_an_archive_takes_over_a_folders_image_and_its_outcome_goes_to_the_histo
         assert ledger.reconcile(story.engine, run_id).ok
 
 
+def test_images_of_a_moved_folder_that_are_not_classified_are_read_at_the_new_place(story, product):
+    moved = replace(at(product(1), FOLDER), source="file:///new/", image_url="file:///new/1.img")
+    story.list_run(
+        ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id,
+        [at(product(1), FOLDER)],
+    )
+    run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    story.list_run(run_id, [moved])
+    assert [each.image_url for each in story.claim(run_id, 1).products] == [moved.image_url]
+
+
 def test_an_ingest_that_takes_over_names_its_run_in_the_history(story, product):
     run(story, [at(product(1), FOLDER)])
     found = ListedArchives((ARCHIVE,), (), rows_read=1, left_out={})
