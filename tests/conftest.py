@@ -17,8 +17,14 @@ pytest_plugins = [
 FOLDER_MARKERS = ("unit", "integration", "acceptance", "faults")
 
 
-# Started in the background by a shell, the tests would ignore the Ctrl-C that some of them send.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def ctrl_c_raises_an_error() -> None:
+    """Ctrl-C raises KeyboardInterrupt, whatever a shell or an earlier test left.
+
+    A shell lets programs in the background ignore it; a command that ran in the test process ends
+    the process on it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,9 +41,12 @@ def _may_pass(uid: int, folder: Path) -> bool:
     found = folder.stat()
     if found.st_uid == uid:
         return bool(found.st_mode & 0o100)
-    own = [may for tag, may, number in _entries(folder) if (tag, number) == (USER, uid)]
+    entries = _entries(folder)
+    own = [may for tag, may, number in entries if (tag, number) == (USER, uid)]
     if own:
-        return bool(own[0] & PASS)
+        # A chmod of the group's bits sets the mask, which limits the entries of users.
+        mask = next((may for tag, may, _ in entries if tag == MASK), PASS)
+        return bool(own[0] & mask & PASS)
     return bool(found.st_mode & 0o001)
 
 

@@ -65,7 +65,7 @@ def test_a_checkpoint_that_is_none_is_refused(idle_service, tmp_path):
     path.write_bytes(b"not a checkpoint")
     ran = idle_service.run("classifier", "add", str(path))
     assert ran.returncode == 1
-    assert "not a complete safetensors file" in ran.stderr
+    assert "is a text file; give a checkpoint" in ran.stderr
 
 
 def test_a_search_imports_nothing_slow_that_it_does_not_need(idle_service):

@@ -190,8 +190,10 @@ def test_flower_shows_each_task_by_run_and_chunk_with_its_result(stack, history)
 
 
 def metric_names(address: str) -> set[str]:
-    families = text_string_to_metric_families(requests.get(address, timeout=30).text)
-    return {sample.name for family in families for sample in family.samples}
+    """Return the names of all samples, and of families that have none now, such as obstacles."""
+    families = list(text_string_to_metric_families(requests.get(address, timeout=30).text))
+    samples = {sample.name for family in families for sample in family.samples}
+    return samples | {family.name for family in families if not family.samples}
 
 
 def test_the_metrics_of_the_alerts_exist(stack, history):

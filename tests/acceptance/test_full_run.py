@@ -101,7 +101,10 @@ def test_an_archive_without_the_index_asked_for_ends_the_run_with_the_reason(
     service = make_service()
     ran = service.run("run", "full", "--products", "rdr", *volumes(archive_url), "--follow")
     assert ran.returncode == 1
-    assert "rdrindex.lbl does not exist (404)" in " ".join(ran.stdout.split())
+    told = " ".join(ran.stdout.split())
+    assert "Run 1 has failed" in told
+    assert "rdrindex.lbl" in told
+    assert "404" in told
 
 
 @pytest.mark.real

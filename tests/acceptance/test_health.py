@@ -68,6 +68,6 @@ def test_health_checks_of_a_scheduler_and_a_worker_from_start_to_end(make_servic
         assert broker["workers"] == [NODE], "and yet it answers"
         assert broker["consumers"] == dict.fromkeys(QUEUES, 0)
 
-    assert "messages sent again" in service.log()
+    assert "sent that were missing" in (service.folder / "logs" / "scheduler.log").read_text()
     tasks = set(re.findall(r"Task (\S+)\[", service.log()))
     assert tasks == {"mernet.list_run", "mernet.classify_chunk"}, "probes and sweeps say nothing"

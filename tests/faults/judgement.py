@@ -161,6 +161,8 @@ def _judge(scene: Scene, cost: Cost, record: Record, expected: Published) -> Non
     if different and cost is not Cost.NOTHING and record.fresh:
         record.failed = len(different)
         different = [each for each in different if not _failed_in_passing(each)]
+    if cost is not Cost.NOTHING:
+        different = [each for each in different if not _failed_for_another_reason(each)]
     record.complaints += [f"published: {each}" for each in different[:5]]
     if len(different) > 5:
         record.complaints.append(f"published: {len(different)} products differ")
@@ -208,6 +210,11 @@ def _short(row: tuple[object, ...] | None) -> str:
 def _failed_in_passing(difference: tuple[object, ...]) -> bool:
     found = str(difference[-1])
     return "failed" in found or found == "nothing"
+
+
+def _failed_for_another_reason(difference: tuple[object, ...]) -> bool:
+    """Whether the product had failed in passing before: the latest reason takes its place."""
+    return all(" failed " in str(each) for each in difference)
 
 
 def _not_repaired(scene: Scene, expected: Published) -> list[str]:

@@ -48,13 +48,19 @@ def test_the_group_keeps_what_it_may_do_and_gets_nothing(closed: Path) -> None:
     closed.chmod(0o750)
     let_pass(STRANGER, closed)
     assert stat.S_IMODE(closed.stat().st_mode) == 0o750
-    closed.parent.chmod(0o700)
-    assert let_pass(STRANGER, closed) == []
 
 
 def test_a_second_time_changes_nothing(closed: Path) -> None:
     let_pass(STRANGER, closed)
     assert let_pass(STRANGER, closed) == []
+
+
+def test_a_folder_that_was_closed_again_by_its_mode_is_passed_again(closed: Path) -> None:
+    let_pass(STRANGER, closed)
+    closed.chmod(0o700)
+    assert not can(STRANGER, "cat", str(closed / "letter"))
+    assert let_pass(STRANGER, closed) == [closed]
+    assert can(STRANGER, "cat", str(closed / "letter"))
 
 
 def test_an_open_folder_is_left_as_it_is(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_the_counts_of_a_run_have_one_word_each_and_its_times_are_told(said, sto
     )[0]
     expected = f"Started {moment(created)} UTC, ended {moment(ended)} UTC, after 0 s."
     assert expected in said()
-    assert "done" not in said()
+    assert "done" not in said().replace("left undone", "")
 
 
 def test_images_that_an_archive_has_are_counted_in_words(said, story, product):
