@@ -104,7 +104,7 @@ def test_an_archive_without_the_index_asked_for_ends_the_run_with_the_reason(
     told = " ".join(ran.stdout.split())
     assert "Run 1 has failed" in told
     assert "rdrindex.lbl" in told
-    assert "404" in told
+    assert "check the archive's base URL" in told
 
 
 @pytest.mark.real
