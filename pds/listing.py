@@ -81,7 +81,7 @@ def _only_our_errors(
             entry = next(entries, None)
         except (MernetError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # a defect that this archive reveals; others are still listed
             raise BadIndexError(
                 f"{archive.url} cannot be listed ({type(error).__name__}: {printable(error)})"
             ) from error

@@ -80,7 +80,7 @@ class _HeaderDeadline:
         timer.start()
         try:
             response: urllib3.HTTPResponse = super().getresponse()  # type: ignore[misc]
-        except Exception:
+        except Exception:  # closing the socket at the deadline raises errors of many kinds
             if is_late.is_set():
                 raise TimeoutError(f"no complete header within {self.header_seconds:g} s") from None
             raise

@@ -8,7 +8,7 @@ branch_labels = None
 depends_on = None
 
 # A chunk may not be claimed before `not_before`; `wait_reason` says what it waits for. The indexes
-# are as small as the work in hand, so that a claim in a run of a million products reads few rows.
+# are as small as the work in progress, so a claim in a run of a million products reads few rows.
 WAITING_CHUNKS = """
 ALTER TABLE chunk ADD not_before timestamptz, ADD wait_reason text;
 CREATE INDEX chunk_claimed ON chunk (last_heartbeat_at) WHERE state = 'claimed';
