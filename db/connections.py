@@ -1,7 +1,8 @@
 """Connections to archive hosts, shared by the processes of all workers: leases in the database.
 
-A lease ends when its holder gives it back or stops renewing it, for example because it died. All
-times are the database's.
+A lease ends when its holder gives it back or stops renewing it, for example because it died. What
+finds no connection free has a place in a queue, which is kept until its run asks again. All times
+are the database's.
 """
 
 from collections.abc import Collection
@@ -9,29 +10,54 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
+from mernet.db.obstacles import ObstacleKind, stop_waiting, try_now
 from mernet.db.tables import archive_connection
 
-# The lock makes one process after the other count what is free; it is held for these two
-# statements only.
+PLACE_SECONDS = 60.0
+"""How long a place in the queue is kept for who does not ask again."""
+
+# The lock makes one process after the other count what is free; it is held for these few statements
+# only.
 LOCK = sa.text("LOCK TABLE archive_connection IN SHARE ROW EXCLUSIVE MODE")
 
-LEASE = sa.text("""
+# A row without connections is a place in the queue.
+QUEUE = sa.text("""
 WITH expired AS (
-    DELETE FROM archive_connection WHERE expires_at <= now()
-),
-used AS (
-    SELECT host, sum(connections) AS connections
-    FROM archive_connection WHERE expires_at > now() GROUP BY host
-),
-granted AS (
-    SELECT least(:wanted, min(:limit - coalesce(used.connections, 0)))::integer AS connections
-    FROM unnest(CAST(:hosts AS text[])) AS asked (host) LEFT JOIN used USING (host)
+    DELETE FROM archive_connection
+    WHERE CASE WHEN holder = :place THEN host <> ALL (:hosts) ELSE expires_at <= now() END
+)
+INSERT INTO archive_connection AS known (host, holder, connections, expires_at)
+SELECT host, :place, 0, now() + make_interval(secs => :place_seconds)
+FROM unnest(CAST(:hosts AS text[])) AS asked (host)
+ON CONFLICT (host, holder) DO UPDATE SET
+    asked_at = CASE WHEN known.expires_at > now() THEN known.asked_at ELSE excluded.asked_at END,
+    expires_at = excluded.expires_at
+""")
+
+# One connection is kept for each who asked earlier.
+FREE = sa.text("""
+SELECT min(:limit - taken.connections - earlier.places)::integer
+FROM archive_connection AS mine
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(connections), 0) AS connections
+    FROM archive_connection AS other
+    WHERE other.host = mine.host AND other.expires_at > now()
+) AS taken
+CROSS JOIN LATERAL (
+    SELECT count(*) AS places
+    FROM archive_connection AS other
+    WHERE other.host = mine.host AND other.expires_at > now() AND other.connections = 0
+      AND (other.asked_at, other.holder) < (mine.asked_at, mine.holder)
+) AS earlier
+WHERE mine.holder = :place
+""")
+
+GRANT = sa.text("""
+WITH granted AS (
+    DELETE FROM archive_connection WHERE holder = :place RETURNING host
 )
 INSERT INTO archive_connection (host, holder, connections, expires_at)
-SELECT asked.host, :holder, granted.connections, now() + make_interval(secs => :seconds)
-FROM unnest(CAST(:hosts AS text[])) AS asked (host) CROSS JOIN granted
-WHERE granted.connections > 0
-RETURNING connections
+SELECT host, :holder, :connections, now() + make_interval(secs => :seconds) FROM granted
 """)
 
 
@@ -39,6 +65,7 @@ RETURNING connections
 def lease(
     connection: sa.Connection,
     holder: str,
+    run_id: int | None,
     hosts: Collection[str],
     wanted: int,
     limit: int,
@@ -46,9 +73,13 @@ def lease(
 ) -> int:
     """Lease connections to archive hosts: the same number to each, or none to any.
 
+    They are granted in the order of asking: who asks later leaves one for each who waits.
+
     Args:
         connection: The function's own transaction; callers pass the engine.
         holder: Who leases them; a name that nobody else has.
+        run_id: The run for which they are; None for the check for new products. It has one place
+            in the queue, and waits no longer when any are granted.
         hosts: The hosts, at least one.
         wanted: How many connections the holder can use.
         limit: The most connections to one host, of all holders together.
@@ -58,17 +89,30 @@ def lease(
         How many connections to each host the holder now has; 0 if a host has none left.
     """
     connection.execute(LOCK)
-    granted = connection.execute(
-        LEASE,
-        {
-            "holder": holder,
-            "hosts": sorted(set(hosts)),
-            "wanted": wanted,
-            "limit": limit,
-            "seconds": seconds,
-        },
-    ).scalars()
-    return next(iter(granted), 0)
+    place = "ingest" if run_id is None else f"run {run_id}"
+    asked = {"place": place, "hosts": sorted(set(hosts)), "place_seconds": PLACE_SECONDS}
+    connection.execute(QUEUE, asked)
+    free: int = connection.execute(FREE, {"place": place, "limit": limit}).scalar_one()
+    granted = max(0, min(wanted, free))
+    if granted:
+        lasting = {"holder": holder, "connections": granted, "seconds": seconds}
+        connection.execute(GRANT, lasting | {"place": place})
+        stop_waiting(connection, ObstacleKind.CONNECTIONS, hosts, run_id)
+    return granted
+
+
+@transaction
+def busiest(connection: sa.Connection, hosts: Collection[str]) -> str:
+    """Return that one of these hosts with most connections in use and places in its queue."""
+    leased = archive_connection.c
+    order = (
+        sa.select(leased.host)
+        .where(leased.host.in_(hosts), leased.expires_at > sa.func.now())
+        .group_by(leased.host)
+        .order_by(sa.func.sum(leased.connections).desc(), sa.func.count().desc(), leased.host)
+        .limit(1)
+    )
+    return connection.scalar(order) or min(hosts)
 
 
 @transaction
@@ -83,5 +127,7 @@ def renew(connection: sa.Connection, holder: str, seconds: float) -> None:
 
 @transaction
 def give_back(connection: sa.Connection, holder: str) -> None:
-    """End a holder's leases."""
-    connection.execute(sa.delete(archive_connection).where(archive_connection.c.holder == holder))
+    """End a holder's leases; what waits for connections to these hosts is due."""
+    ended = sa.delete(archive_connection).where(archive_connection.c.holder == holder)
+    hosts = connection.scalars(ended.returning(archive_connection.c.host)).all()
+    try_now(connection, ObstacleKind.CONNECTIONS, hosts)

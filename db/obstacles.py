@@ -1,7 +1,8 @@
 """Obstacles: what work waits for, such as an archive host that is down, and which runs wait.
 
-Work that meets an obstacle is put off, not failed. Whoever sees that the obstacle is gone clears
-it, and everything that waited for it is due at once. All times are the database's.
+Work that meets an obstacle is put off, not failed. Of a run that waits, only one chunk is sent when
+the obstacle's next try is due. Whoever sees that the obstacle is gone clears it, and everything
+that waited for it is due at once. All times are the database's.
 """
 
 from collections.abc import Collection
@@ -12,7 +13,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from mernet.db.engine import storable_text, transaction
-from mernet.db.tables import chunk, obstacle, run
+from mernet.db.tables import obstacle, run_obstacle
 
 FORGET_AFTER = "1 day"
 """An obstacle that nobody has met for this long concerns nobody any more."""
@@ -22,6 +23,7 @@ class ObstacleKind(StrEnum):
     """What kind of thing work waits for."""
 
     ARCHIVE_HOST = "archive host"
+    CONNECTIONS = "connections to"
     CHECKPOINT = "checkpoint"
 
 
@@ -74,24 +76,33 @@ SHARE_OF_WAIT = 1 / 8
 
 LONGEST_ASKED_FOR = 3600.0
 
-REPORT = sa.text("""
+SAME_AGAIN = "1 minute"
+"""An obstacle that is met again so soon after it was cleared was never really gone."""
+
+SINCE = f"""
+CASE WHEN known.cleared_at < now() - interval '{SAME_AGAIN}' THEN now() ELSE known.since END
+"""
+
+REPORT = sa.text(f"""
 INSERT INTO obstacle AS known (kind, subject, reason, next_try_at)
 VALUES (
     :kind, :subject, :reason, now() + make_interval(secs => greatest(:first, :asked_for))
 )
 ON CONFLICT (kind, subject) DO UPDATE SET
     reason = excluded.reason,
+    since = {SINCE},
+    cleared_at = NULL,
     last_seen_at = now(),
     next_try_at = now() + make_interval(secs => greatest(
         :asked_for,
         :first,
-        least(:longest, :share * extract(epoch FROM now() - known.since)::float)
+        least(:longest, :share * extract(epoch FROM now() - {SINCE})::float)
     ))
 RETURNING extract(epoch FROM next_try_at - now())::float
 """)
 
 WITH_OPEN_RUNS = """
-SELECT obstacle.*,
+SELECT obstacle.kind, obstacle.subject, reason, since, last_seen_at, next_try_at,
     coalesce(array_agg(run.run_id ORDER BY run.run_id) FILTER (WHERE run.run_id IS NOT NULL), '{}')
         AS run_ids,
     greatest(0, extract(epoch FROM next_try_at - now()))::float AS seconds_left,
@@ -99,6 +110,7 @@ SELECT obstacle.*,
 FROM obstacle
 LEFT JOIN run_obstacle USING (kind, subject)
 LEFT JOIN run ON run.run_id = run_obstacle.run_id AND run.finished_at IS NULL
+WHERE obstacle.cleared_at IS NULL
 """
 
 # An obstacle that only runs met which have ended concerns nobody.
@@ -114,16 +126,31 @@ ORDER BY obstacle.since, obstacle.kind, obstacle.subject
 AMONG = sa.text(
     WITH_OPEN_RUNS
     + """
-WHERE obstacle.kind = :kind AND obstacle.subject = ANY (:subjects)
+AND obstacle.kind = :kind AND obstacle.subject = ANY (:subjects)
 GROUP BY obstacle.kind, obstacle.subject
 ORDER BY obstacle.next_try_at DESC
 """
 )
 
+# Without a number, of the run's listing.
+HOLDS_BACK = sa.text("""
+SELECT EXISTS (
+    SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
+    LEFT JOIN chunk ON chunk.run_id = run_obstacle.run_id AND chunk.number = :number
+    WHERE run_obstacle.run_id = :run_id
+      AND obstacle.cleared_at IS NULL AND obstacle.next_try_at > now()
+      AND (run_obstacle.sources IS NULL OR run_obstacle.sources && chunk.sources)
+)
+""")
 
-def wait_reason(kind: ObstacleKind, subject: str) -> str:
-    """Return what a chunk or listing has as its reason to wait; `clear` finds it by this text."""
-    return f"{kind} {subject}"
+NOTE_WAITING = sa.text("""
+INSERT INTO run_obstacle AS noted (run_id, kind, subject, sources)
+SELECT run_id, :kind, :subject, :sources FROM run WHERE run_id = :run_id
+ON CONFLICT (run_id, kind, subject) DO UPDATE
+SET sources = CASE WHEN excluded.sources IS NOT NULL THEN
+    ARRAY(SELECT DISTINCT unnest(noted.sources || excluded.sources))
+END
+""").bindparams(sa.bindparam("sources", type_=sa.ARRAY(sa.Text)))
 
 
 @transaction
@@ -146,16 +173,16 @@ def report(
         subject: Which one.
         reason: A sentence that says what is wrong with it.
         patience: How long to wait before the next try.
-        run_id: The run that waits; None for work without a run.
+        run_id: A run that has met it; its other work goes on unless it is postponed, too.
 
     Returns:
         Seconds until the next try.
     """
-    key = {"kind": str(kind), "subject": storable_text(subject)}
     seconds: float = connection.execute(
         REPORT,
-        key
-        | {
+        {
+            "kind": str(kind),
+            "subject": storable_text(subject),
             "reason": storable_text(reason),
             "first": patience.first,
             "longest": patience.longest,
@@ -163,60 +190,53 @@ def report(
             "share": SHARE_OF_WAIT,
         },
     ).scalar_one()
-    note_waiting(connection, kind, subject, run_id)
+    if run_id is not None:
+        note_waiting(connection, kind, subject, run_id, ())
     return seconds
 
 
 def note_waiting(
-    connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int | None
+    connection: sa.Connection,
+    kind: ObstacleKind,
+    subject: str,
+    run_id: int,
+    sources: Collection[str] | None,
 ) -> bool:
     """Note in an open transaction that a run waits for an obstacle, if that is still there.
 
     The obstacle is locked until the transaction ends, so that nobody clears it meanwhile.
 
+    Args:
+        connection: The transaction.
+        kind: What kind of thing the run waits for.
+        subject: Which one.
+        run_id: The run.
+        sources: The archives whose chunks wait; None for the run's listing.
+
     Returns:
         Whether it is still there.
     """
-    is_there = _lock_shared(connection, kind, subject)
+    there = sa.select(obstacle.c.kind).where(_is(kind, subject)).with_for_update(read=True)
+    is_there = connection.execute(there).first() is not None
     if is_there:
         connection.execute(
-            sa.text(
-                "INSERT INTO run_obstacle (run_id, kind, subject)"
-                " SELECT run_id, :kind, :subject FROM run WHERE run_id = :run_id"
-                " ON CONFLICT DO NOTHING"
-            ),
-            {"run_id": run_id, "kind": str(kind), "subject": storable_text(subject)},
+            NOTE_WAITING,
+            {
+                "run_id": run_id,
+                "kind": str(kind),
+                "subject": storable_text(subject),
+                "sources": None if sources is None else sorted(sources),
+            },
         )
     return is_there
 
 
-def is_gone(connection: sa.Connection, reason: str) -> bool:
-    """Return in an open transaction whether what a `wait_reason` names is no obstacle any more.
+def holds_back(connection: sa.Connection, run_id: int, number: int | None = None) -> bool:
+    """Return in an open transaction whether a chunk waits; without a number, the run's listing.
 
-    If it is one, it is locked until the transaction ends, so that nobody clears it meanwhile.
-    Other reasons to wait are never gone.
+    It does not while the next try of what it waits for is due.
     """
-    for kind in ObstacleKind:
-        subject = reason.removeprefix(wait_reason(kind, ""))
-        if subject != reason:
-            return not _lock_shared(connection, kind, subject)
-    return False
-
-
-def _lock_shared(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
-    """Keep an obstacle from being cleared until the transaction ends; False if it is not there."""
-    found = sa.select(obstacle.c.kind).where(_is(kind, subject))
-    return connection.execute(found.with_for_update(read=True, key_share=True)).first() is not None
-
-
-@transaction
-def join(connection: sa.Connection, kind: ObstacleKind, subject: str, run_id: int) -> bool:
-    """Note that a run waits for an obstacle that others have reported.
-
-    Returns:
-        False if it is gone, so that there is nothing to wait for.
-    """
-    return note_waiting(connection, kind, subject, run_id)
+    return bool(connection.scalar(HOLDS_BACK, {"run_id": run_id, "number": number}))
 
 
 @transaction
@@ -248,21 +268,39 @@ def claim_try(
 
 @transaction
 def clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
-    """Remove an obstacle that is gone; what waited for it is due now.
+    """Note that an obstacle is gone; what waited for it is due now.
 
     Returns:
         Whether it was there.
     """
-    gone = connection.execute(sa.delete(obstacle).where(_is(kind, subject))).rowcount == 1
-    if gone:
-        for table in (chunk, run):
-            connection.execute(
-                sa.update(table)
-                .where(table.c.wait_reason == storable_text(wait_reason(kind, subject)))
-                .where(table.c.not_before > sa.func.now())
-                .values(not_before=None, wait_reason=None)
-            )
-    return gone
+    return _clear(connection, kind, subject)
+
+
+def stop_waiting(
+    connection: sa.Connection, kind: ObstacleKind, subjects: Collection[str], run_id: int | None
+) -> None:
+    """Note in an open transaction that a run, or work without one, waits no longer.
+
+    An obstacle for which nobody waits is cleared.
+    """
+    for subject in sorted(subjects):
+        locked = sa.select(obstacle.c.kind).where(_is(kind, subject)).with_for_update()
+        if connection.execute(locked).first() is None:
+            continue
+        waiting = _who_waits(kind, subject)
+        connection.execute(sa.delete(run_obstacle).where(waiting, run_obstacle.c.run_id == run_id))
+        if not connection.scalar(sa.select(sa.exists().where(waiting))):
+            _clear(connection, kind, subject)
+
+
+def try_now(connection: sa.Connection, kind: ObstacleKind, subjects: Collection[str]) -> None:
+    """Make the next try of obstacles due in an open transaction."""
+    for subject in sorted(subjects):
+        connection.execute(
+            sa.update(obstacle)
+            .where(_is(kind, subject), obstacle.c.next_try_at > sa.func.now())
+            .values(next_try_at=sa.func.now())
+        )
 
 
 @transaction
@@ -277,8 +315,27 @@ def current(connection: sa.Connection) -> list[Obstacle]:
     return [_to_obstacle(row) for row in connection.execute(CURRENT)]
 
 
+def _clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
+    cleared = connection.execute(
+        sa.update(obstacle).where(_is(kind, subject)).values(cleared_at=sa.func.now())
+    )
+    connection.execute(sa.delete(run_obstacle).where(_who_waits(kind, subject)))
+    return cleared.rowcount == 1
+
+
+def _who_waits(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:
+    waiting = run_obstacle.c
+    return sa.and_(waiting.kind == str(kind), waiting.subject == storable_text(subject))
+
+
 def _is(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:
-    return sa.and_(obstacle.c.kind == str(kind), obstacle.c.subject == storable_text(subject))
+    """Return the condition that a row is this obstacle, and that it is not cleared."""
+    known = obstacle.c
+    return sa.and_(
+        known.kind == str(kind),
+        known.subject == storable_text(subject),
+        known.cleared_at.is_(None),
+    )
 
 
 def _to_obstacle(row: "sa.Row[tuple[object, ...]]") -> Obstacle:

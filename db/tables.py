@@ -104,8 +104,6 @@ run = sa.Table(
     sa.Column("finished_at", _TIME),
     sa.Column("publish_own", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("accept_short_listing", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("not_before", _TIME),
-    sa.Column("wait_reason", sa.Text),
     sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
 )
@@ -136,8 +134,7 @@ chunk = sa.Table(
     sa.Column("sent_at", _TIME),
     sa.Column("last_error", sa.Text),
     sa.Column("closed_at", _TIME),
-    sa.Column("not_before", _TIME),
-    sa.Column("wait_reason", sa.Text),
+    sa.Column("sources", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
     sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Index(
@@ -153,7 +150,6 @@ chunk = sa.Table(
     sa.Index(
         "chunk_unsent",
         "run_id",
-        sa.text("not_before NULLS FIRST"),
         "number",
         postgresql_where=sa.text("state = 'ready' AND sent_at IS NULL"),
     ),
@@ -177,6 +173,7 @@ obstacle = sa.Table(
     sa.Column("since", _TIME, nullable=False, server_default=_NOW),
     sa.Column("last_seen_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("next_try_at", _TIME, nullable=False),
+    sa.Column("cleared_at", _TIME),
 )
 
 run_obstacle = sa.Table(
@@ -185,6 +182,7 @@ run_obstacle = sa.Table(
     sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("sources", sa.ARRAY(sa.Text)),
     sa.ForeignKeyConstraint(
         ["kind", "subject"], ["obstacle.kind", "obstacle.subject"], ondelete="CASCADE"
     ),
@@ -197,6 +195,7 @@ archive_connection = sa.Table(
     sa.Column("host", sa.Text, primary_key=True),
     sa.Column("holder", sa.Text, primary_key=True),
     sa.Column("connections", sa.Integer, nullable=False),
+    sa.Column("asked_at", _TIME, nullable=False, server_default=sa.text("clock_timestamp()")),
     sa.Column("expires_at", _TIME, nullable=False),
 )
 

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import sqlalchemy as sa
 
 from mernet.db import obstacles
-from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
+from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.pds.archive import ArchiveKind, resolve
 from mernet.pds.disk import path_from_url
 from mernet.pds.errors import FetchError, NotAFileError, PdsError, TransferError
@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 2
 """How often a file is fetched, each time with all its attempts, while its host is fine."""
-
-OTHERS_LATER = 30.0
-"""Seconds by which others wait longer than the worker that tries a host next."""
 
 OTHERS_ASKED = 3
 """How many other files are asked for to find out whether a host is down."""
@@ -53,11 +50,13 @@ class HostRules:
 
     Attributes:
         connections: The most connections to one host, of all workers together.
+        queue_seconds: How long work waits for a connection before it is postponed.
         lease_seconds: How long a process that has died keeps its connections.
         patience: How long to wait for a host that is down.
     """
 
     connections: int = 8
+    queue_seconds: float = 5.0
     lease_seconds: float = 90.0
     patience: Patience = field(default_factory=lambda: Patience(first=5.0, longest=300.0))
 
@@ -65,7 +64,11 @@ class HostRules:
     def from_settings(cls, config: Settings) -> "HostRules":
         """Return the rules that the settings describe."""
         patience = Patience(config.wait_seconds, config.max_wait_seconds)
-        return cls(config.connections_per_host, config.lease_seconds, patience)
+        return cls(
+            connections=config.connections_per_host,
+            lease_seconds=config.lease_seconds,
+            patience=patience,
+        )
 
 
 class ImageSource(Protocol):
@@ -307,7 +310,6 @@ def require_hosts(
     engine: sa.Engine,
     hosts: Collection[str],
     rules: HostRules,
-    run_id: int,
     why_down: Callable[[str], HostDown | None],
 ) -> None:
     """Check that none of these hosts is known to be down; a try that is due is made here.
@@ -316,34 +318,31 @@ def require_hosts(
         engine: The database.
         hosts: The hosts that the work needs.
         rules: How long a try may take.
-        run_id: The run that needs them.
         why_down: Tries a host, and returns why it is down; None if it answers.
 
     Raises:
         HostDown: A host was tried and is down.
         MustWait: A host is known to be down, and the next try is not due, or made by another.
     """
-    while known := obstacles.first_among(engine, ObstacleKind.ARCHIVE_HOST, hosts):
+    kind = ObstacleKind.ARCHIVE_HOST
+    while known := obstacles.first_among(engine, kind, hosts):
         host = known.subject
         if known.seconds_left > 0 or not obstacles.claim_try(
-            engine, ObstacleKind.ARCHIVE_HOST, host, rules.lease_seconds
+            engine, kind, host, rules.lease_seconds
         ):
-            if not obstacles.join(engine, ObstacleKind.ARCHIVE_HOST, host, run_id):
-                continue  # it answers again
-            reason = wait_reason(ObstacleKind.ARCHIVE_HOST, host)
-            raise MustWait(reason, known.seconds_left + OTHERS_LATER)
+            raise MustWait(kind, host, known.seconds_left)
         down = why_down(host)
         if down:
             raise down
         clear_host(engine, host)
 
 
-def report_host(engine: sa.Engine, down: HostDown, rules: HostRules, run_id: int | None) -> float:
-    """Note that a host is down and that a run waits for it; return seconds until the next try."""
+def report_host(engine: sa.Engine, down: HostDown, rules: HostRules) -> MustWait:
+    """Note that a host is down; return what the work has to wait for."""
     log.warning("%s; the work waits", down)
-    patience = replace(rules.patience, asked_for=down.retry_after)
+    kind, patience = ObstacleKind.ARCHIVE_HOST, replace(rules.patience, asked_for=down.retry_after)
     reason = printable(down.cause, 500)
-    return obstacles.report(engine, ObstacleKind.ARCHIVE_HOST, down.host, reason, patience, run_id)
+    return MustWait(kind, down.host, obstacles.report(engine, kind, down.host, reason, patience))
 
 
 def clear_host(engine: sa.Engine, host: str | None) -> None:

@@ -1,5 +1,6 @@
 """Errors of this room; every message names the cause and what to do."""
 
+from mernet.db.obstacles import ObstacleKind
 from mernet.errors import MernetError
 
 
@@ -24,12 +25,18 @@ class Abandoned(WorkerError):
 
 
 class MustWait(WorkerError):
-    """The work cannot be done now; it waits `seconds` for what `reason` names."""
+    """The work cannot be done now; `seconds` is the time until the obstacle's next try."""
 
-    def __init__(self, reason: str, seconds: float) -> None:
-        super().__init__(f"The work waits {seconds:.0f} s for {reason}.")
-        self.reason = reason
+    def __init__(self, kind: ObstacleKind, subject: str, seconds: float) -> None:
+        super().__init__(f"The work waits {seconds:.0f} s for {kind} {subject}.")
+        self.kind = kind
+        self.subject = subject
         self.seconds = seconds
+
+    @property
+    def summary(self) -> str:
+        """What the task returns."""
+        return f"waits {self.seconds:.0f} s for {self.kind} {self.subject}"
 
 
 class HostDown(WorkerError):

@@ -151,7 +151,7 @@ def _ingest(
                 )
                 clear_host(engine, host_of(archive.url))
         except HostDown as down:
-            seconds = report_host(engine, down, rules, run_id=None)
+            seconds = report_host(engine, down, rules).seconds
             failures.append(f"{down}; a worker's next check comes after {seconds:.0f} s at least")
         except PdsError as error:
             failures.append(printable(error, LONGEST_DETAIL))
@@ -176,7 +176,7 @@ def _list_if_changed(
     """List an archive; return None if its tables have not changed since the last check."""
     known = ledger.known_files(engine, sha256, archive.source, wanted.products)
     with (
-        listing_source(engine, [archive], fetcher, rules, lambda: True) as source,
+        listing_source(engine, [archive], fetcher, rules, None, lambda: True) as source,
         ChangeDetector(source, _to_file_versions(archive, known)) as files,
     ):
         if files.is_unchanged():

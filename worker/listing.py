@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from mernet.db import ledger
 from mernet.db.errors import ListingRefused
 from mernet.db.ledger import ProductRow, Run
-from mernet.db.obstacles import ObstacleKind, wait_reason
 from mernet.errors import MernetError
 from mernet.pds.archive import Archive, ArchiveKind, resolve
 from mernet.pds.completeness import CompletenessCheck
@@ -139,9 +138,7 @@ def _record(
     except Abandoned:
         return STOPPED
     except HostDown as down:
-        seconds = report_host(engine, down, rules, run_id)
-        reason = wait_reason(ObstacleKind.ARCHIVE_HOST, down.host)
-        return _postpone(engine, run_id, claimant, MustWait(reason, seconds))
+        return _postpone(engine, run_id, claimant, report_host(engine, down, rules))
     except MustWait as waiting:
         return _postpone(engine, run_id, claimant, waiting)
     except TransferError as error:  # of one file, whose host answers
@@ -165,9 +162,9 @@ def _fail(engine: sa.Engine, run_id: int, claimant: str, error: MernetError) -> 
 
 
 def _postpone(engine: sa.Engine, run_id: int, claimant: str, waiting: MustWait) -> TaskResult:
-    if not ledger.postpone_listing(engine, run_id, claimant, waiting.seconds, waiting.reason):
+    if not ledger.postpone_listing(engine, run_id, claimant, waiting.kind, waiting.subject):
         return STOPPED
-    return TaskResult(f"waits {waiting.seconds:.0f} s for {waiting.reason}")
+    return TaskResult(waiting.summary)
 
 
 def _list_products(
@@ -182,14 +179,14 @@ def _list_products(
 
     archives = [resolve(archive, run.mirror) for archive in run.archives]
     hosts = {host: archive.url for archive in archives if (host := host_of(archive.url))}
-    require_hosts(
-        engine, hosts, rules, run.run_id, lambda host: why_listing_fails(hosts[host], fetcher)
-    )
+    require_hosts(engine, hosts, rules, lambda host: why_listing_fails(hosts[host], fetcher))
     selection = Selection(cast("ProductKind", run.products))
     completeness = CompletenessCheck(run.accept_short_listing)
     before = fetcher.transfers
     try:
-        with listing_source(engine, archives, fetcher, rules, lambda: heart.wanted) as source:
+        with listing_source(
+            engine, archives, fetcher, rules, run.run_id, lambda: heart.wanted
+        ) as source:
             found = list_products(
                 archives, selection, source, tally.leave_out, count, completeness=completeness
             )
@@ -206,12 +203,14 @@ def listing_source(
     archives: Sequence[Archive],
     fetcher: Fetcher,
     rules: HostRules,
+    run_id: int | None,
     is_wanted: Callable[[], bool],
+    on_wait: Callable[[MustWait], None] | None = None,
 ) -> Iterator[ListingSource]:
     """Give a listing its files, over connections that are leased while the block runs.
 
     Labels of PDS4 products are fetched several at once, over half of the connections; all else is
-    read file by file.
+    read file by file. Waits for connections as `leased_connections` does.
     """
     hosts = {host: archive.url for archive in archives if (host := host_of(archive.url))}
 
@@ -220,7 +219,9 @@ def listing_source(
 
     has_labels = any(archive.kind in WITH_LABELS for archive in archives)
     wanted = max(1, rules.connections // 2) if has_labels else 1
-    with leased_connections(engine, hosts, wanted, rules, is_wanted) as connections:
+    with leased_connections(
+        engine, hosts, wanted, rules, run_id, is_wanted, on_wait
+    ) as connections:
         yield ListingSource(fetcher, connections, why_down)
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import Chunk, Lost, ProductRow, Split, publish_chunk
-from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
+from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.db.products import others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
 from mernet.model.errors import ScoresError
@@ -149,12 +149,9 @@ class Pipeline:
         except Abandoned:
             return STOPPED
         except HostDown as down:
-            seconds = report_host(self.engine, down, self.rules, chunk.run_id)
-            return self._postpone(
-                chunk, claimant, seconds, wait_reason(ObstacleKind.ARCHIVE_HOST, down.host)
-            )
+            return self._postpone(chunk, claimant, report_host(self.engine, down, self.rules))
         except MustWait as waiting:
-            return self._postpone(chunk, claimant, waiting.seconds, waiting.reason)
+            return self._postpone(chunk, claimant, waiting)
         except CheckpointUnusable as error:
             return self._leave_to_others(chunk, claimant, error)
         except ScoresError as error:  # the pictures are 8-bit, so no product is the cause
@@ -164,10 +161,20 @@ class Pipeline:
             log.error("run %d ends as failed: %s", chunk.run_id, reason)
             return TaskResult(f"the run failed: {reason}")
 
-    def _postpone(self, chunk: Chunk, claimant: str, seconds: float, reason: str) -> TaskResult:
-        if not ledger.postpone(self.engine, chunk.run_id, chunk.number, claimant, seconds, reason):
+    def _postpone(self, chunk: Chunk, claimant: str, waiting: MustWait) -> TaskResult:
+        """Give a chunk back that waits for a host, with all of the archives that are there."""
+        sources = _sources_at(waiting.subject, chunk)
+        if not ledger.postpone(
+            self.engine,
+            chunk.run_id,
+            chunk.number,
+            claimant,
+            waiting.kind,
+            waiting.subject,
+            sources,
+        ):
             return STOPPED
-        return TaskResult(f"waits {seconds:.0f} s for {reason}")
+        return TaskResult(waiting.summary)
 
     def _leave_to_others(
         self, chunk: Chunk, claimant: str, error: CheckpointUnusable
@@ -180,10 +187,13 @@ class Pipeline:
         subject = name_on_this_host(self.engine, chunk.classifier)
         kind, patience = ObstacleKind.CHECKPOINT, Patience(CHECKPOINT_PAUSE, CHECKPOINT_PAUSE)
         reason = printable(error, 500)
-        obstacles.report(self.engine, kind, subject, reason, patience, chunk.run_id)
-        result = self._postpone(chunk, claimant, 0, wait_reason(kind, subject))
+        after = obstacles.report(self.engine, kind, subject, reason, patience)
+        if not ledger.postpone(
+            self.engine, chunk.run_id, chunk.number, claimant, kind, subject, sources=()
+        ):
+            return STOPPED
         self.pause(CHECKPOINT_PAUSE)
-        return result
+        return TaskResult(MustWait(kind, subject, after).summary)
 
     def _outcomes(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Outcome]:
         """Return one outcome for each product of the chunk, in their order."""
@@ -223,10 +233,9 @@ class Pipeline:
     def _read_products(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Picture | Failed]:
         """Return the picture of each product, or why it failed, in their order."""
         places = {
-            _place(url, chunk.mirror): product
+            place: product
             for product in chunk.products
-            for url in (product.label_url, product.image_url)
-            if url
+            for place in _places_of(product, chunk.mirror)
         }
         guard = self._guard(places, chunk.mirror)
         by_host = {host: place for place in places if (host := host_of(place))}
@@ -234,7 +243,6 @@ class Pipeline:
             self.engine,
             by_host,
             self.rules,
-            chunk.run_id,
             lambda host: guard.why_down(by_host[host]),
         )
         reader = ProductReader(guard, chunk.mirror)
@@ -246,7 +254,9 @@ class Pipeline:
                 return reader.read(product)
 
         wanted = min(self.threads, len(chunk.products))
-        with leased_connections(self.engine, by_host, wanted, self.rules, is_wanted) as connections:
+        with leased_connections(
+            self.engine, by_host, wanted, self.rules, chunk.run_id, is_wanted
+        ) as connections:
             return _for_each(read, chunk.products, connections)
 
     def _guard(self, places: Mapping[str, ProductRow], mirror: str | None) -> HostGuard:
@@ -280,6 +290,21 @@ class Pipeline:
         for outcome in outcomes:
             count_outcome(outcome)
         return TaskResult(_summary(outcomes))
+
+
+def _places_of(product: ProductRow, mirror: str | None) -> list[str]:
+    """Return where to read the files of a product."""
+    return [_place(url, mirror) for url in (product.label_url, product.image_url) if url]
+
+
+def _sources_at(host: str, chunk: Chunk) -> set[str]:
+    """Return the archives of a chunk with products at a host; all, if another file was there."""
+    there = {
+        product.source or ""
+        for product in chunk.products
+        if host in map(host_of, _places_of(product, chunk.mirror))
+    }
+    return there or {product.source or "" for product in chunk.products}
 
 
 def _place(url: str, mirror: str | None) -> str:

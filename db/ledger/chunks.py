@@ -1,8 +1,7 @@
 """Chunks: the unit of work that a worker claims, works on and publishes or gives back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -18,7 +17,7 @@ from mernet.db.ledger.open_chunks import (
 )
 from mernet.db.ledger.run_products import drop_products_with_outcome
 from mernet.db.ledger.runs import RunState, end_run
-from mernet.db.obstacles import is_gone
+from mernet.db.obstacles import ObstacleKind, holds_back, note_waiting
 from mernet.db.products import ProductRow, chunk_products
 from mernet.db.publish import Outcome
 from mernet.db.tables import chunk, run
@@ -79,7 +78,7 @@ def claim_chunk(
         sa.select(claimed_by_another(chunk, claimant, lease_seconds)).where(this_chunk)
     ):
         return None
-    if _mark_unsent_if_not_wanted_yet(connection, open_chunk):
+    if _give_back_if_not_wanted_yet(connection, open_chunk, claimant):
         return None
     products = _products_to_classify(connection, open_chunk)
     if not products:
@@ -90,9 +89,7 @@ def claim_chunk(
         attempts -= 1
     if attempts >= max_attempts:
         return give_up(connection, open_chunk)
-    claim(
-        connection, chunk, this_chunk, claimant, state="claimed", not_before=None, wait_reason=None
-    )
+    claim(connection, chunk, this_chunk, claimant, state="claimed")
     return Chunk(run_id, number, open_chunk.classifier, attempts + 1, products, open_chunk.mirror)
 
 
@@ -152,34 +149,38 @@ def postpone(
     run_id: int,
     number: int,
     claimant: str,
-    seconds: float,
-    reason: str,
+    kind: ObstacleKind,
+    subject: str,
+    sources: Collection[str],
 ) -> bool:
     """Give a chunk back that cannot be worked on now; the attempt does not count.
 
-    It is neither claimed nor sent until the time has passed. If the obstacle that `reason` names is
-    gone, it is due at once.
+    With the chunks of these archives, it waits for the obstacle's next try, unless the obstacle is
+    gone by now.
 
     Args:
         connection: The function's own transaction; callers pass the engine.
         run_id: The chunk's run.
         number: The chunk's number in its run.
         claimant: The name under which it was claimed.
-        seconds: How long the chunk waits, from now on.
-        reason: What it waits for.
+        kind: What kind of thing it waits for.
+        subject: Which one.
+        sources: URLs of the archives that cannot be read; none if only this worker cannot do it.
 
     Returns:
         False if the chunk is not the claimant's any more; nothing is changed then.
     """
-    return _give_back(
+    given_back = _give_back(
         connection,
         run_id,
         number,
         claimant,
         attempts=chunk.c.attempts - 1,
-        not_before=sa.func.now() + timedelta(seconds=0 if is_gone(connection, reason) else seconds),
-        wait_reason=storable_text(reason),
+        sources=_with(sources),
     )
+    if given_back:
+        note_waiting(connection, kind, subject, run_id, sources)
+    return given_back
 
 
 @transaction
@@ -243,22 +244,34 @@ def _give_back(
     return updated.rowcount == 1
 
 
+def _with(sources: Collection[str]) -> sa.ColumnElement[object]:
+    """Return a chunk's sources and these; an archive may list a product since it was made."""
+    more = sa.cast(sorted(sources), sa.ARRAY(sa.Text))
+    own = chunk.c.sources
+    return sa.case((own.op("@>")(more), own), else_=sa.func.array_cat(own, more))
+
+
 def _is_claimed_by(claimant: str) -> sa.ColumnElement[bool]:
     return sa.and_(chunk.c.state == "claimed", chunk.c.claimed_by == claimant)
 
 
-def _mark_unsent_if_not_wanted_yet(connection: sa.Connection, open_chunk: OpenChunk) -> bool:
+def _give_back_if_not_wanted_yet(
+    connection: sa.Connection, open_chunk: OpenChunk, claimant: str
+) -> bool:
     """Return whether the chunk waits or its run is paused.
 
-    Its message is then used up, so it is unsent.
+    Its message is then used up, so it is unsent, and the claim of a worker that was lost is void.
     """
-    marked = connection.execute(
+    run_id, number = open_chunk.run_id, open_chunk.number
+    is_paused = connection.scalar(sa.select(run.c.paused).where(run.c.run_id == run_id))
+    if not is_paused and not holds_back(connection, run_id, number):
+        return False
+    connection.execute(
         sa.update(chunk)
-        .where(is_chunk(open_chunk.run_id, open_chunk.number), run.c.run_id == chunk.c.run_id)
-        .where(sa.or_(run.c.paused, chunk.c.not_before > sa.func.now()))
-        .values(sent_at=None)
+        .where(is_chunk(run_id, number), chunk.c.claimed_by.is_distinct_from(claimant))
+        .values(state="ready", claimed_by=None, last_heartbeat_at=None, sent_at=None)
     )
-    return marked.rowcount == 1
+    return True
 
 
 def _products_to_classify(

@@ -54,11 +54,15 @@ def _split(connection: sa.Connection, open_chunk: OpenChunk, names: list[str]) -
     last = connection.execute(
         sa.select(sa.func.max(chunk.c.number)).where(chunk.c.run_id == run_id)
     ).scalar_one()
+    sources = connection.execute(
+        sa.select(chunk.c.sources).where(is_chunk(run_id, open_chunk.number))
+    ).scalar_one()
     numbers = (last + 1, last + 2)
     middle = names[len(names) // 2]
     member = run_product.c
     connection.execute(
-        sa.insert(chunk), [{"run_id": run_id, "number": number} for number in numbers]
+        sa.insert(chunk),
+        [{"run_id": run_id, "number": number, "sources": sources} for number in numbers],
     )
     connection.execute(
         sa.update(run_product)

@@ -1,7 +1,6 @@
 """The listing of a run: claimed by one worker, recorded in one transaction."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import IO
 
 import sqlalchemy as sa
@@ -19,7 +18,7 @@ from mernet.db.ledger.runs import (
     left_out_as_json,
     read_run,
 )
-from mernet.db.obstacles import is_gone
+from mernet.db.obstacles import ObstacleKind, holds_back, note_waiting
 from mernet.db.products import ProductRow
 from mernet.db.tables import run
 
@@ -51,13 +50,10 @@ def claim_listing(
     if found.state is not RunState.LISTING:
         return None
     if connection.scalar(
-        sa.select(
-            sa.or_(
-                claimed_by_another(run, claimant, lease_seconds),
-                sa.func.coalesce(run.c.not_before > sa.func.now(), False),
-            )
-        ).where(this_run)
+        sa.select(claimed_by_another(run, claimant, lease_seconds)).where(this_run)
     ):
+        return None
+    if holds_back(connection, run_id):
         return None
     is_repeated = connection.scalar(sa.select(run.c.claimed_by == claimant).where(this_run))
     if found.attempts >= max_attempts and not is_repeated:
@@ -69,43 +65,32 @@ def claim_listing(
             "then start a new run.",
         )
         return None
-    claim(connection, run, this_run, claimant, not_before=None, wait_reason=None)
+    claim(connection, run, this_run, claimant)
     return read_run(connection, run_id)
 
 
 @transaction
 def postpone_listing(
-    connection: sa.Connection, run_id: int, claimant: str, seconds: float, reason: str
+    connection: sa.Connection, run_id: int, claimant: str, kind: ObstacleKind, subject: str
 ) -> bool:
     """Give a listing back that cannot be made now; the attempt does not count.
 
-    It is neither claimed nor sent until the time has passed. If the obstacle that `reason` names is
-    gone, it is due at once.
+    It waits for the obstacle's next try, unless the obstacle is gone by now.
 
     Args:
         connection: The function's own transaction; callers pass the engine.
         run_id: The run that is listed.
         claimant: The name under which its listing was claimed.
-        seconds: How long the listing waits, from now on.
-        reason: What it waits for.
+        kind: What kind of thing it waits for.
+        subject: Which one.
 
     Returns:
         False if the listing is not the claimant's any more; nothing is changed then.
     """
-    updated = connection.execute(
-        sa.update(run)
-        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.claimed_by == claimant)
-        .values(
-            attempts=run.c.attempts - 1,
-            claimed_by=None,
-            last_heartbeat_at=None,
-            sent_at=None,
-            not_before=sa.func.now()
-            + timedelta(seconds=0 if is_gone(connection, reason) else seconds),
-            wait_reason=storable_text(reason),
-        )
-    )
-    return updated.rowcount == 1
+    given_back = _give_back(connection, run_id, claimant, counted=False)
+    if given_back:
+        note_waiting(connection, kind, subject, run_id, None)
+    return given_back
 
 
 @transaction
@@ -123,17 +108,7 @@ def release_listing(
     Returns:
         False if the listing is not the claimant's any more; nothing is changed then.
     """
-    updated = connection.execute(
-        sa.update(run)
-        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.claimed_by == claimant)
-        .values(
-            attempts=run.c.attempts - (0 if counted else 1),
-            claimed_by=None,
-            last_heartbeat_at=None,
-            sent_at=None,
-        )
-    )
-    return updated.rowcount == 1
+    return _give_back(connection, run_id, claimant, counted=counted)
 
 
 @transaction
@@ -223,3 +198,18 @@ def _lock_listing(connection: sa.Connection, run_id: int, claimant: str) -> Run 
     found = read_run(connection, run_id, lock=True)
     claimed_by = connection.scalar(sa.select(run.c.claimed_by).where(run.c.run_id == run_id))
     return found if found.state is RunState.LISTING and claimed_by == claimant else None
+
+
+def _give_back(connection: sa.Connection, run_id: int, claimant: str, *, counted: bool) -> bool:
+    """Make a claimed listing unsent; False if it is not claimed so."""
+    updated = connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == run_id, run.c.state == "listing", run.c.claimed_by == claimant)
+        .values(
+            attempts=run.c.attempts - (0 if counted else 1),
+            claimed_by=None,
+            last_heartbeat_at=None,
+            sent_at=None,
+        )
+    )
+    return updated.rowcount == 1

@@ -14,27 +14,50 @@ from mernet.db.tables import chunk, run
 SWEEP_LOCK = "sweep"
 """The lock of the sweep, which sends what these functions return."""
 
-# Chunks that have waited for something come last. The planner does not know what the first limit
-# will be; without the second one, it reads all chunks for a tenth of the run.
+# Of the chunks that wait for something whose next try is due, one is sent, if none is on its way:
+# it finds out for all. The planner does not know what the first limit will be; without the last
+# one, it reads all chunks for a tenth of the run.
 TAKE_UNSENT = sa.text("""
-WITH waiting AS (
-    SELECT count(*) AS count FROM chunk
+WITH obstructed AS (
+    SELECT sources, next_try_at > now() AS is_waiting
+    FROM run_obstacle JOIN obstacle USING (kind, subject)
+    WHERE run_id = :run_id AND cleared_at IS NULL
+),
+sent AS (
+    SELECT sources FROM chunk
     WHERE run_id = :run_id AND state = 'ready' AND sent_at IS NOT NULL
 ),
-next AS (
-    SELECT chunk.run_id, chunk.number
+unsent AS NOT MATERIALIZED (
+    SELECT chunk.run_id, chunk.number, chunk.sources
     FROM chunk JOIN run USING (run_id)
     WHERE chunk.run_id = :run_id AND run.state = 'running' AND NOT run.paused
       AND chunk.state = 'ready' AND chunk.sent_at IS NULL
-      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
-    ORDER BY chunk.not_before NULLS FIRST, chunk.number
-    LIMIT (SELECT greatest(:most - count, 0) FROM waiting)
-    FOR UPDATE OF chunk SKIP LOCKED
 ),
-taken AS (SELECT * FROM next LIMIT :most)
+free AS (
+    SELECT run_id, number FROM unsent
+    WHERE NOT EXISTS (SELECT FROM obstructed WHERE obstructed.sources && unsent.sources)
+    ORDER BY number
+    LIMIT (SELECT greatest(:most - count(*), 0) FROM sent)
+),
+probe AS (
+    SELECT run_id, number FROM unsent
+    WHERE EXISTS (SELECT FROM obstructed WHERE obstructed.sources && unsent.sources)
+      AND NOT EXISTS (
+        SELECT FROM obstructed WHERE is_waiting AND obstructed.sources && unsent.sources
+      )
+      AND NOT EXISTS (SELECT FROM sent JOIN obstructed ON obstructed.sources && sent.sources)
+    ORDER BY number
+    LIMIT 1
+),
+taken AS (SELECT * FROM free UNION ALL SELECT * FROM probe LIMIT :most),
+locked AS (
+    SELECT chunk.run_id, chunk.number FROM chunk JOIN taken USING (run_id, number)
+    WHERE chunk.sent_at IS NULL
+    FOR UPDATE OF chunk SKIP LOCKED
+)
 UPDATE chunk SET sent_at = now()
-FROM taken AS next
-WHERE chunk.run_id = next.run_id AND chunk.number = next.number
+FROM locked
+WHERE chunk.run_id = locked.run_id AND chunk.number = locked.number
 RETURNING chunk.number
 """)
 
@@ -44,13 +67,16 @@ RETURNING chunk.number
 STALE = sa.text("""
 WITH work AS (
     SELECT run_id, NULL::integer AS number, last_heartbeat_at, sent_at
-    FROM run WHERE state = 'listing' AND (not_before IS NULL OR not_before <= now())
+    FROM run WHERE state = 'listing' AND NOT EXISTS (
+        SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
+        WHERE run_obstacle.run_id = run.run_id AND run_obstacle.sources IS NULL
+          AND obstacle.cleared_at IS NULL AND obstacle.next_try_at > now()
+    )
     UNION ALL
     SELECT chunk.run_id, chunk.number, NULL, chunk.sent_at
     FROM chunk JOIN run USING (run_id)
     WHERE run.state = 'running' AND NOT run.paused
       AND chunk.state = 'ready' AND chunk.sent_at IS NOT NULL
-      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
     UNION ALL
     SELECT chunk.run_id, chunk.number, chunk.last_heartbeat_at, chunk.sent_at
     FROM chunk JOIN run USING (run_id)
@@ -74,8 +100,7 @@ SELECT run.run_id
 FROM run CROSS JOIN LATERAL (
     SELECT FROM chunk
     WHERE chunk.run_id = run.run_id AND chunk.state = 'ready' AND chunk.sent_at IS NULL
-      AND (chunk.not_before IS NULL OR chunk.not_before <= now())
-    ORDER BY chunk.not_before NULLS FIRST, chunk.number
+    ORDER BY chunk.number
     LIMIT 1
 ) AS first_unsent
 WHERE run.state = 'running' AND NOT run.paused
@@ -105,10 +130,7 @@ def stale(
 
 @transaction
 def unsent_runs(connection: sa.Connection) -> list[int]:
-    """Return the runs with ready chunks that have no message yet, oldest first.
-
-    Paused runs and chunks that wait are left out.
-    """
+    """Return the runs with ready chunks that have no message yet, oldest first; no paused ones."""
     return list(connection.execute(UNSENT_RUNS).scalars())
 
 
@@ -118,7 +140,8 @@ def take_unsent(connection: sa.Connection, run_id: int, most_waiting: int) -> li
 
     Args:
         connection: The function's own transaction; callers pass the engine.
-        run_id: The run; of one that is paused or not running, no chunk is chosen.
+        run_id: The run; of one that is paused or not running, no chunk is chosen. Chunks that wait
+            for an obstacle are not chosen either, except one when the next try is due.
         most_waiting: How many messages of the run may wait to be received.
 
     Returns:

@@ -18,10 +18,11 @@ FROM run GROUP BY 1
 CHUNKS = sa.text("""
 SELECT
     count(*) FILTER (
-        WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL
-          AND (chunk.not_before IS NULL OR chunk.not_before <= now())
+        WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL AND NOT chunk.waits
     ) AS unsent,
-    count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.not_before > now()) AS waiting,
+    count(*) FILTER (
+        WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL AND chunk.waits
+    ) AS waiting,
     count(*) FILTER (WHERE chunk.state = 'ready' AND chunk.sent_at IS NOT NULL) AS queued,
     count(*) FILTER (WHERE chunk.state = 'claimed') AS claimed,
     extract(epoch FROM now() - min(chunk.sent_at) FILTER (
@@ -33,7 +34,14 @@ SELECT
     CASE WHEN bool_or(chunk.state IN ('ready', 'claimed')) THEN
         extract(epoch FROM now() - greatest(max(run.created_at), max(chunk.closed_at)))::float
     END AS idle_seconds
-FROM chunk JOIN run USING (run_id)
+FROM run CROSS JOIN LATERAL (
+    SELECT chunk.*, EXISTS (
+        SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
+        WHERE run_obstacle.run_id = chunk.run_id AND cleared_at IS NULL
+          AND run_obstacle.sources && chunk.sources
+    ) AS waits
+    FROM chunk WHERE chunk.run_id = run.run_id
+) AS chunk
 WHERE run.state = 'running' AND NOT run.paused
 """)
 

@@ -27,7 +27,7 @@ WITH candidate AS (
         listed.product_id, product.product_id, run.run_id, outcome.product_id, outcome.classifier
 ),
 judged AS (
-    SELECT product_id, position, chunk_size, is_known OR has_outcome AS is_kept,
+    SELECT product_id, position, chunk_size, source, is_known OR has_outcome AS is_kept,
         CASE
             WHEN is_known THEN :known
             WHEN has_outcome THEN reason
@@ -47,9 +47,9 @@ member AS (
     FROM judged
 ),
 new_chunk AS (
-    INSERT INTO chunk (run_id, number)
-    SELECT DISTINCT CAST(:run_id AS integer), chunk_number
-    FROM member WHERE chunk_number IS NOT NULL
+    INSERT INTO chunk (run_id, number, sources)
+    SELECT CAST(:run_id AS integer), chunk_number, array_agg(DISTINCT coalesce(source, ''))
+    FROM member WHERE chunk_number IS NOT NULL GROUP BY chunk_number
 )
 INSERT INTO run_product (run_id, product_id, chunk_number, result, reason, detail, recorded_at)
 SELECT

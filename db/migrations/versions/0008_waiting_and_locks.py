@@ -7,19 +7,25 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-# A chunk may not be claimed before `not_before`; `wait_reason` says what it waits for. The indexes
+# The archives that list a chunk's products: where one of them is down, the chunk waits. The indexes
 # are as small as the work in progress, so a claim in a run of a million products reads few rows.
 WAITING_CHUNKS = """
-ALTER TABLE chunk ADD not_before timestamptz, ADD wait_reason text;
+ALTER TABLE chunk ADD sources text[] NOT NULL DEFAULT '{}';
+UPDATE chunk SET sources = ARRAY(
+    SELECT DISTINCT coalesce(product.source, '')
+    FROM run_product JOIN product USING (product_id)
+    WHERE run_product.run_id = chunk.run_id AND chunk_number = number
+)
+WHERE state IN ('ready', 'claimed');
 CREATE INDEX chunk_claimed ON chunk (last_heartbeat_at) WHERE state = 'claimed';
 CREATE INDEX chunk_sent ON chunk (run_id, sent_at) WHERE state = 'ready' AND sent_at IS NOT NULL;
-CREATE INDEX chunk_unsent ON chunk (run_id, not_before NULLS FIRST, number)
+CREATE INDEX chunk_unsent ON chunk (run_id, number)
     WHERE state = 'ready' AND sent_at IS NULL;
 """
 
 WAITING_CHUNKS_BACK = """
 DROP INDEX chunk_unsent, chunk_sent, chunk_claimed;
-ALTER TABLE chunk DROP not_before, DROP wait_reason;
+ALTER TABLE chunk DROP sources;
 """
 
 # A lock without a holder is free; `since` is then when it was last taken.
@@ -34,7 +40,8 @@ CREATE TABLE service_lock (
 
 LOCKS_BACK = "DROP TABLE service_lock;"
 
-# What work waits for, and which runs. When the obstacle is gone, so are its rows here.
+# What work waits for, and which runs: their listings, or the chunks of the archives in `sources`.
+# An obstacle that is gone stays for a while, should it come back.
 OBSTACLES = """
 CREATE TABLE obstacle (
     kind text NOT NULL,
@@ -43,30 +50,30 @@ CREATE TABLE obstacle (
     since timestamptz NOT NULL DEFAULT now(),
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     next_try_at timestamptz NOT NULL,
+    cleared_at timestamptz,
     PRIMARY KEY (kind, subject)
 );
 CREATE TABLE run_obstacle (
     run_id integer NOT NULL REFERENCES run,
     kind text NOT NULL,
     subject text NOT NULL,
+    sources text[],
     PRIMARY KEY (run_id, kind, subject),
     FOREIGN KEY (kind, subject) REFERENCES obstacle ON DELETE CASCADE
 );
 CREATE INDEX run_obstacle_obstacle ON run_obstacle (kind, subject);
-ALTER TABLE run ADD not_before timestamptz, ADD wait_reason text;
 """
 
-OBSTACLES_BACK = """
-ALTER TABLE run DROP not_before, DROP wait_reason;
-DROP TABLE run_obstacle, obstacle;
-"""
+OBSTACLES_BACK = "DROP TABLE run_obstacle, obstacle;"
 
-# Connections to an archive host that processes hold until a time; and what was transferred.
+# Connections to an archive host that processes hold until a time, or, with none, wait for; and what
+# was transferred.
 TRANSFERS = """
 CREATE TABLE archive_connection (
     host text NOT NULL,
     holder text NOT NULL,
-    connections integer NOT NULL CHECK (connections > 0),
+    connections integer NOT NULL CHECK (connections >= 0),
+    asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (host, holder)
 );

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
+from mernet.db.obstacles import ObstacleKind, Patience
 
 OPEN_CHUNKS = 30_000
 LEASE, ATTEMPTS = 600, 3
@@ -53,7 +54,10 @@ def test_no_statement_of_a_claim_or_of_the_messages_reads_all_chunks(story, larg
         ledger.take_unsent(engine, large_run, 8)
         ledger.claim_chunk(engine, large_run, 1, "worker", LEASE, ATTEMPTS)
         ledger.heartbeat(engine, large_run, 1, "worker")
-        ledger.postpone(engine, large_run, 1, "worker", 0, "a test")
+        host = ObstacleKind.ARCHIVE_HOST
+        obstacles.report(engine, host, "https://a", "down", Patience(0, 0))
+        ledger.postpone(engine, large_run, 1, "worker", host, "https://a", [""])
+        ledger.take_unsent(engine, large_run, 8)
         ledger.stale(engine, LEASE, 0)
         ledger.unsent_runs(engine)
         ledger.claim_chunk(engine, large_run, 1, "worker", LEASE, ATTEMPTS)

@@ -7,6 +7,7 @@ from fixtures.ledger import move
 from mernet.db import ledger, migrate, obstacles
 
 BEFORE = "0006"
+PRODUCT = "2P126471340EDN0000P2600L2M1"
 
 
 @pytest.fixture
@@ -35,15 +36,27 @@ def test_open_chunks_are_where_they_were_after_upgrading_and_after_going_back(ol
 
 def test_a_chunk_that_waited_is_ready_after_going_back(old):
     migrate.upgrade(old.engine)
-    assert ledger.postpone(old.engine, 1, 1, "worker", 60, "the host is down")
+    host = obstacles.ObstacleKind.ARCHIVE_HOST
+    assert ledger.postpone(old.engine, 1, 1, "worker", host, "https://a", [""])
     move(old.engine, command.downgrade, "0007")
     assert old.rows("SELECT state FROM chunk") == [("ready",), ("ready",)]
+
+
+def test_a_chunk_knows_after_upgrading_which_archives_list_its_products(old):
+    old.execute(
+        "INSERT INTO product (product_id, rover, sequence, lines, line_samples, image_url, source)"
+        " VALUES (:id, 'Spirit', 'P2600', 1024, 1024, 'https://a/1.img', 'https://a/')",
+        id=PRODUCT,
+    )
+    old.execute("INSERT INTO run_product VALUES (1, :id, 2)", id=PRODUCT)
+    migrate.upgrade(old.engine)
+    assert old.rows("SELECT sources FROM chunk ORDER BY number") == [([],), (["https://a/"],)]
 
 
 def test_upgrading_counts_no_transfers_for_earlier_work_and_going_back_forgets_obstacles(old):
     migrate.upgrade(old.engine)
     assert old.rows("SELECT DISTINCT fetched_bytes, retries FROM chunk") == [(0, 0)]
-    assert old.rows("SELECT fetched_bytes, retries, not_before FROM run") == [(0, 0, None)]
+    assert old.rows("SELECT fetched_bytes, retries FROM run") == [(0, 0)]
     patience = obstacles.Patience(first=5, longest=300)
     obstacles.report(old.engine, obstacles.ObstacleKind.ARCHIVE_HOST, "x", "down", patience, 1)
     move(old.engine, command.downgrade, "0007")

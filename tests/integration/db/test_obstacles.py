@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
-from mernet.db.obstacles import ObstacleKind, Patience, wait_reason
+from mernet.db.obstacles import ObstacleKind, Patience
 
 HOST = ObstacleKind.ARCHIVE_HOST
 URL = "https://example.org"
@@ -74,40 +74,64 @@ def test_what_waited_is_due_at_once_when_the_obstacle_is_cleared(story):
     run_id = story.listed(count=8)
     for number in (1, 2):
         story.claim(run_id, number)
-    report(story, run_id=run_id)
-    ledger.postpone(story.engine, run_id, 1, "worker", 600, wait_reason(HOST, URL))
-    ledger.postpone(story.engine, run_id, 2, "worker", 600, "another reason")
+        report(story)
+        ledger.postpone(story.engine, run_id, number, "worker", HOST, URL, [""])
     assert story.claim(run_id, 1) is None
     assert obstacles.clear(story.engine, HOST, URL)
     assert story.claim(run_id, 1) is not None
-    assert story.claim(run_id, 2) is None
     assert obstacles.current(story.engine) == []
     assert not obstacles.clear(story.engine, HOST, URL)
+
+
+def test_an_obstacle_that_is_met_again_within_a_minute_was_never_gone(story):
+    run_id = story.listed()
+    report(story, run_id=run_id)
+    met_before(story, 800)
+    [before] = obstacles.current(story.engine)
+    obstacles.clear(story.engine, HOST, URL)
+    assert obstacles.current(story.engine) == []
+    assert report(story) == pytest.approx(100, abs=0.5)
+    [again] = obstacles.current(story.engine)
+    assert (again.since, again.run_ids) == (before.since, ())
+
+
+def test_an_obstacle_that_is_met_again_later_is_a_new_one(story):
+    report(story)
+    met_before(story, 800)
+    obstacles.clear(story.engine, HOST, URL)
+    story.execute("UPDATE obstacle SET cleared_at = cleared_at - interval '61 seconds'")
+    assert report(story) == pytest.approx(5, abs=0.5)
+    [again] = obstacles.current(story.engine)
+    assert again.since == again.last_seen_at
 
 
 def test_a_listing_that_waits_is_neither_sent_nor_claimed_until_its_time_and_does_not_count(story):
     run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
     for _ in range(5):
         assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3).attempts == 1
-        report(story, run_id=run_id)
-        assert not ledger.postpone_listing(story.engine, run_id, "another", 600, "x")
-        assert ledger.postpone_listing(story.engine, run_id, "lister", 600, wait_reason(HOST, URL))
+        report(story)
+        assert not ledger.postpone_listing(story.engine, run_id, "another", HOST, URL)
+        assert ledger.postpone_listing(story.engine, run_id, "lister", HOST, URL)
         assert ledger.stale(story.engine, 600, 600) == []
         assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3) is None
         obstacles.clear(story.engine, HOST, URL)
         assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
 
 
-def test_a_run_that_joins_an_obstacle_while_it_is_cleared_has_nothing_to_wait_for(story):
+def test_a_chunk_that_is_postponed_while_the_obstacle_is_cleared_has_nothing_to_wait_for(story):
     run_id = story.listed()
+    story.claim(run_id, 1)
     report(story)
     with ThreadPoolExecutor(1) as pool:
         with story.engine.begin() as clearing:
-            clearing.execute(sa.text("DELETE FROM obstacle"))
-            joined = pool.submit(obstacles.join, story.engine, HOST, URL, run_id)
-            wait_for_a_lock(story, joined)
-        assert joined.result() is False
+            clearing.execute(sa.text("UPDATE obstacle SET cleared_at = now()"))
+            postponed = pool.submit(
+                ledger.postpone, story.engine, run_id, 1, "worker", HOST, URL, [""]
+            )
+            wait_for_a_lock(story, postponed)
+        assert postponed.result()
     assert story.rows("SELECT * FROM run_obstacle") == []
+    assert story.claim(run_id, 1) is not None
 
 
 def wait_for_a_lock(story, work):
@@ -115,17 +139,6 @@ def wait_for_a_lock(story, work):
     sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     while story.rows(sql) == [(0,)] and not work.done():
         pass
-
-
-def test_a_wait_for_an_obstacle_that_was_cleared_meanwhile_is_due_at_once(story):
-    run_id = story.listed(count=8)
-    story.claim(run_id, 1)
-    reason = wait_reason(HOST, URL)
-    assert ledger.postpone(story.engine, run_id, 1, "worker", 600, reason)
-    assert story.claim(run_id, 1) is not None
-    report(story)
-    assert ledger.postpone(story.engine, run_id, 1, "worker", 600, reason)
-    assert story.claim(run_id, 1) is None
 
 
 def test_an_obstacle_of_runs_that_have_ended_is_not_shown(story):

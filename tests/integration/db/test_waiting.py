@@ -1,13 +1,25 @@
-"""Chunks that wait for what they need: not claimed, not sent, not counted, until their time."""
+"""Chunks that wait for what they need: not claimed, not sent, not counted, until the next try."""
 
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
 from mernet.db.ledger import Chunk
+from mernet.db.obstacles import ObstacleKind, Patience
 
-TIME_PASSES = "UPDATE chunk SET not_before = not_before - interval '61 seconds'"
+HOST = ObstacleKind.ARCHIVE_HOST
+URL = "https://example.org"
+TIME_PASSES = "UPDATE obstacle SET next_try_at = next_try_at - interval '61 seconds'"
 
 
-def postpone(story, run_id, claimant="worker", seconds=60):
-    return ledger.postpone(story.engine, run_id, 1, claimant, seconds, "the host is down")
+def meet(story):
+    return obstacles.report(story.engine, HOST, URL, "it is down", Patience(60, 60))
+
+
+def postpone(story, run_id, number=1, claimant="worker", sources=("",)):
+    meet(story)
+    return ledger.postpone(story.engine, run_id, number, claimant, HOST, URL, sources)
+
+
+def take(story, run_id):
+    return ledger.take_unsent(story.engine, run_id, 99)
 
 
 def test_a_postponed_chunk_is_neither_claimed_nor_sent_before_its_time(story):
@@ -15,7 +27,7 @@ def test_a_postponed_chunk_is_neither_claimed_nor_sent_before_its_time(story):
     story.claim(run_id, 1)
     assert postpone(story, run_id)
     assert story.claim(run_id, 1) is None
-    assert ledger.take_unsent(story.engine, run_id, 99) == []
+    assert take(story, run_id) == []
     assert ledger.stale(story.engine, 0, 0) == []
 
 
@@ -25,7 +37,7 @@ def test_a_postponed_chunk_is_sent_and_claimed_after_its_time(story):
     postpone(story, run_id)
     story.execute(TIME_PASSES)
     assert ledger.unsent_runs(story.engine) == [run_id]
-    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
+    assert take(story, run_id) == [1]
     assert isinstance(story.claim(run_id, 1), Chunk)
 
 
@@ -35,23 +47,15 @@ def test_waiting_is_not_an_attempt(story):
         assert story.claim(run_id, 1).attempts == 1
         postpone(story, run_id)
         story.execute(TIME_PASSES)
-
-
-def test_what_a_chunk_waits_for_is_stored_until_it_is_claimed(story):
-    run_id = story.listed(count=4)
-    story.claim(run_id, 1)
-    postpone(story, run_id)
-    assert story.rows("SELECT wait_reason FROM chunk") == [("the host is down",)]
-    story.execute(TIME_PASSES)
-    story.claim(run_id, 1)
-    assert story.rows("SELECT wait_reason, not_before FROM chunk") == [(None, None)]
+    assert story.rows("SELECT sources FROM chunk") == [([""],)]
 
 
 def test_only_its_claimant_can_postpone_a_chunk(story):
     run_id = story.listed(count=4)
     story.claim(run_id, 1, "one")
-    assert not postpone(story, run_id, "two")
-    assert story.rows("SELECT state, not_before FROM chunk") == [("claimed", None)]
+    assert not postpone(story, run_id, claimant="two")
+    assert story.rows("SELECT state FROM chunk") == [("claimed",)]
+    assert story.rows("SELECT * FROM run_obstacle") == []
 
 
 def test_a_message_received_too_early_leaves_the_chunk_to_be_sent_later(story):
@@ -61,4 +65,70 @@ def test_a_message_received_too_early_leaves_the_chunk_to_be_sent_later(story):
     ledger.mark_sent(story.engine, run_id, 1)
     assert story.claim(run_id, 1) is None
     story.execute(TIME_PASSES)
-    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
+    assert take(story, run_id) == [1]
+
+
+def test_of_a_run_that_waits_no_chunk_is_claimed_only_to_be_put_off(story):
+    run_id = story.listed(count=40)
+    story.claim(run_id, 1)
+    postpone(story, run_id)
+    assert take(story, run_id) == []
+    assert story.claim(run_id, 5) is None
+
+
+def test_one_chunk_of_a_run_that_waits_finds_out_at_the_next_try(story):
+    run_id = story.listed(count=40)
+    story.claim(run_id, 1)
+    postpone(story, run_id)
+    story.execute(TIME_PASSES)
+    assert take(story, run_id) == [1]
+    assert take(story, run_id) == []
+    story.claim(run_id, 1)
+    postpone(story, run_id)
+    assert take(story, run_id) == []
+
+
+def test_all_chunks_of_a_run_that_waited_come_back_at_once_when_the_obstacle_is_gone(story):
+    run_id = story.listed(count=40)
+    story.claim(run_id, 1)
+    postpone(story, run_id)
+    obstacles.clear(story.engine, HOST, URL)
+    assert take(story, run_id) == list(range(1, 11))
+
+
+def test_chunks_of_other_archives_go_on_while_one_is_waited_for(story, product):
+    down, up = ([product(clock + n, source=source) for clock in range(1, 9)]
+                for n, source in ((0, "https://down/"), (100, "https://up/")))  # fmt: skip
+    run_id = story.listed_products([*down, *up])
+    story.claim(run_id, 1)
+    postpone(story, run_id, sources=["https://down/"])
+    assert take(story, run_id) == [3, 4]
+    story.execute(TIME_PASSES)
+    assert take(story, run_id) == [1]
+
+
+def test_the_claim_of_a_lost_worker_is_not_sent_again_and_again_while_its_run_waits(story):
+    run_id = story.listed(count=8)
+    for number in (1, 2):
+        story.claim(run_id, number)
+    postpone(story, run_id)
+    story.lose_claims()
+    assert ledger.stale(story.engine, 600, 600) == [(run_id, 2)]
+    assert story.claim(run_id, 2, "another") is None
+    assert ledger.stale(story.engine, 600, 600) == []
+
+
+def test_a_chunk_that_only_this_worker_cannot_do_is_sent_to_others_at_once(story):
+    run_id = story.listed(count=4)
+    story.claim(run_id, 1)
+    postpone(story, run_id, sources=())
+    assert take(story, run_id) == [1]
+    assert story.rows("SELECT count(*) FROM run_obstacle") == [(1,)]
+
+
+def test_a_chunk_whose_products_another_archive_lists_by_now_waits_for_that_one(story):
+    run_id = story.listed(count=8)
+    story.claim(run_id, 1)
+    postpone(story, run_id, sources=["https://other/"])
+    assert take(story, run_id) == [2]
+    assert story.claim(run_id, 1) is None
