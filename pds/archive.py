@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from mernet.pds.disk import is_file_url, path_from_url
+from mernet.pds.disk import in_its_case, is_file_url, path_from_url
 from mernet.pds.errors import BadArchiveError
 from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
@@ -149,6 +149,8 @@ def is_mirrored(url: str) -> bool:
 def url_at_mirror(url: str, mirror: str | None) -> str:
     """Return where to read a file of a named archive if there is a mirror; other URLs as they are.
 
+    A mirror on disk may have the names in another case.
+
     Raises:
         BadArchiveError: The mirror is not usable.
     """
@@ -157,7 +159,8 @@ def url_at_mirror(url: str, mirror: str | None) -> str:
     place = _mirror_url(mirror)
     for named in named_archives().values():
         if url.startswith(named.base):
-            return place + url.removeprefix(named.base)
+            copy = place + url.removeprefix(named.base)
+            return in_its_case(place, copy) or copy
     return url
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from mernet.pds.errors import FetchError, ForbiddenError, NotFoundError, TooLargeError
@@ -32,6 +32,35 @@ def path_from_url(url: str) -> Path:
     if parts.netloc not in ("", "localhost"):
         raise FetchError(f"{printable(url)} names a file of another host; give a path")
     return Path(url2pathname(parts.path))
+
+
+def in_its_case(base: str, url: str) -> str | None:
+    """Return the URL of a file below the folder `base`, with names in the case that the disk has.
+
+    Each name may also be there in lower or in upper case.
+
+    Returns:
+        None if there is no such file; a URL of the web as it is.
+    """
+    if not is_file_url(base) or not url.startswith(base):
+        return url
+    try:
+        found = _find(path_from_url(base), unquote(url.removeprefix(base)).split("/"))
+    except (OSError, ValueError, FetchError):
+        return None
+    return base + "/".join(map(quote, found)) if found else None
+
+
+def _find(folder: Path, names: list[str]) -> list[str] | None:
+    """Return the names, as they are on disk, of a file's folders below `folder` and of the file."""
+    name, *rest = names
+    for each in dict.fromkeys((name, name.lower(), name.upper())):
+        path = folder / each
+        if not rest and path.is_file():
+            return [each]
+        if rest and path.is_dir() and (inner := _find(path, rest)):
+            return [each, *inner]
+    return None
 
 
 def open_file(path: Path, max_bytes: int) -> IO[bytes]:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from urllib.parse import quote, unquote, urljoin
 
-from mernet.pds.disk import is_file_url, path_from_url
+from mernet.pds.disk import in_its_case
 from mernet.pds.plain_name import is_below, path_parts
 
 DATA, BROWSE = "data", "browse"
@@ -20,9 +19,12 @@ class Places:
 
     Args:
         label_url: The URL of the index label, which is in the volume's index/ folder.
+        is_mirror: Whether the label is at a mirror. Files then have the places that the archive's
+            rule gives them, whatever the mirror has.
     """
 
     label_url: str
+    is_mirror: bool = False
 
     @cached_property
     def volume_url(self) -> str:
@@ -44,11 +46,20 @@ class Places:
         parts = path_parts(path_name)
         if parts is None:
             return None
-        url = self._url(*self._in_neighbourhood(parts, file_name))
-        if not _exists(url):
-            places = dict.fromkeys(self._other_places(parts, file_name))
-            url = next(filter(_exists, places), url)
-        return url if is_below(url, self.base_url) else None
+        volume, inner = self._in_neighbourhood(parts, file_name)
+        url = self._url(volume, inner)
+        if not is_below(url, self.base_url):
+            return None
+        if self.is_mirror:
+            return url
+        # On disk the volume may have another name, and its files names in another case.
+        places = (url, self._url(self.volume, inner))
+        found = (in_its_case(self.base_url, place) for place in places)
+        return next(filter(None, found), url)
+
+    def url_to_read(self, url: str) -> str:
+        """Return where a file is read: on disk its name may be in another case."""
+        return in_its_case(self.base_url, url) or url
 
     def browse_url(self, image_url: str) -> str | None:
         """Return the URL of the browse image: data/ becomes browse/, and .jpg is added."""
@@ -70,13 +81,7 @@ class Places:
             return parts[0], [*parts[1:], file_name]
         return self.volume, [*parts, file_name]
 
-    def _other_places(self, parts: list[str], file_name: str) -> list[str]:
-        """Return other places on disk: in this volume whatever its name is, and in other cases."""
-        volume, inner = self._in_neighbourhood(parts, file_name)
-        cases = (tuple(inner), tuple(map(str.lower, inner)), tuple(map(str.upper, inner)))
-        return [self._url(*place) for place in product((volume, self.volume), cases)]
-
-    def _url(self, volume: str, inner: list[str] | tuple[str, ...]) -> str:
+    def _url(self, volume: str, inner: list[str]) -> str:
         base = self.volume_url if volume == self.volume else f"{self.base_url}{quote(volume)}/"
         return base + "/".join(map(quote, inner))
 
@@ -88,13 +93,3 @@ def _in_case_of(served: str, listed: str, inner: list[str]) -> list[str]:
     if served.islower():
         return [name.lower() for name in inner]
     return [name.upper() for name in inner] if served.isupper() else inner
-
-
-def _exists(url: str) -> bool:
-    """Return whether a file on disk exists; a file on the web is taken to."""
-    if not is_file_url(url):
-        return True
-    try:
-        return path_from_url(url).is_file()
-    except (OSError, ValueError):
-        return False

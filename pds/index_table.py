@@ -67,18 +67,18 @@ def read_index(
                 for folder in INDEX_FOLDERS
                 for name in (label_name, label_name.upper())
             ]
-            yield from _read_table(urls, None, selection, fetcher, completeness)
+            yield from _read_table(urls, None, archive, selection, fetcher, completeness)
     elif archive.url.lower().endswith(".lbl"):
-        yield from _read_table([archive.url], None, selection, fetcher, completeness)
+        yield from _read_table([archive.url], None, archive, selection, fetcher, completeness)
     else:
-        yield from _read_table(
-            _labels_beside(archive.url), archive.url, selection, fetcher, completeness
-        )
+        labels = _labels_beside(archive.url)
+        yield from _read_table(labels, archive.url, archive, selection, fetcher, completeness)
 
 
 def _read_table(
     label_urls: Sequence[str],
     table_url: str | None,
+    archive: Archive,
     selection: Selection,
     fetcher: FileSource,
     completeness: CompletenessCheck,
@@ -87,7 +87,7 @@ def _read_table(
     with ExitStack() as stack:
         label, label_url = _open_first(label_urls, fetcher, stack)
         shape = parse_label(label.read(MAX_LABEL_BYTES + 1), label_url)
-        reader = RowReader(shape, Places(label_url), selection)
+        reader = RowReader(shape, Places(label_url, bool(archive.mirror)), selection)
         _check_columns(shape, label_url)
         urls = [table_url] if table_url else _table_urls(label_url, shape.table_name)
         table, url = _open_first(urls, fetcher, stack)
@@ -244,9 +244,10 @@ class RowReader:
 
 def _read_size(row: UnsizedRow, reader: RowReader, fetcher: FileSource) -> Product | LeftOut:
     """Return the product of a row whose size is in its own label; only the label is fetched."""
+    url = reader.places.url_to_read(row.image_url)
     try:
         for number_of_bytes in LABEL_BYTES:
-            head = fetcher.fetch_start(row.image_url, number_of_bytes)
+            head = fetcher.fetch_start(url, number_of_bytes)
             try:
                 facts = pds3.read_label(head, row.file_name)
             except TruncatedError:

@@ -103,3 +103,18 @@ def test_images_are_read_at_the_mirror_and_one_that_it_lacks_changes_no_result(s
     assert sorted(source.asked) == places
     assert story.rows("SELECT * FROM outcome ORDER BY 1") == before
     assert ledger.progress(story.engine, run_id).failures == {"not found": 2}
+
+
+def test_a_mirror_with_names_in_another_case_changes_no_url_and_is_read_as_it_is(story, copies):
+    list_through(story, copies[1])
+    before = story.rows("SELECT * FROM product ORDER BY 1")
+    data = folder(copies[0]) / "volume" / "DATA"
+    data.mkdir(parents=True)
+    files = [data / f"{name(clock)}.IMG" for clock in (1, 2)]
+    for file in files:
+        file.touch()
+    run_id = list_through(story, copies[0])
+    assert story.rows("SELECT * FROM product ORDER BY 1") == before
+    source = Gone()
+    Pipeline(story.engine, source, lambda sha256: None, 2, 600, 3).work_on(run_id, 1, "worker")
+    assert sorted(source.asked) == [file.as_uri() for file in files]
