@@ -1,12 +1,12 @@
 """Products as they go into the product table and come out of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.tables import product, run_product
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,34 @@ class ProductRow:
 PRODUCT_COLUMNS = tuple(field.name for field in fields(ProductRow))
 
 
-def chunk_products(connection: sa.Connection, run_id: int, number: int) -> tuple[ProductRow, ...]:
-    """Return the products of a chunk, sorted by name."""
-    rows = connection.execute(
-        sa.select(*(product.c[name] for name in PRODUCT_COLUMNS))
-        .join(run_product, run_product.c.product_id == product.c.product_id)
-        .where(run_product.c.run_id == run_id, run_product.c.chunk_number == number)
-        .order_by(product.c.product_id)
+LISTED_PLACE = {
+    "source": "CASE WHEN {member}.image_url IS NULL THEN product.source ELSE {member}.source END",
+    "image_url": "coalesce({member}.image_url, product.image_url)",
+    "label_url": "CASE WHEN {member}.image_url IS NULL THEN product.label_url"
+    " ELSE {member}.label_url END",
+}
+"""Where a run reads a product: where it listed it, if another archive has the product."""
+
+
+def columns_as_listed(member: str) -> str:
+    """Return the `PRODUCT_COLUMNS` of a SELECT from `product` and a run's member of this alias."""
+    return ", ".join(
+        f"{LISTED_PLACE.get(name, f'product.{name}').format(member=member)} AS {name}"
+        for name in PRODUCT_COLUMNS
     )
+
+
+CHUNK_PRODUCTS = sa.text(f"""
+SELECT {columns_as_listed("run_product")}
+FROM product JOIN run_product USING (product_id)
+WHERE run_product.run_id = :run_id AND run_product.chunk_number = :number
+ORDER BY product_id
+""")
+
+
+def chunk_products(connection: sa.Connection, run_id: int, number: int) -> tuple[ProductRow, ...]:
+    """Return the products of a chunk, sorted by name, with the places where the run listed them."""
+    rows = connection.execute(CHUNK_PRODUCTS, {"run_id": run_id, "number": number})
     return tuple(ProductRow(*row) for row in rows)
 
 
@@ -93,3 +113,21 @@ def others_of_source(
             OTHERS_OF_SOURCE, {"source": source, "image_url": image_url, "count": count}
         )
     )
+
+
+OWN_IMAGES = sa.text("""
+SELECT product_id, image_url FROM product
+WHERE collection = 'own' AND product_id = ANY (:product_ids)
+""")
+
+
+@transaction
+def own_images(connection: sa.Connection, product_ids: Sequence[str]) -> dict[str, str]:
+    """Return the URLs of the images that folders have, by product, of these products.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        product_ids: The products.
+    """
+    rows = connection.execute(OWN_IMAGES, {"product_ids": list(product_ids)})
+    return {row.product_id: row.image_url for row in rows}

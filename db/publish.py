@@ -59,20 +59,23 @@ class Failed:
 Outcome = Classified | Failed
 
 # One statement with arrays: measured four times as fast as one INSERT a row. A passing failure
-# leaves an outcome as it is, unless that is a passing failure itself. The trigger on `outcome`
-# keeps what is replaced.
+# leaves an outcome as it is, unless that is a passing failure itself. What one archive lacks says
+# nothing of the product that another one has. The trigger on `outcome` keeps what is replaced.
 UPSERT_OUTCOMES = sa.text("""
 INSERT INTO outcome
     (product_id, classifier, run_id, state, scores, reason, detail, missing_share, is_lasting,
      attempts)
 SELECT
-    product_id, :classifier, :run_id, state, CAST(scores AS real[]), reason, detail, missing_share,
-    is_lasting, :attempts
+    became.product_id, :classifier, :run_id, became.state, CAST(became.scores AS real[]),
+    became.reason, became.detail, became.missing_share,
+    became.is_lasting AND member.image_url IS NULL, :attempts
 FROM unnest(
     CAST(:product_ids AS text[]), CAST(:states AS text[]), CAST(:scores AS text[]),
     CAST(:reasons AS text[]), CAST(:details AS text[]), CAST(:missing_shares AS real[]),
     CAST(:are_lasting AS boolean[])
 ) AS became (product_id, state, scores, reason, detail, missing_share, is_lasting)
+LEFT JOIN run_product AS member
+    ON member.run_id = :run_id AND member.product_id = became.product_id
 ON CONFLICT (product_id, classifier) DO UPDATE
 SET (run_id, state, scores, reason, detail, missing_share, is_lasting, attempts, finished_at) = (
     excluded.run_id, excluded.state, excluded.scores, excluded.reason, excluded.detail,
@@ -123,7 +126,8 @@ def publish_outcomes(
     An outcome with scores, or of a lasting failure, replaces an earlier outcome under the
     classifier and its published classes; the replaced one is kept in `outcome_history` if its
     state, scores or reason differ. A passing failure leaves an earlier outcome and its classes as
-    they are, unless that one is a passing failure too.
+    they are, unless that one is a passing failure too. A failure at another archive than the one
+    that has the product is a passing one.
 
     The thresholds are locked first, so that a change of one never waits for an outcome. Outcomes
     are written before classes, in the order of the products' names: their row locks then keep other

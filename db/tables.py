@@ -55,6 +55,23 @@ product = sa.Table(
     sa.Index("product_exposure", "exposure_key"),
 )
 
+product_history = sa.Table(
+    "product_history",
+    METADATA,
+    sa.Column("history_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("product_id", _ID, sa.ForeignKey("product.product_id"), nullable=False),
+    sa.Column("source", sa.Text),
+    sa.Column("collection", sa.Text, nullable=False),
+    sa.Column("image_url", sa.Text, nullable=False),
+    sa.Column("label_url", sa.Text),
+    sa.Column("browse_url", sa.Text),
+    sa.Column("withdrawn_at", _TIME),
+    sa.Column("superseded", sa.Boolean, nullable=False),
+    sa.Column("changed_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Index("product_history_product", "product_id"),
+)
+
 classifier = sa.Table(
     "classifier",
     METADATA,
@@ -209,6 +226,9 @@ run_product = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("detail", sa.Text),
     sa.Column("recorded_at", _TIME),
+    sa.Column("source", sa.Text),
+    sa.Column("image_url", sa.Text),
+    sa.Column("label_url", sa.Text),
     sa.ForeignKeyConstraint(["run_id", "chunk_number"], ["chunk.run_id", "chunk.number"]),
     sa.Index("run_product_chunk", "run_id", "chunk_number"),
     sa.Index(

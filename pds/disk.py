@@ -34,6 +34,19 @@ def path_from_url(url: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
+def is_gone(url: str) -> bool:
+    """Return whether a file on disk does not exist; False if that cannot be found out."""
+    if not is_file_url(url):
+        return False
+    try:
+        path_from_url(url).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError, FetchError):
+        return False
+    return False
+
+
 def in_its_case(base: str, url: str) -> str | None:
     """Return the URL of a file below the folder `base`, with names in the case that the disk has.
 

@@ -34,7 +34,7 @@ from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostRules, clear_host, host_of, report_host
 from mernet.worker.errors import ArchivesNotListed, HostDown
 from mernet.worker.held_lock import hold_lock
-from mernet.worker.listing import Tally, listing_source, to_row
+from mernet.worker.listing import Tally, listing_source, moved_images, to_row
 
 log = logging.getLogger(__name__)
 
@@ -223,8 +223,8 @@ def _record_changes(
     withdraw_many: bool,
     holder: str,
 ) -> IngestReport:
-    rows = chain.from_iterable(listing.rows for listing in changed)
-    found = _combine_listings(changed)
+    rows = list(chain.from_iterable(listing.rows for listing in changed))
+    found = replace(_combine_listings(changed), moved=moved_images(engine, rows))
     recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many, holder)
     return IngestReport(recorded.run, recorded.withdrawn, _result_sentence(recorded, found))
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from mernet.db import ledger
 from mernet.db.errors import ListingRefused
 from mernet.db.ledger import ProductRow, Run
+from mernet.db.products import own_images
 from mernet.errors import MernetError
 from mernet.pds.archive import Archive, ArchiveKind, resolve
 from mernet.pds.completeness import CompletenessCheck
+from mernet.pds.disk import is_gone
 from mernet.pds.errors import PdsError, TransferError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
@@ -133,7 +135,7 @@ def _record(
         with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
             rows = _list_products(engine, run, fetcher, tally, heart, rules)
             recorded = beat() and ledger.record_listing(
-                engine, run_id, claimant, rows, tally.left_out()
+                engine, run_id, claimant, rows, tally.left_out(), moved_images(engine, rows)
             )
     except Abandoned:
         return STOPPED
@@ -223,6 +225,20 @@ def listing_source(
         engine, hosts, wanted, rules, run_id, is_wanted, on_wait
     ) as connections:
         yield ListingSource(fetcher, connections, why_down)
+
+
+def moved_images(engine: sa.Engine, rows: Iterable[ProductRow]) -> tuple[str, ...]:
+    """Return the ids of listed own images whose files are gone from where they were.
+
+    They are moved files. If a file is still there, the listed one is a copy.
+    """
+    listed = {row.product_id: row.image_url for row in rows if row.collection == "own"}
+    known = own_images(engine, list(listed)) if listed else {}
+    return tuple(
+        product_id
+        for product_id, url in known.items()
+        if url != listed[product_id] and is_gone(url)
+    )
 
 
 def to_row(product: Product) -> ProductRow:

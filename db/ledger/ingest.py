@@ -11,7 +11,7 @@ from mernet.db import classifiers
 from mernet.db.engine import transaction
 from mernet.db.ledger.listed_table import Listed, list_file, spool
 from mernet.db.ledger.locks import require_lock
-from mernet.db.ledger.merging import merge_into_products
+from mernet.db.ledger.merging import Circumstances, merge_into_products
 from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import (
     LeftOutCount,
@@ -25,8 +25,10 @@ from mernet.db.ledger.runs import (
 )
 from mernet.db.ledger.withdrawals import (
     count_listed,
+    count_withdrawn,
+    mirrors_that_differ,
     require_few_withdrawn,
-    sources_that_lack_products,
+    unmark_superseded,
     withdraw,
 )
 from mernet.db.products import ProductRow
@@ -43,8 +45,9 @@ WHERE classifier = :classifier AND finished_at IS NULL
 ORDER BY run_id FOR SHARE
 """)
 
-# Products that have an outcome, that an open run is still to classify, or of which a higher version
-# is listed; and a folder's images if an archive has the product.
+# Products that have an outcome, that an open run is still to classify, that are withdrawn (a mirror
+# may list them still), or of which a higher version is listed; and a folder's images if another
+# source has the product.
 DELETE_WHAT_IS_NOT_NEW = sa.text("""
 DELETE FROM listed WHERE product_id IN (
     SELECT product_id FROM outcome WHERE classifier = :classifier
@@ -53,10 +56,14 @@ DELETE FROM listed WHERE product_id IN (
     WHERE run.classifier = :classifier AND run.finished_at IS NULL
       AND run_product.result IS NULL
     UNION ALL
+    SELECT product_id FROM product WHERE withdrawn_at IS NOT NULL
+    UNION ALL
     SELECT product.product_id FROM product JOIN product AS newer USING (name_key, collection)
     WHERE newer.version > product.version AND newer.withdrawn_at IS NULL
-) OR (collection = 'own' AND product_id IN (
-    SELECT product_id FROM product WHERE collection = 'archive'
+) OR (collection = 'own' AND NOT EXISTS (
+    SELECT FROM product
+    WHERE product.product_id = listed.product_id AND product.collection = 'own'
+      AND product.source = listed.source
 ))
 """)
 # Outcomes that this transaction set aside, before the run that classifies anew had a number.
@@ -114,6 +121,7 @@ class ListedArchives:
             be read; they are not withdrawn.
         mirrored: URLs of the archives that were listed completely, but at a mirror. It may lag
             behind, so what it does not list is not withdrawn.
+        moved: Ids of own images whose files are gone from where the product table has them.
     """
 
     sources: tuple[str, ...]
@@ -123,6 +131,7 @@ class ListedArchives:
     harvested: tuple[Harvested, ...] = ()
     doubtful: tuple[str, ...] = ()
     mirrored: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +225,10 @@ def record_new(
     """Ingest listings, all in one transaction; repeated, it finds nothing new.
 
     Products are written or updated. Those that `found.sources` do not list any more are marked as
-    withdrawn; `found.harvested` and `found.mirrored` withdraw none. New are the products without an
-    outcome under the current classifier that no open run under it is still to classify and no newer
-    version supersedes. They become a run of kind 'new' whose chunks are ready. The files and
+    withdrawn, unless another of the listings has them; `found.harvested` and `found.mirrored`
+    withdraw none. New are the products without an outcome under the current classifier that no open
+    run under it is still to classify, that are not withdrawn, and of which no newer version is
+    listed. They become a run of kind 'new' whose chunks are ready. The files and
     harvest times are known afterwards.
 
     Args:
@@ -255,16 +265,24 @@ def _ingest_file(
     connection.execute(LOCK_OPEN_RUNS, {"classifier": current})
     listed_before = count_listed(connection, found.sources, wanted.products)
     listed = list_file(connection, listing)
-    merge_into_products(listed, None, wanted.publish_own, at_mirror=wanted.mirror is not None)
+    at_mirror = wanted.mirror is not None
+    how = Circumstances(None, wanted.publish_own, at_mirror, found.moved)
+    merge_into_products(listed, how)
     withdrawn = withdraw(listed, found.sources, wanted.products, found.doubtful)
     if not withdraw_many:
         require_few_withdrawn(withdrawn, listed_before)
+    if withdrawn:
+        merge_into_products(listed, how)  # another source may list them
+    unmark_superseded(connection, found.sources)
+    searches = [search.source for search in found.harvested if at_mirror]
+    differing = mirrors_that_differ(
+        listed, found.mirrored, wanted.products, found.doubtful, searches
+    )
+    _replace_listing_state(connection, current, wanted.products, found, differing)
     _delete_what_is_not_new(listed, current)
-    lagging = sources_that_lack_products(listed, found.mirrored, wanted.products, found.doubtful)
-    _replace_listing_state(connection, current, wanted.products, found, lagging)
     new = listed.count()
     run = _create_run(listed, wanted, found) if new else None
-    return Ingested(run, new, sum(withdrawn.values()))
+    return Ingested(run, new, count_withdrawn(connection, found.sources))
 
 
 def _delete_what_is_not_new(listed: Listed, classifier_sha256: str) -> None:
@@ -290,11 +308,11 @@ def _replace_listing_state(
     classifier_sha256: str,
     products: str,
     found: ListedArchives,
-    lagging: Collection[str],
+    differing: Collection[str],
 ) -> None:
-    """Store which files were read; not those of mirrors that may lag behind their archives.
+    """Store which files were read; not those of mirrors that list other than their archives did.
 
-    If such an archive withdraws the products itself, its files may be the same, and must be read.
+    If the archive itself lists the same, that changes products, so its files have to be read.
     """
     key = {"classifier": classifier_sha256, "products": products}
     state = listing_state.c
@@ -304,17 +322,18 @@ def _replace_listing_state(
         .where(
             state.classifier == classifier_sha256,
             state.products == products,
-            state.source.in_({*found.sources, *searched, *found.mirrored} - set(lagging)),
+            state.source.in_({*found.sources, *searched, *found.mirrored} - set(differing)),
         )
         .returning(state.source, state.harvested_to)
     )
     harvested_to = {row.source: row.harvested_to for row in known}
-    files = [asdict(file) | key for file in found.files if file.source not in lagging]
+    files = [asdict(file) | key for file in found.files if file.source not in differing]
     searches = [
         {"source": search.source, "url": search.source, "harvested_to": search.up_to} | key
         for search in found.harvested
+        if search.source not in differing
         # If not, a classifier was promoted or a run failed meanwhile: the next listing is of all.
-        if search.since in (None, harvested_to.get(search.source))
+        and search.since in (None, harvested_to.get(search.source))
     ]
     for rows in filter(None, (files, searches)):
         connection.execute(sa.insert(listing_state), rows)

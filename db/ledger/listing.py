@@ -1,6 +1,6 @@
 """The listing of a run: claimed by one worker, recorded in one transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from mernet.db.engine import storable_text, transaction
 from mernet.db.ledger.leases import claim, claimed_by_another
 from mernet.db.ledger.listed_table import list_file, spool
-from mernet.db.ledger.merging import merge_into_products
+from mernet.db.ledger.merging import Circumstances, merge_into_products
 from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import (
     LeftOutCount,
@@ -132,6 +132,7 @@ def record_listing(
     claimant: str,
     products: Iterable[ProductRow],
     left_out: Mapping[str, LeftOutCount],
+    moved: Sequence[str] = (),
 ) -> bool:
     """Record what a listing found: products, members of the run, and chunks in listing order.
 
@@ -144,6 +145,7 @@ def record_listing(
         claimant: The name under which the listing was claimed.
         products: What the listing found; read to its end before the transaction begins.
         left_out: How many products were left out, by reason.
+        moved: Ids of own images whose files are gone from where the product table has them.
 
     Returns:
         False if nothing was written: the listing is not the claimant's any more, it was recorded
@@ -154,7 +156,7 @@ def record_listing(
         UnknownRun: There is no such run.
     """
     with spool(products) as listing:
-        return _record_file(engine, run_id, claimant, listing, left_out)
+        return _record_file(engine, run_id, claimant, listing, left_out, moved)
 
 
 @transaction
@@ -180,12 +182,15 @@ def _record_file(
     claimant: str,
     listing: IO[str],
     left_out: Mapping[str, LeftOutCount],
+    moved: Sequence[str],
 ) -> bool:
     found = _lock_listing(connection, run_id, claimant)
     if found is None:
         return False
     listed = list_file(connection, listing)
-    merge_into_products(listed, run_id, found.publish_own, at_mirror=found.mirror is not None)
+    merge_into_products(
+        listed, Circumstances(run_id, found.publish_own, found.mirror is not None, moved)
+    )
     enrol(listed, run_id)
     connection.execute(
         sa.update(run).where(run.c.run_id == run_id).values(left_out=left_out_as_json(left_out))

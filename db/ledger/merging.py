@@ -1,36 +1,44 @@
 """Merges a listing into the product table by the rank of sources: an archive before a folder."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from mernet.db.ledger.listed_table import NAMES, Listed
 from mernet.db.products import PRODUCT_COLUMNS
 from mernet.db.republish import lock_thresholds_for_publishing
 
-KNOWN_FROM_ARCHIVE = "known from an archive"
-"""The reason why an image in a folder is not classified: an archive has the product of its name."""
+KNOWN_FROM_ELSEWHERE = "known from elsewhere"
+"""Why an image in a folder is not classified: an archive or another folder has its product."""
 
 # A product listed several times counts once: as the source lists it that has it already, else as an
 # archive before a folder, else as it came first.
 CHOSEN = f"""
-SELECT DISTINCT ON (listed.product_id) {", ".join(f"listed.{name}" for name in PRODUCT_COLUMNS)}
+SELECT DISTINCT ON (listed.product_id)
+    {", ".join(f"listed.{name}" for name in PRODUCT_COLUMNS)}, listed.position
 FROM listed LEFT JOIN product USING (product_id)
 ORDER BY
     listed.product_id, coalesce(listed.source = product.source, false) DESC, listed.collection,
     listed.position
 """
 
-# What an archive listed changes only if the same archive lists it otherwise, or lists it no more; a
-# folder's image gives way to any archive's, and to another folder's while it is not classified.
+# What an archive listed changes only if the archive itself, and not a mirror that may lag behind,
+# lists it otherwise, or lists it no more. A folder's image gives way to an archive's. It is at
+# another place only if its file is gone, or if there is no result of it yet.
 MAY_CHANGE = """
-CASE WHEN {new}.collection = 'own' AND product.collection = 'archive' THEN false
-    ELSE product.source IS NULL
-        OR coalesce(product.source = {new}.source, false)
-        OR product.withdrawn_at IS NOT NULL
-        OR ({new}.collection = 'archive' AND product.collection = 'own')
-        OR (product.collection = 'own' AND NOT EXISTS (
+CASE
+    WHEN {new}.collection = 'own' AND product.collection = 'archive' THEN false
+    WHEN product.source IS NULL THEN true
+    WHEN product.collection = 'archive' THEN NOT :at_mirror
+        AND (product.source = {new}.source OR product.withdrawn_at IS NOT NULL)
+    WHEN {new}.collection = 'archive' OR product.withdrawn_at IS NOT NULL THEN true
+    ELSE (product.source, product.image_url) = ({new}.source, {new}.image_url)
+        OR product.product_id = ANY (CAST(:moved AS text[]))
+        OR NOT EXISTS (
             SELECT FROM outcome
             WHERE outcome.product_id = product.product_id AND outcome.state = 'classified'
-        ))
+        )
 END
 """
 
@@ -38,11 +46,12 @@ _OLD_COLUMNS = ", ".join(f"product.{name}" for name in PRODUCT_COLUMNS)
 _NEW_COLUMNS = ", ".join(f"excluded.{name}" for name in PRODUCT_COLUMNS)
 MERGE = sa.text(f"""
 INSERT INTO product ({NAMES}, is_published)
-SELECT chosen.*, chosen.collection = 'archive' OR :publish_own
-FROM ({CHOSEN}) AS chosen ORDER BY chosen.product_id
+SELECT {NAMES}, collection = 'archive' OR :publish_own
+FROM ({CHOSEN}) AS chosen ORDER BY product_id
 ON CONFLICT (product_id) DO UPDATE
-SET ({NAMES}, listed_at, withdrawn_at, is_published, first_listed_at) = (
+SET ({NAMES}, listed_at, withdrawn_at, superseded, is_published, first_listed_at) = (
     {_NEW_COLUMNS}, now(), NULL,
+    product.superseded AND product.source IS NOT DISTINCT FROM excluded.source,
     excluded.is_published OR (product.is_published AND product.collection = 'own'),
     CASE excluded.collection WHEN product.collection
         THEN product.first_listed_at ELSE excluded.first_listed_at
@@ -57,19 +66,21 @@ UPDATE product SET is_published = true
 WHERE collection = 'own' AND NOT is_published AND product_id IN (SELECT product_id FROM listed)
 """)
 
-# A mirror may lag behind, so one without the higher version takes no mark away.
+# Only a withdrawal takes the mark away.
 MARK_SUPERSEDED = sa.text("""
-UPDATE product SET superseded = newest.version > product.version
+UPDATE product SET superseded = true
 FROM (
-    SELECT left(product_id, 26) AS name_key, source, max(right(product_id, 1)) AS version
-    FROM listed GROUP BY 1, 2
+    SELECT product.name_key, listed.source, max(product.version) AS version
+    FROM listed JOIN product USING (product_id)
+    WHERE product.withdrawn_at IS NULL
+    GROUP BY 1, 2
 ) AS newest
 WHERE product.name_key = newest.name_key AND product.source IS NOT DISTINCT FROM newest.source
-  AND product.superseded <> (newest.version > product.version)
-  AND (newest.version > product.version OR NOT :at_mirror)
+  AND newest.version > product.version AND NOT product.superseded
 """)
 
-# A folder's images that another source lists now: their outcomes were made from other bytes.
+# A folder's images that an archive lists now, or another folder after they were withdrawn: their
+# outcomes were made from other bytes.
 TAKEN_OVER = sa.text(f"""
 SELECT product.product_id FROM product JOIN ({CHOSEN}) AS chosen USING (product_id)
 WHERE product.collection = 'own' AND product.source IS DISTINCT FROM chosen.source
@@ -79,7 +90,7 @@ WHERE product.collection = 'own' AND product.source IS DISTINCT FROM chosen.sour
 
 # Their chunks are locked first, so that none of them is being published.
 LOCK_CHUNKS = sa.text("""
-SELECT FROM chunk
+SELECT run_id, number FROM chunk
 WHERE (run_id, number) IN (
     SELECT run_id, chunk_number FROM run_product
     WHERE product_id = ANY (:product_ids) AND result IS NULL
@@ -125,43 +136,61 @@ DELETE FROM listing_state WHERE source IN (
 """)
 
 
-def merge_into_products(
-    listed: Listed, run_id: int | None, publish_own: bool, at_mirror: bool = False
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How a listing was made, as far as it decides what the listing may change.
+
+    Attributes:
+        run_id: The run that lists, None if it does not exist yet.
+        publish_own: Whether the Atlas shows the images of folders.
+        at_mirror: Whether mirrors of the archives were read instead, which may lag behind.
+        moved: Ids of own images whose files are gone from where the product table has them.
+    """
+
+    run_id: int | None = None
+    publish_own: bool = False
+    at_mirror: bool = False
+    moved: Sequence[str] = ()
+
+
+def merge_into_products(listed: Listed, how: Circumstances) -> None:
     """Write the listed products to the product table; update those that differ and may change.
 
     A product that was withdrawn is no longer so. One whose source lists a higher version is marked
-    as superseded. If another source lists a folder's image now, its outcomes are moved to the
-    history, since they were made from other bytes.
-
-    Args:
-        listed: The products.
-        run_id: The run that lists them, None if it does not exist yet.
-        publish_own: Whether the Atlas shows the images of folders.
-        at_mirror: Whether mirrors of the archives were read instead.
+    as superseded. If an archive lists a folder's image now, its outcomes are moved to the history,
+    since they were made from other bytes. The trigger on `product` keeps the place that a product
+    had.
     """
     connection = listed.connection
     # One listing at a time: which source has a product must not change between two statements.
     # Publishing outcomes does not wait for this lock.
     connection.exec_driver_sql("LOCK TABLE product IN SHARE ROW EXCLUSIVE MODE")
-    _take_over(connection, run_id)
-    connection.execute(MERGE, {"publish_own": publish_own})
-    if publish_own:
+    rules = {"at_mirror": how.at_mirror, "moved": list(how.moved)}
+    _take_over(connection, how.run_id, rules)
+    connection.execute(MERGE, rules | {"publish_own": how.publish_own})
+    if how.publish_own:
         connection.execute(PUBLISH_OWN)
-    connection.execute(MARK_SUPERSEDED, {"at_mirror": at_mirror})
+    connection.execute(MARK_SUPERSEDED)
 
 
-def _take_over(connection: sa.Connection, run_id: int | None) -> None:
+def _take_over(connection: sa.Connection, run_id: int | None, rules: Mapping[str, object]) -> None:
     """Take the folders' images that other sources list now out of open runs, with their outcomes.
 
     The locks are taken in the order of those who publish: chunks, thresholds, outcomes.
     """
-    taken = connection.scalars(TAKEN_OVER).all()
+    taken = connection.scalars(TAKEN_OVER, rules).all()
     if not taken:
         return
     key = {"product_ids": taken}
-    connection.execute(LOCK_CHUNKS, key)
+    _lock_chunks(connection, key)
     lock_thresholds_for_publishing(connection)
-    connection.execute(LEAVE_OPEN_RUNS, key | {"known": KNOWN_FROM_ARCHIVE})
+    connection.execute(LEAVE_OPEN_RUNS, key | {"known": KNOWN_FROM_ELSEWHERE})
     connection.execute(SET_OUTCOMES_ASIDE, key | {"run_id": run_id})
     connection.execute(FORGET_LISTINGS, key)
+
+
+def _lock_chunks(connection: sa.Connection, key: Mapping[str, object]) -> None:
+    """Lock the chunks of products, also those that others are split into while this waits."""
+    locked: set[tuple[int, int]] = set()
+    while found := {tuple(row) for row in connection.execute(LOCK_CHUNKS, key)} - locked:
+        locked |= found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.merging import KNOWN_FROM_ARCHIVE
+from mernet.db.ledger.merging import KNOWN_FROM_ELSEWHERE
 from mernet.db.ledger.runs import Run, read_run
 
 # Only the run's own record: later runs may change outcomes, but not what this one did.
@@ -85,9 +85,9 @@ class RunProgress:
         run: The run.
         listed: Products that are members of the run.
         kept: Products that the run left as they were: another run had their outcome, or an
-            archive has the product of a folder's image.
+            archive or another folder has the product of a folder's image.
         kept_failed: Those of `kept` whose outcome was a failure.
-        known: Those of `kept` that an archive has.
+        known: Those of `kept` that an archive or another folder has.
         classified: Products that this run classified.
         failed: Products that failed in this run.
         waiting: Products in open chunks.
@@ -121,7 +121,7 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgres
     """
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
-    counts = connection.execute(COUNTS, key | {"known": KNOWN_FROM_ARCHIVE}).one()._asdict()
+    counts = connection.execute(COUNTS, key | {"known": KNOWN_FROM_ELSEWHERE}).one()._asdict()
     rate = connection.scalar(RATE, key | {"recent_seconds": RECENT_SECONDS}) or 0.0
     return RunProgress(
         run=run,
@@ -136,5 +136,5 @@ def progress(connection: sa.Connection, run_id: int | None = None) -> RunProgres
 @transaction
 def failed_products(connection: sa.Connection, run_id: int) -> list[FailedProduct]:
     """Return the members of a run that failed, in it or in an earlier run, sorted by reason."""
-    key = {"run_id": run_id, "known": KNOWN_FROM_ARCHIVE}
+    key = {"run_id": run_id, "known": KNOWN_FROM_ELSEWHERE}
     return [FailedProduct(*row) for row in connection.execute(FAILED_PRODUCTS, key)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.merging import KNOWN_FROM_ARCHIVE
+from mernet.db.ledger.merging import KNOWN_FROM_ELSEWHERE
 from mernet.db.ledger.runs import RunState, read_run
 
 # What the run did is its own record; what is there today has to follow from it. An outcome that is
@@ -42,12 +42,13 @@ SELECT
 FROM member
 """)
 
-# Two versions of one name among the members, and a second hit of one exposure in the search.
+# Two versions of one name in a listing, and a second hit of one exposure in the search. A retry
+# takes what failed, also two versions of two sources.
 TWICE = sa.text("""
 SELECT (
-    SELECT count(*) - count(DISTINCT (name_key, collection))
-    FROM run_product JOIN product USING (product_id)
-    WHERE run_id = :run_id
+    SELECT count(*) - count(DISTINCT (name_key, product.source))
+    FROM run_product JOIN product USING (product_id) JOIN run USING (run_id)
+    WHERE run_id = :run_id AND kind <> 'retry'
 ) + (
     SELECT count(*) - count(DISTINCT (product.exposure_key, shown.class))
     FROM run_product
@@ -101,8 +102,8 @@ class Reconciliation:
         kept: Products that it left as they were, as in `RunProgress.kept`.
         kept_failed: Those of `kept` whose outcome was a failure.
         missing: Products without a result, or whose outcome is neither there nor in the history.
-        twice: Products of which another version is a member too, and hits of which the search shows
-            another product of the exposure.
+        twice: Products of which the source listed another version too, and hits of which the search
+            shows another product of the exposure.
         wrong_rows: Classifications that do not follow from the scores, are absent although they do,
             or have another probability.
     """
@@ -141,7 +142,7 @@ def reconcile(connection: sa.Connection, run_id: int | None = None) -> Reconcili
     return Reconciliation(
         run_id=run.run_id,
         state=run.state,
-        **connection.execute(COUNTS, key | {"known": KNOWN_FROM_ARCHIVE}).one()._asdict(),
+        **connection.execute(COUNTS, key | {"known": KNOWN_FROM_ELSEWHERE}).one()._asdict(),
         twice=connection.execute(TWICE, key).scalar_one(),
         wrong_rows=connection.execute(WRONG_ROWS, key).scalar_one(),
     )

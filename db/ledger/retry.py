@@ -9,7 +9,7 @@ from mernet.db.errors import RunRefused
 from mernet.db.ledger.listed_table import list_selected
 from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
-from mernet.db.products import PRODUCT_COLUMNS
+from mernet.db.products import columns_as_listed
 
 # The latest failure of each product, unless it was classified since. An outcome that such a failure
 # left as it was is older.
@@ -29,6 +29,8 @@ failure AS (
 SELECT {columns}
 FROM failure
 JOIN product USING (product_id)
+LEFT JOIN run_product AS failed_as
+    ON failed_as.run_id = failure.run_id AND failed_as.product_id = failure.product_id
 LEFT JOIN outcome
     ON outcome.product_id = failure.product_id AND outcome.classifier = :classifier
 WHERE (CAST(:reason AS text) IS NULL OR failure.reason = :reason)
@@ -37,7 +39,7 @@ WHERE (CAST(:reason AS text) IS NULL OR failure.reason = :reason)
   AND product.withdrawn_at IS NULL AND NOT product.superseded
 """
 FAILED_PRODUCTS = f"""
-{FAILED.format(columns=", ".join(f"product.{name}" for name in PRODUCT_COLUMNS))}
+{FAILED.format(columns=columns_as_listed("failed_as"))}
 ORDER BY product.product_id
 """
 MIRRORS = sa.text(FAILED.format(columns="DISTINCT failure.mirror"))
@@ -53,7 +55,8 @@ def create_retry(
     """Create a run over the products whose latest result under the current classifier is a failure.
 
     That includes those of which an earlier outcome stayed. Its chunks are ready. Products that were
-    withdrawn, or of which the archive lists a higher version, are left out.
+    withdrawn, or of which the archive lists a higher version, are left out. Each is read where the
+    run in which it failed had listed it.
 
     Args:
         engine: The ledger.

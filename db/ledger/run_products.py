@@ -3,37 +3,43 @@
 import sqlalchemy as sa
 
 from mernet.db.ledger.listed_table import Listed
-from mernet.db.ledger.merging import KNOWN_FROM_ARCHIVE
+from mernet.db.ledger.merging import CHOSEN, KNOWN_FROM_ELSEWHERE
 from mernet.db.tables import chunk, run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.
-# A failed outcome counts as an outcome: failed products are for a retry.
-ENROL = sa.text("""
+# A failed outcome counts as an outcome: failed products are for a retry. What another archive has
+# is read where this run listed it.
+ENROL = sa.text(f"""
 WITH candidate AS (
     SELECT
-        listed.product_id,
-        min(listed.position) AS position,
-        bool_and(listed.collection = 'own') AND product.collection = 'archive' AS is_known,
-        product.source,
+        chosen.product_id,
+        chosen.position,
+        chosen.collection = 'own' AND (
+            product.collection = 'archive' OR product.source IS DISTINCT FROM chosen.source
+        ) AS is_known,
+        product.source AS known_to,
         NOT run.reclassify AND outcome.product_id IS NOT NULL AS has_outcome,
         outcome.reason,
         outcome.detail,
-        run.chunk_size
-    FROM listed JOIN product USING (product_id) CROSS JOIN run
+        run.chunk_size,
+        chosen.collection = 'archive' AND (chosen.source, chosen.image_url, chosen.label_url)
+            IS DISTINCT FROM (product.source, product.image_url, product.label_url) AS is_elsewhere,
+        chosen.source, chosen.image_url, chosen.label_url
+    FROM ({CHOSEN}) AS chosen JOIN product USING (product_id) CROSS JOIN run
     LEFT JOIN outcome
-        ON outcome.product_id = listed.product_id AND outcome.classifier = run.classifier
+        ON outcome.product_id = chosen.product_id AND outcome.classifier = run.classifier
     WHERE run.run_id = :run_id
-    GROUP BY
-        listed.product_id, product.product_id, run.run_id, outcome.product_id, outcome.classifier
 ),
 judged AS (
-    SELECT product_id, position, chunk_size, source, is_known OR has_outcome AS is_kept,
+    SELECT product_id, position, chunk_size, is_known OR has_outcome AS is_kept,
+        is_elsewhere AND NOT is_known AND NOT has_outcome AS is_elsewhere,
+        source, image_url, label_url,
         CASE
             WHEN is_known THEN :known
             WHEN has_outcome THEN reason
         END AS reason,
         CASE
-            WHEN is_known THEN concat(source, ' lists it.')
+            WHEN is_known THEN concat(known_to, ' lists it.')
             WHEN has_outcome THEN detail
         END AS detail
     FROM candidate
@@ -51,11 +57,17 @@ new_chunk AS (
     SELECT CAST(:run_id AS integer), chunk_number, array_agg(DISTINCT coalesce(source, ''))
     FROM member WHERE chunk_number IS NOT NULL GROUP BY chunk_number
 )
-INSERT INTO run_product (run_id, product_id, chunk_number, result, reason, detail, recorded_at)
+INSERT INTO run_product (
+    run_id, product_id, chunk_number, result, reason, detail, recorded_at,
+    source, image_url, label_url
+)
 SELECT
     :run_id, product_id, chunk_number,
     CASE WHEN is_kept THEN 'kept' END, reason, detail,
-    CASE WHEN is_kept THEN clock_timestamp() END
+    CASE WHEN is_kept THEN clock_timestamp() END,
+    CASE WHEN is_elsewhere THEN source END,
+    CASE WHEN is_elsewhere THEN image_url END,
+    CASE WHEN is_elsewhere THEN label_url END
 FROM member
 """)
 
@@ -76,10 +88,11 @@ def enrol(listed: Listed, run_id: int) -> None:
 
     A product that has an outcome under the run's classifier becomes a member without a chunk, with
     the result 'kept', unless the run reclassifies; so does a folder's image whose product an
-    archive has. The run is then running, or finished if it has no chunk.
+    archive or another folder has. One that another archive has is read where this run listed it.
+    The run is then running, or finished if it has no chunk.
     """
     connection = listed.connection
-    connection.execute(ENROL, {"run_id": run_id, "known": KNOWN_FROM_ARCHIVE})
+    connection.execute(ENROL, {"run_id": run_id, "known": KNOWN_FROM_ELSEWHERE})
     has_chunk = sa.exists().where(chunk.c.run_id == run_id)
     connection.execute(
         sa.update(run)

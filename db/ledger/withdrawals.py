@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from mernet.db.errors import TooManyWithdrawn
 from mernet.db.ledger.listed_table import Listed
+from mernet.db.products import PRODUCT_COLUMNS
 
 FEW = 100
 """This many products of an archive may always be withdrawn at once."""
@@ -28,10 +29,12 @@ COUNT_LISTED = sa.text(
 _NOT_LISTED = f"""
 {_LISTED_BEFORE} AND NOT EXISTS (
     SELECT FROM (
-        SELECT product_id FROM listed UNION ALL SELECT unnest(CAST(:doubtful AS text[]))
+        SELECT product_id, source FROM listed
+        UNION ALL SELECT unnest(CAST(:doubtful AS text[])), NULL
     ) AS present
     WHERE left(present.product_id, 26) = product.name_key
       AND right(present.product_id, 1) >= product.version
+      AND coalesce(present.source, product.source) = product.source
 )
 """
 
@@ -45,7 +48,22 @@ SELECT source, count(*) AS products FROM gone GROUP BY source
 # Another archive may list a withdrawn product: the next ingest reads all other listings again.
 FORGET_OTHER_LISTINGS = sa.text("DELETE FROM listing_state WHERE source <> ALL (:sources)")
 
-LACKING = sa.text(f"SELECT DISTINCT source FROM product WHERE {_NOT_LISTED}")
+COUNT_WITHDRAWN = sa.text("""
+SELECT count(*) FROM product WHERE source = ANY (:sources) AND withdrawn_at = now()
+""")
+
+# Mirrors that lack a product, or list one otherwise than their archive did.
+_OTHERWISE = ", ".join(f"listed.{name}" for name in PRODUCT_COLUMNS)
+_AS_KNOWN = ", ".join(f"product.{name}" for name in PRODUCT_COLUMNS)
+DIFFERING = sa.text(f"""
+SELECT source FROM product WHERE {_NOT_LISTED}
+UNION
+SELECT listed.source FROM listed JOIN product USING (product_id)
+WHERE (listed.source = ANY (:sources) OR listed.source = ANY (:searches))
+  AND (product.withdrawn_at IS NOT NULL OR (
+    product.source = listed.source AND ({_OTHERWISE}) IS DISTINCT FROM ({_AS_KNOWN})
+  ))
+""")
 
 # Products of which no higher version is listed any more.
 UNMARK_SUPERSEDED = sa.text("""
@@ -53,7 +71,7 @@ UPDATE product SET superseded = false
 WHERE superseded AND source = ANY (:sources) AND NOT EXISTS (
     SELECT FROM product AS newer
     WHERE newer.name_key = product.name_key AND newer.version > product.version
-      AND newer.withdrawn_at IS NULL
+      AND newer.source = product.source AND newer.withdrawn_at IS NULL
 )
 """)
 
@@ -88,21 +106,36 @@ def withdraw(
     """
     values = {"sources": list(sources), "products": products, "doubtful": list(doubtful)}
     withdrawn = {row.source: row.products for row in listed.connection.execute(WITHDRAW, values)}
-    listed.connection.execute(UNMARK_SUPERSEDED, {"sources": list(sources)})
     if withdrawn:
         listed.connection.execute(FORGET_OTHER_LISTINGS, {"sources": list(sources)})
     return withdrawn
 
 
-def sources_that_lack_products(
-    listed: Listed, sources: Sequence[str], products: str, doubtful: Sequence[str]
-) -> set[str]:
-    """Return the sources that do not list a product which they had; `withdraw` explains the rest.
+def unmark_superseded(connection: sa.Connection, sources: Sequence[str]) -> None:
+    """Take the mark from the products of which their sources list no higher version any more."""
+    connection.execute(UNMARK_SUPERSEDED, {"sources": list(sources)})
 
-    None of their products is marked as withdrawn.
+
+def count_withdrawn(connection: sa.Connection, sources: Sequence[str]) -> int:
+    """Return how many products of these sources this transaction has marked as withdrawn."""
+    found: int = connection.execute(COUNT_WITHDRAWN, {"sources": list(sources)}).scalar_one()
+    return found
+
+
+def mirrors_that_differ(
+    listed: Listed,
+    sources: Sequence[str],
+    products: str,
+    doubtful: Sequence[str],
+    searches: Sequence[str] = (),
+) -> set[str]:
+    """Return the sources whose mirrors list other than what the archives listed.
+
+    That changes no product. The arguments are those of `withdraw`, and the sources of which only a
+    part was listed.
     """
     values = {"sources": list(sources), "products": products, "doubtful": list(doubtful)}
-    return set(listed.connection.scalars(LACKING, values))
+    return set(listed.connection.scalars(DIFFERING, values | {"searches": list(searches)}))
 
 
 def require_few_withdrawn(withdrawn: Mapping[str, int], listed_before: Mapping[str, int]) -> None:

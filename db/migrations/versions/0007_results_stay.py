@@ -76,6 +76,54 @@ ALTER TABLE run
     ADD accept_short_listing boolean NOT NULL DEFAULT false;
 """
 
+# What a product was before its archive listed it otherwise, another had it, or it moved.
+PRODUCT_HISTORY = """
+CREATE TABLE product_history (
+    history_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    product_id text COLLATE "C" NOT NULL REFERENCES product,
+    source text,
+    collection text NOT NULL,
+    image_url text NOT NULL,
+    label_url text,
+    browse_url text,
+    withdrawn_at timestamptz,
+    superseded boolean NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    cause text NOT NULL CHECK (cause <> '')
+);
+CREATE INDEX product_history_product ON product_history (product_id);
+
+CREATE FUNCTION keep_changed_product() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO product_history (
+        product_id, source, collection, image_url, label_url, browse_url, withdrawn_at, superseded,
+        cause
+    ) VALUES (
+        OLD.product_id, OLD.source, OLD.collection, OLD.image_url, OLD.label_url, OLD.browse_url,
+        OLD.withdrawn_at, OLD.superseded,
+        CASE
+            WHEN OLD.withdrawn_at IS NULL AND NEW.withdrawn_at IS NOT NULL
+                THEN concat('not listed any more by ', OLD.source)
+            WHEN NEW.source IS DISTINCT FROM OLD.source
+                THEN concat(
+                    coalesce(nullif(current_setting('mernet.cause', true), ''), 'listed by'),
+                    ' ', NEW.source)
+            WHEN NEW.image_url <> OLD.image_url THEN concat('listed otherwise by ', NEW.source)
+            WHEN OLD.withdrawn_at IS NOT NULL THEN concat('listed again by ', NEW.source)
+            WHEN NEW.superseded THEN concat('a higher version is listed by ', NEW.source)
+            ELSE concat('no higher version is listed any more by ', NEW.source)
+        END
+    );
+    RETURN NULL;
+END $$;
+CREATE TRIGGER product_changed AFTER UPDATE ON product FOR EACH ROW
+    WHEN (
+        (OLD.source, OLD.image_url, OLD.withdrawn_at, OLD.superseded)
+        IS DISTINCT FROM (NEW.source, NEW.image_url, NEW.withdrawn_at, NEW.superseded)
+    )
+    EXECUTE FUNCTION keep_changed_product();
+"""
+
 OUTCOME = """
 ALTER TABLE outcome
     ADD missing_share real CHECK (missing_share BETWEEN 0 AND 1),
@@ -125,7 +173,11 @@ ALTER TABLE run_product
     ADD result text,
     ADD reason text,
     ADD detail text,
-    ADD recorded_at timestamptz;
+    ADD recorded_at timestamptz,
+    -- Where the run listed the product, if the product table has it at another place.
+    ADD source text,
+    ADD image_url text,
+    ADD label_url text;
 UPDATE run_product SET
     result = CASE WHEN run_product.chunk_number IS NULL THEN 'kept' ELSE outcome.state END,
     reason = outcome.reason,
@@ -147,6 +199,9 @@ ALTER TABLE run_product
             WHEN 'kept' THEN (reason IS NULL) = (detail IS NULL)
             ELSE reason IS NULL AND detail IS NULL
         END
+    ),
+    ADD CONSTRAINT run_product_has_place CHECK (
+        image_url IS NOT NULL OR (source IS NULL AND label_url IS NULL)
     ),
     ADD CONSTRAINT run_product_has_time CHECK ((result IS NULL) = (recorded_at IS NULL));
 CREATE INDEX run_product_failed ON run_product (product_id, recorded_at) WHERE result = 'failed';
@@ -230,7 +285,12 @@ GRANT SELECT ON atlas_search TO mernet_atlas;
 FORGET = """
 ALTER TABLE run DROP publish_own, DROP accept_short_listing;
 DROP INDEX run_product_failed;
-ALTER TABLE run_product DROP result, DROP reason, DROP detail, DROP recorded_at;
+ALTER TABLE run_product
+    DROP result, DROP reason, DROP detail, DROP recorded_at,
+    DROP source, DROP image_url, DROP label_url;
+DROP TRIGGER product_changed ON product;
+DROP FUNCTION keep_changed_product;
+DROP TABLE product_history;
 DROP TRIGGER outcome_replaced ON outcome;
 DROP FUNCTION keep_replaced_outcome;
 DROP TABLE outcome_history;
@@ -247,6 +307,7 @@ def upgrade() -> None:
     op.execute(PREFERENCE)
     op.execute(MIRRORED)
     op.execute(PRODUCT)
+    op.execute(PRODUCT_HISTORY)
     op.execute(OUTCOME)
     op.execute(RUN_PRODUCT)
     op.execute(SEARCH.format(view="atlas_search", shown="is_published"))

@@ -70,7 +70,7 @@ BEGIN
             EXECUTE format('GRANT INSERT, UPDATE ON %s TO mernet_service', ours.named);
             IF ours.relname NOT IN (
                 'product', 'classifier', 'promotion', 'run', 'chunk', 'run_product',
-                'outcome_history'
+                'outcome_history', 'product_history'
             ) THEN
                 EXECUTE format('GRANT DELETE ON %s TO mernet_service', ours.named);
             END IF;

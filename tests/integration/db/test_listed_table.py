@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from mernet.db.engine import transaction
 from mernet.db.ledger.listed_table import list_file, list_selected, spool
-from mernet.db.ledger.merging import merge_into_products
+from mernet.db.ledger.merging import Circumstances, merge_into_products
 from mernet.db.products import PRODUCT_COLUMNS
 
 
@@ -41,7 +41,7 @@ def test_a_connection_lost_while_a_listing_is_copied_is_replaced(story, cut_off)
     @transaction
     def work(connection: sa.Connection) -> None:
         cut_off.backends.append(connection.scalar(sa.text("SELECT pg_backend_pid()")))
-        merge_into_products(list_file(connection, cut_off), None, publish_own=False)
+        merge_into_products(list_file(connection, cut_off), Circumstances())
 
     work(story.engine)
     assert len(cut_off.backends) == 2
