@@ -13,6 +13,7 @@ MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
 MAX_FIELDS = 10_000  # real tables have 59
 MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB
 MAX_ROWS = 100_000_000
+# Of several tables in a label, the one of these names is the index.
 TABLES = ("INDEX_TABLE", "CUMULATIVE_INDEX_TABLE", "TABLE", "RDR_INDEX_TABLE", "EDR_INDEX_TABLE")
 
 
@@ -93,7 +94,8 @@ def _not_a_label(name: str, problem: str) -> BadIndexError:
 
 def _table_and_pointer(label: Block, name: str) -> tuple[Block, object]:
     """Return the table that the label describes, and its pointer."""
-    tables = [block for block in label.walk() if block.name in TABLES]
+    found = [block for block in label.walk() if block.name.endswith("TABLE")]
+    tables = sorted(found, key=lambda table: table.name not in TABLES)
     for table in tables:
         pointers = label.all(f"^{table.name}")
         if pointers:

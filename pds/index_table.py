@@ -24,7 +24,6 @@ from mernet.pds.label import (
     UNKNOWN,
     counter_or_none,
     solar_time_or_none,
-    text_or_none,
     time_or_none,
     whole_or_none,
 )
@@ -43,6 +42,9 @@ INDEXES = {
     "any": ("edrindex.lbl", "rdrindex.lbl"),
 }
 UNKNOWN_PLACES = UNKNOWN - {""}
+# What archives write where a size is not known, besides UNKNOWN.
+NO_SIZE = UNKNOWN | {"-", "--", "?", "NA", "NAN", "NONE", "NIL", "TBD", "UNKNOWN", "NOT AVAILABLE",
+                     "NOT APPLICABLE"}  # fmt: skip
 INDEX_FOLDERS = ("index", "INDEX")
 # How much of a product is read for its label: nearly always the first suffices.
 LABEL_BYTES = (64 * 1024, pds3.MAX_LABEL_BYTES)
@@ -132,6 +134,16 @@ def _check_rows(reader: "RowReader", url: str) -> None:
             f"{url} has no row of {reader.shape.fields} fields, as its label describes; "
             "check that label and table belong together"
         )
+    if reader.readable == reader.unnamed:
+        raise BadIndexError(
+            f"None of the {reader.readable} rows of {url} has the name of a MER product; "
+            "check that label and table belong together"
+        )
+    if reader.unplaced and not reader.placed:
+        raise BadIndexError(
+            f"None of the {reader.unplaced} wanted rows of {url} says where its file is; "
+            "check its columns PATH_NAME and FILE_NAME"
+        )
     if reader.without_size and not reader.with_size:
         raise BadIndexError(
             f"None of the {reader.without_size} wanted rows of {url} has a size in LINES and "
@@ -155,6 +167,8 @@ class RowReader:
 
     Attributes:
         readable: How many rows had the fields that the label describes.
+        unnamed: How many of these had no product's name.
+        placed: How many wanted rows say where their file is; `unplaced` how many do not.
         with_size: How many wanted rows had a size; `without_size` how many had none.
     """
 
@@ -162,6 +176,9 @@ class RowReader:
     places: Places
     selection: Selection
     readable: int = 0
+    unnamed: int = 0
+    placed: int = 0
+    unplaced: int = 0
     with_size: int = 0
     without_size: int = 0
     _fields: FieldReader = field(init=False)
@@ -181,10 +198,13 @@ class RowReader:
         path_name, file_name = self._location(fields)
         name = self.selection.wanted_name(file_name)
         if isinstance(name, LeftOut):
+            self.unnamed += name.reason is LeftOutReason.UNREADABLE_NAME
             return name
         image_url = self.places.image_url(path_name, file_name)
         if image_url is None or path_name.upper() in UNKNOWN_PLACES:
+            self.unplaced += 1
             return LeftOut(file_name, LeftOutReason.UNREADABLE_ROW)
+        self.placed += 1
         wanted = UnsizedRow(name, file_name, image_url, fields)
         if not set(SIZE) <= set(self.shape.first_field):
             return Unread(wanted)
@@ -216,13 +236,14 @@ class RowReader:
         texts = [self._text(row.fields, column) for column in SIZE]
         sizes = [whole_or_none(text) for text in texts]
         lines, line_samples = sizes
-        if any(
-            size is None and text_or_none(text) for size, text in zip(sizes, texts, strict=True)
-        ):
-            return LeftOut(row.file_name, LeftOutReason.UNREADABLE_ROW)
         if lines is None or line_samples is None or lines < 1 or line_samples < 1:
             self.without_size += 1
-            return LeftOut(row.file_name, LeftOutReason.SIZE_NOT_AVAILABLE)
+            damaged = any(
+                size is None and text.upper() not in NO_SIZE
+                for size, text in zip(sizes, texts, strict=True)
+            )
+            reason = LeftOutReason.UNREADABLE_ROW if damaged else LeftOutReason.SIZE_NOT_AVAILABLE
+            return LeftOut(row.file_name, reason)
         self.with_size += 1
         return self.product(row, lines, line_samples)
 

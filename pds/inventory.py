@@ -13,7 +13,7 @@ from mernet.pds.collection_members import Member, product_from_lidvid, read_memb
 from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.errors import BadIndexError, DecodeError, ForbiddenError, NotFoundError
 from mernet.pds.fetch import FileSource
-from mernet.pds.label import whole_or_none
+from mernet.pds.label import counter_or_none
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 from mernet.printable import printable
@@ -81,7 +81,7 @@ def _records(file: IO[bytes], label_url: str, inventory: str) -> int | None:
     for area in root.iterfind("{*}File_Area_Inventory"):
         file_name = area.findtext("{*}File/{*}file_name", "").strip()
         if file_name.lower() in ("", inventory.lower()):
-            return whole_or_none(area.findtext("{*}Inventory/{*}records", ""))
+            return counter_or_none(area.findtext("{*}Inventory/{*}records", ""))
     return None
 
 

@@ -13,10 +13,11 @@ UNKNOWN = frozenset({"", "UNK", "N/A", "NULL"})
 YEARS = (1960, 2100)
 MAX_NUMBER = 30  # characters
 WHOLE = re.compile(r"[-+]?[0-9]+(?:\.0*)?")
+BASED = re.compile(r"([2-9]|1[0-6])#([-+]?[0-9A-Fa-f]{1,30})#")  # such as 16#FF#
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 TIME = re.compile(
     r"(\d{4}-(?:\d{2}-\d{2}|\d{3}))"  # a date, or a day of the year
-    r"(?:[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d|60)(?:\.(\d{1,12}))?)?)?"
+    r"(?:[Tt ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d|60)(?:\.(\d{1,30}))?)?)?"
     r"([Zz]|[-+](?:[01]\d|2[0-3]):?[0-5]\d)?",
     re.ASCII,
 )
@@ -64,14 +65,27 @@ def text_or_none(value: object) -> str | None:
 
 
 def whole_or_none(value: object) -> int | None:
-    """Return a value as a whole number, None if it is not one; 1024.0 and 1.024E3 are."""
+    """Return a value as a whole number, None if it is not one.
+
+    1024.0 and 1.024E3 are, and numbers of another base, such as 16#400#.
+    """
     text = str(value).strip()
+    if based := BASED.fullmatch(text):
+        return based_number(based)
     if len(text) > MAX_NUMBER or not NUMBER.fullmatch(text):
         return None
     if WHOLE.fullmatch(text):
         return int(text.partition(".")[0])
     number = float(text)
     return int(number) if number.is_integer() and abs(number) <= MAX_COUNTER else None
+
+
+def based_number(match: re.Match[str]) -> int | None:
+    """Return the number that BASED has matched, None if it has digits that its base has not."""
+    try:
+        return int(match[2], int(match[1]))
+    except ValueError:
+        return None
 
 
 def counter_or_none(value: object) -> int | None:

@@ -44,6 +44,10 @@ class Quantity:
     value: "Value"
     unit: str
 
+    def __repr__(self) -> str:
+        """Return the value as a label has it, for messages."""
+        return f"{self.value} <{self.unit}>"
+
 
 Value = int | float | str | Quantity | list["Value"]
 

@@ -17,7 +17,9 @@ import numpy as np
 from mernet.pds import odl
 from mernet.pds.errors import DamagedError, DecodeError, TruncatedError
 from mernet.pds.label import (
+    BASED,
     LabelFacts,
+    based_number,
     check_size,
     counter_or_none,
     solar_time_or_none,
@@ -31,9 +33,13 @@ from mernet.printable import printable
 
 MAX_LABEL_BYTES = 256 * 1024  # real labels have up to 26 kB
 CHECKSUM_TOLERANCE = 1e-5  # labels print it to about 6 digits
-# PDS3 labels begin so; an SFDU label may be in the first line.
-LABEL_START = re.compile(rb"(\xef\xbb\xbf)?\s*(CCSD\w{0,60}[ \t]*=[^\r\n]{0,200}\s+)?"
-                         rb"PDS_VERSION_ID\s*=\s*\"?PDS3\b", re.IGNORECASE)  # fmt: skip
+# PDS3 labels begin so; comments, and an SFDU label, may be in front.
+GAP = rb"(?>(?:\s|/\*.*?\*/)*)"
+LABEL_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?" + GAP + rb"(?:CCSD\w{0,60}[ \t]*=[^\r\n]{0,200}\s" + GAP + rb")?"
+    rb"PDS_VERSION_ID" + GAP + rb"=" + GAP + rb"[\"']?PDS3\b",
+    re.IGNORECASE | re.DOTALL,
+)
 # Data types of the Standards Reference, appendix C, with their aliases; numpy's kind and order.
 SAMPLE_KINDS = {
     **dict.fromkeys(("MSB_INTEGER", "INTEGER", "SUN_INTEGER", "MAC_INTEGER"), ">i"),
@@ -47,20 +53,20 @@ SAMPLE_KINDS = {
 SAMPLE_BITS = {"i": (8, 16, 32), "u": (8, 16, 32), "f": (32, 64)}
 RECORD_TYPES_WITHOUT_RECORDS = ("STREAM", "UNDEFINED")
 # Of OBJECT = IMAGE: keys that say where the pixels are or in which order, and that are not
-# honoured, with the values that change nothing.
+# honoured, with the values that change nothing. They count with a namespace in front, too.
 NEUTRAL: dict[str, Callable[[object], bool]] = {
-    "LINE_PREFIX_BYTES": lambda value: value == 0,
-    "LINE_SUFFIX_BYTES": lambda value: value == 0,
+    "LINE_PREFIX_BYTES": lambda value: whole_or_none(value) == 0,
+    "LINE_SUFFIX_BYTES": lambda value: whole_or_none(value) == 0,
     "LINE_PREFIX_STRUCTURE": lambda _: False,
     "LINE_SUFFIX_STRUCTURE": lambda _: False,
-    "BAND_PREFIX_BYTES": lambda value: value == 0,
-    "BAND_SUFFIX_BYTES": lambda value: value == 0,
-    "SAMPLE_PREFIX_BYTES": lambda value: value == 0,
-    "SAMPLE_SUFFIX_BYTES": lambda value: value == 0,
-    "SUFFIX_BYTES": lambda value: value == 0,
+    "BAND_PREFIX_BYTES": lambda value: whole_or_none(value) == 0,
+    "BAND_SUFFIX_BYTES": lambda value: whole_or_none(value) == 0,
+    "SAMPLE_PREFIX_BYTES": lambda value: whole_or_none(value) == 0,
+    "SAMPLE_SUFFIX_BYTES": lambda value: whole_or_none(value) == 0,
+    "SUFFIX_BYTES": lambda value: whole_or_none(value) == 0,
     "SUFFIX_ITEMS": lambda value: _all_of(value, 0),
-    "PREFIX_BYTES": lambda value: value == 0,
-    "BANDS": lambda value: value == 1,
+    "PREFIX_BYTES": lambda value: whole_or_none(value) == 0,
+    "BANDS": lambda value: whole_or_none(value) == 1,
     "CORE_ITEMS": lambda _: False,
     "ENCODING_TYPE": lambda value: value == "NONE",
     "ENCODING_COMPRESSION_RATIO": lambda value: value in (0, 1),
@@ -123,8 +129,8 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
     _check_layout(layout, data, name)
     shape = (facts.lines, facts.line_samples)
     stored = np.frombuffer(data, layout.sample_type, math.prod(shape), layout.offset)
-    constants = _special_constants(image)
-    pixels = to_native_pixels(stored.reshape(shape), name)
+    constants = _special_constants(image, layout.sample_type)
+    pixels = to_native_pixels(stored.reshape(shape), name, constants)
     _check_checksum(pixels, image, facts, name)
     check_not_blank(pixels, name, constants)
     return pixels, facts
@@ -171,7 +177,8 @@ def _image_of(label: Block, name: str) -> Block:
 def _read_facts(label: Block, image: Block, name: str) -> LabelFacts:
     """Return the facts that are used; LINES and LINE_SAMPLES are those of OBJECT = IMAGE."""
     motion = label.get("ROVER_MOTION_COUNTER")
-    site, drive, *_ = motion if isinstance(motion, list) and len(motion) > 1 else (None, None)
+    places = motion if isinstance(motion, list) and len(motion) > 1 else (None, None)
+    site, drive, *_ = map(_plain, places)
     lines = _positive_number(image, "LINES", name)
     line_samples = _positive_number(image, "LINE_SAMPLES", name)
     requests = label.blocks_named("OBSERVATION_REQUEST_PARMS")
@@ -221,7 +228,8 @@ def _sum_of(counts: object) -> int:
 def _check_keys(label: Block, image: Block, name: str) -> None:
     """Refuse what moves pixels, or puts them in another order, and is not honoured."""
     for key, is_neutral in NEUTRAL.items():
-        for value in map(_plain, image.all(key)):
+        named = (value for own, value in image.values if own.rpartition(":")[2] == key)
+        for value in map(_plain, named):
             if text_or_none(value) is not None and not is_neutral(value):
                 raise DecodeError(f"{name} has a label with {key} = {_short(value)}, "
                                   "which is not supported")  # fmt: skip
@@ -264,24 +272,24 @@ def _layout(label: Block, image: Block, facts: LabelFacts, name: str) -> Layout:
 def _pointer(label: Block, name: str) -> int:
     """Return the position of the pixels in the file that ^IMAGE means."""
     pointers = label.all("^IMAGE")
-    if len(pointers) != 1:
+    if not pointers or any(each != pointers[0] for each in pointers):
         raise DecodeError(
             f"{name} has a label with {len(pointers)} pointers ^IMAGE, "
-            "so it does not point to pixels in the same file"
+            "so it does not say where in the file its pixels are"
         )
     pointer = pointers[0]
     if isinstance(pointer, list) and len(pointer) == 1:
         pointer = pointer[0]
-    if isinstance(pointer, str):
+    if isinstance(pointer, str) and whole_or_none(pointer) is None:
         pointer = [pointer, 1]
-    if isinstance(pointer, list) and pointer and isinstance(pointer[0], str):
+    if isinstance(pointer, list) and len(pointer) == 2 and isinstance(pointer[0], str):
         _check_own_file(pointer[0], name)
-        pointer = pointer[1] if len(pointer) == 2 else ""
+        pointer = pointer[1]
     is_bytes = isinstance(pointer, Quantity) and pointer.unit in ("BYTES", "BYTE")
-    number = pointer.value if isinstance(pointer, Quantity) else pointer
-    if not isinstance(number, int) or number < 1 or (isinstance(pointer, Quantity) > is_bytes):
+    number = whole_or_none(pointer.value if isinstance(pointer, Quantity) else pointer)
+    if number is None or number < 1 or (isinstance(pointer, Quantity) > is_bytes):
         raise DecodeError(
-            f"{name} has a label with ^IMAGE = {_short(pointer)}; "
+            f"{name} has a label with ^IMAGE = {_short(pointers[0])}; "
             "a number of a record or of a byte is needed"
         )
     return number - 1 if is_bytes else (number - 1) * _positive_number(label, "RECORD_BYTES", name)
@@ -328,10 +336,24 @@ def _check_layout(layout: Layout, data: bytes, name: str) -> None:
         )
 
 
-def _special_constants(image: Block) -> list[float]:
-    """Return the numbers that stand for pixels without a measurement."""
-    values = (value for key in SPECIAL_CONSTANTS for value in image.all(key))
-    return [float(value) for value in values if isinstance(value, int | float)]
+def _special_constants(image: Block, sample_type: np.dtype) -> list[float]:
+    """Return the numbers that stand for pixels without a measurement.
+
+    A number of another base is the number of an integer, and the bits of a real (16#FF7FFFFB#).
+    """
+    constants: list[float] = []
+    for value in map(_plain, (value for key in SPECIAL_CONSTANTS for value in image.all(key))):
+        based = BASED.fullmatch(value) if isinstance(value, str) else None
+        number = based_number(based) if based else value
+        if not isinstance(number, int | float):
+            continue
+        if based and sample_type.kind == "f":
+            if 0 <= int(number) < 2 ** (8 * sample_type.itemsize):
+                bits = int(number).to_bytes(sample_type.itemsize, "big")
+                constants.append(float(np.frombuffer(bits, f">f{sample_type.itemsize}")[0]))
+        else:
+            constants.append(float(number))
+    return constants
 
 
 def _check_checksum(pixels: np.ndarray, image: Block, facts: LabelFacts, name: str) -> None:
@@ -371,12 +393,12 @@ def _short(value: object) -> str:
 
 def _positive_number(block: Block, key: str, name: str) -> int:
     """Return a positive whole number that the label must have, and must not have twice."""
-    values = block.all(key)
-    plain = [value.value if isinstance(value, Quantity) else value for value in values]
-    value = plain[0] if plain and all(each == plain[0] for each in plain) else plain or None
-    number = whole_or_none(value)
-    if number is None or number < 1:
-        raise DecodeError(
-            f"{name} has a label with {key} = {_short(value)}; a positive number is needed"
-        )
+    values = [value.value if isinstance(value, Quantity) else value for value in block.all(key)]
+    if not values:
+        raise DecodeError(f"{name} has a label without {key}; a positive number is needed")
+    numbers = {whole_or_none(value) for value in values}
+    number = numbers.pop()
+    if numbers or number is None or number < 1:
+        given = " and ".join(map(_short, values[:3]))
+        raise DecodeError(f"{name} has a label with {key} = {given}; one positive number is needed")
     return number

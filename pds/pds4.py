@@ -27,7 +27,6 @@ from mernet.pds.label import (
     solar_time_or_none,
     text_or_none,
     time_or_none,
-    whole_or_none,
 )
 from mernet.pds.native_pixels import check_not_blank, to_native_pixels
 from mernet.pds.plain_name import is_plain_file_name
@@ -43,6 +42,8 @@ SAMPLE_BYTES = {
     "UnsignedMSB4": 4, "UnsignedLSB4": 4, "SignedMSB4": 4, "SignedLSB4": 4,
     "IEEE754MSBSingle": 4, "IEEE754LSBSingle": 4, "IEEE754MSBDouble": 8, "IEEE754LSBDouble": 8,
 }  # fmt: skip
+MD5 = re.compile(r"[0-9a-f]+", re.IGNORECASE)  # and not such as "none"
+COUNT = re.compile(r"[0-9]{1,9}")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 # What pds4_tools raises for labels that contradict the standard; it has no common base error.
 PDS4_TOOLS_ERRORS = (
@@ -106,6 +107,7 @@ def read_label(data: bytes, name: str) -> Label:
             f"{name} has samples of {sample_type}, which is not an integer or real type"
         )
     lines, line_samples = _shape(image, name)
+    _check_scaling(image, name)
     return Label(
         facts=_read_facts(root, lines, line_samples),
         file_name=_file_name(area, name),
@@ -163,6 +165,17 @@ def _check_order(root: Element, image: Element, name: str) -> None:
         raise DecodeError(f"{name} has an offset in {quoted(unit.get('unit'))} instead of bytes")
 
 
+def _check_scaling(image: Element, name: str) -> None:
+    """Refuse a scaling that is no number, or that gives all pixels one value."""
+    for tag in ("scaling_factor", "value_offset"):
+        text = _text_at(image, f"{{*}}Element_Array/{{*}}{tag}")
+        if text is None:
+            continue
+        is_number = NUMBER.fullmatch(text) is not None or text.lower() in ("nan", "inf", "-inf")
+        if not is_number or (tag == "scaling_factor" and float(text) == 0):
+            raise DecodeError(f"{name} has {tag} {quoted(text)}, which is not supported")
+
+
 def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
     """Decode a product; in reals the label's special constants (no data, saturated) become NaN.
 
@@ -179,7 +192,11 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
         raise TruncatedError(
             f"{name} has {len(data)} bytes but its label needs {label.end}; fetch it again"
         )
-    if label.md5 and hashlib.md5(data, usedforsecurity=False).hexdigest() != label.md5.lower():
+    if (
+        label.md5
+        and MD5.fullmatch(label.md5)
+        and hashlib.md5(data, usedforsecurity=False).hexdigest() != label.md5.lower()
+    ):
         raise DamagedError(f"{name} does not have the MD5 checksum in its label; fetch it again")
     pixels = _read_pixels(data, label_data, label.file_name, name)
     if pixels.shape != (label.facts.lines, label.facts.line_samples):
@@ -201,11 +218,13 @@ def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> n
             with READING, _restore_exception_hook(), np.errstate(over="ignore", invalid="ignore"):
                 structures = pds4_tools.read(str(label_path), lazy_load=True)
                 images = [structure for structure in structures if structure.type in IMAGES]
-                return np.array(images[0].data)
+                if images:
+                    return np.array(images[0].data)
         except PDS4_TOOLS_ERRORS as error:
             raise DecodeError(
                 f"{name} cannot be read as a PDS4 image: {printable(error)}"
             ) from error
+    raise DecodeError(f"{name} has a label that is not in the namespace of PDS4; check the label")
 
 
 @contextlib.contextmanager
@@ -282,11 +301,12 @@ def _special_constants(image: Element) -> tuple[float, ...]:
 
 
 def _whole_number(parent: Element, path: str, name: str, *, at_least: int) -> int:
-    """Return a whole number that the label must have."""
-    number = whole_or_none(_text_at(parent, path))
-    if number is None or number < at_least:
-        raise DecodeError(f"{name} has no usable {path.rpartition('}')[2]}")
-    return number
+    """Return a whole number that the label must have, which the standard writes in digits."""
+    text = _text_at(parent, path) or ""
+    if not COUNT.fullmatch(text) or int(text) < at_least:
+        given = f" ({quoted(text, 40)})" if text else ""
+        raise DecodeError(f"{name} has no usable {path.rpartition('}')[2]}{given}")
+    return int(text)
 
 
 def _text_at(parent: Element, path: str) -> str | None:

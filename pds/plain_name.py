@@ -26,12 +26,12 @@ def path_parts(text: str) -> list[str] | None:
     """Return the folders of a relative path in a table, None if it leads elsewhere.
 
     Separators may be slashes or backslashes, at the beginning and end too, but not doubled at the
-    beginning: `//host` would be another host.
+    beginning: `//host` would be another host. A part `.` is the folder itself.
     """
     path = text.strip().replace("\\", "/")
     if path.startswith("//"):
         return None
-    parts = [part for part in path.split("/") if part]
+    parts = [part for part in path.split("/") if part not in ("", ".")]
     return parts if all(map(is_plain_file_name, parts)) else None
 
 

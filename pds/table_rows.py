@@ -17,6 +17,7 @@ MAX_TABLE_BYTES = 4 * 1024**3  # the largest index table known has 772 MB
 # thirtieth at most; what is packed tighter than this and large is no table.
 MAX_PACKING = 200
 SMALL_BYTES = 64 * 1024**2
+BOM = b"\xef\xbb\xbf"
 NOTHING = b" \t\r\n\0\x1a"  # blanks, and what fills the end of some files
 SEPARATORS = "\t,;|"
 
@@ -71,9 +72,12 @@ def _read_blocks(file: IO[bytes], skip_bytes: int, limit: int, url: str) -> Iter
 
 
 def _split_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield rows without their ends."""
+    """Yield rows without their ends, and without a byte order mark in front of the first."""
     rest = b""
+    is_begun = False
     for block in blocks:
+        if not is_begun:
+            block, is_begun = block.removeprefix(BOM), True
         lines = (rest + block).splitlines(keepends=True)
         # The last line may go on in the next block, even behind a CR.
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
@@ -151,4 +155,7 @@ def _separated(text: str, separator: str, fields: int) -> list[str] | None:
 
 def value_of(text: str) -> str:
     """Return a field's value without quotes, padding and NULs."""
-    return text.strip(" \0").strip('"').strip(" \0")
+    value = text.strip(" \0")
+    if value[:1] == value[-1:] == "'" and len(value) > 1:
+        return value[1:-1].strip(" \0")
+    return value.strip('"').strip(" \0")

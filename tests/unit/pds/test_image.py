@@ -311,6 +311,11 @@ def test_a_damaged_real_file_ends_in_pixels_or_a_pds_error(real_files: Path, edi
          "document type"),
         (b"<Mission_Area>", b"<Mission_Area>" + b"<a>" * 99 + b"</a>" * 99, "inside each other"),
         (b"<file_name>", b"<md5_checksum>00</md5_checksum><file_name>", "MD5"),
+        (b"pds4/pds/v1", b"other/v1", "not in the namespace of PDS4"),
+        (b"</data_type>", b"</data_type><scaling_factor>0</scaling_factor>", "scaling_factor '0'"),
+        (b"</data_type>", b"</data_type><value_offset>x</value_offset>", "value_offset 'x'"),
+        (b'unit="byte">', b'unit="byte">-', "no usable offset"),
+        (b"<elements>", b"<elements>1e", "no usable elements"),
     ],
 )  # fmt: skip
 def test_what_a_pds4_label_says_of_order_and_content_is_not_ignored(
@@ -320,6 +325,31 @@ def test_what_a_pds4_label_says_of_order_and_content_is_not_ignored(
     assert old in label
     with pytest.raises(DecodeError, match=complaint):
         decode(pixels.astype(">i2").tobytes(), "x.img", label.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"<?xml", b"\xef\xbb\xbf<?xml"),
+        (b'<?xml version="1.0" encoding="UTF-8"?>', b""),
+        (b"\n", b"\r\n"),
+        (b"<elements>", b"<!-- lines --><elements>\n "),
+        (b"SignedMSB2<", b"<![CDATA[SignedMSB2]]> <"),
+        (b"SignedMSB2<", b"Signed&#77;SB2<"),
+        (b"<Mission_Area>", b"<Mission_Area><a xmlns='urn:x'><axis_name>&amp;</axis_name></a>"),
+        (b"<file_name>", b"<md5_checksum>none</md5_checksum><file_name>"),
+        (b"<file_name>", b"<md5_checksum>N/A</md5_checksum><file_name>"),
+    ],
+    ids=["BOM", "no declaration", "CRLF", "comment and blanks", "CDATA", "character reference",
+         "other namespace", "no checksum", "unknown checksum"],
+)  # fmt: skip
+def test_whatever_a_pds4_label_may_legally_look_like_the_pixels_are_the_same(
+    pixels, pds4_label, old, new
+):
+    label = pds4_label(pixels, "SignedMSB2")
+    assert old in label
+    frame = decode(pixels.astype(">i2").tobytes(), "x.img", label.replace(old, new))
+    np.testing.assert_array_equal(frame.pixels, pixels)
 
 
 def test_a_pds4_image_of_one_value_is_blank(pds4_label):

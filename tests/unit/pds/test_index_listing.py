@@ -152,14 +152,33 @@ def test_blank_rows_and_fillings_at_the_end_are_no_rows(volume, end, break_):
     assert (len(found), left_out) == (2, [])
 
 
-@pytest.mark.parametrize("lines", ['"N/A"', "UNK", "NULL", "-9999", "0", '""', "  "])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '"N/A"',
+        "UNK",
+        "NULL",
+        "-9999",
+        "0",
+        '""',
+        "  ",
+        "TBD",
+        "none",
+        "-",
+        "NaN",
+        '"Not available"',
+    ],
+)
 def test_a_row_without_a_size_has_a_reason_of_its_own(volume, lines):
     found, left_out = listed(volume(label_of(), [row_of(), row_of(1, lines=lines)]))
     assert len(found) == 1
     assert left_out == [(f"{name_of(1)}.img", LeftOutReason.SIZE_NOT_AVAILABLE)]
 
 
-@pytest.mark.parametrize("size", ["1024.0", '"1024"', "1024.", "+1024", "1.024E3", " 1024.000 "])
+@pytest.mark.parametrize(
+    "size",
+    ["1024.0", '"1024"', "1024.", "+1024", "1.024E3", " 1024.000 ", "'1024'", "16#400#", "01024"],
+)
 def test_a_size_may_be_written_as_any_number(volume, size):
     [product], _ = listed(volume(label_of(), [row_of(lines=size, samples=size)]))
     assert (product.lines, product.line_samples) == (1024, 1024)
@@ -169,6 +188,57 @@ def test_a_table_none_of_whose_wanted_rows_has_a_size_is_a_bad_index(volume):
     rows = [row_of(lines="N/A"), row_of(1, name='"1p128287181eff0000p2303r2m1.img"')]
     with pytest.raises(BadIndexError, match=r"None of the 1 wanted rows .* has a size"):
         listed(volume(label_of(), rows))
+
+
+@pytest.mark.parametrize("lines", ["many", "1024.5", "1,024", "0x400", "1024px", "9" * 40, "inf"])
+def test_a_table_all_of_whose_sizes_are_damaged_is_a_bad_index(volume, lines):
+    rows = [row_of(lines=lines), row_of(1, lines=lines)]
+    with pytest.raises(BadIndexError, match=r"None of the 2 wanted rows .* has a size"):
+        listed(volume(label_of(), rows))
+
+
+@pytest.mark.parametrize("path", ['"N/A"', '"//host/data/"', '"../data/"', '"http://host/x/"'])
+def test_a_table_none_of_whose_wanted_rows_has_a_place_is_a_bad_index(volume, path):
+    rows = [row_of(path=path), row_of(1, name='"1p128287181eff0000p2303r2m1.img"')]
+    with pytest.raises(BadIndexError, match=r"None of the 1 wanted rows .* says where its file is"):
+        listed(volume(label_of(), rows))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "".join(f"{row_of(number)}\r\n" for number in range(3)).encode("utf-16"),
+        f"{row_of(name='readme.txt')}\r\n".encode(),
+    ],
+    ids=["UTF-16", "other files"],
+)
+def test_a_table_without_a_product_name_is_a_bad_index(volume, table):
+    with pytest.raises(BadIndexError, match="has the name of a MER product"):
+        listed(volume(label_of(), table))
+
+
+@pytest.mark.parametrize(
+    "name", ["IMAGE_INDEX_TABLE", "RDR_INDEX_TABLE", "CUMINDEX_TABLE", "TABLE", "PANCAM_TABLE"]
+)
+def test_the_table_of_an_index_may_have_any_name(volume, name):
+    label = label_of().replace("INDEX_TABLE", name)
+    assert len(listed(volume(label, [row_of()]))[0]) == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(volume):
+    table = b"\xef\xbb\xbf" + f"{row_of(path='data/')}\r\n{row_of(1, path='data/')}".encode()
+    found, left_out = listed(volume(label_of(), table))
+    assert [each.image_url.rpartition("/mer1po_0xxx/")[2] for each in found] == [
+        f"data/{name_of(0)}.img",
+        f"data/{name_of(1)}.img",
+    ]
+    assert left_out == []
+
+
+@pytest.mark.parametrize("rows", ["4", '"4"', "4.0", "4 <ROWS>", "16#4#", "2#100#", "+4"])
+def test_the_promised_number_of_rows_may_be_written_as_any_number(volume, rows):
+    with pytest.raises(ShortListingError, match="ends after 1 of 4 rows"):
+        listed(volume(label_of(table=f"ROWS = {rows}"), [row_of()]))
 
 
 @pytest.mark.parametrize("separator", ["\t", ",", ";", "|", " , "])
@@ -208,6 +278,7 @@ def test_rows_of_fixed_width_are_read_by_the_places_in_the_label(volume):
         "/mer1po_0xxx/data/sol0001/edr/", "mer1po_0xxx/data/sol0001/edr", "data/sol0001/edr/",
         "/data/sol0001/edr/", "/MER1PO_0XXX/DATA/SOL0001/EDR/", r"mer1po_0xxx\data\sol0001\edr",
         "/img/data/mer/opportunity/mer1po_0xxx/data/sol0001/edr/", "data//sol0001/edr",
+        "./data/sol0001/edr/", "mer1po_0xxx/./data/sol0001/edr",
     ],
 )  # fmt: skip
 def test_path_name_leads_to_the_file_from_the_volume_or_from_above_it(volume, path):
@@ -268,7 +339,7 @@ def test_a_label_whose_table_is_elsewhere_is_a_bad_index(volume, pointer):
 @pytest.mark.parametrize(
     "path",
     ["/v/data/../../x", "//host/data", "%2e%2e/data", "data/%2e%2e%2f%2e%2e", "C:/data", "..",
-     r"\\host\data", "data/./x", "http://host/data", "N/A", "UNK"],
+     r"\\host\data", "data/.%2e/x", "http://host/data", "N/A", "UNK"],
 )  # fmt: skip
 def test_a_row_whose_folder_is_elsewhere_is_left_out(volume, path):
     found, left_out = listed(volume(label_of(), [row_of(), row_of(1, path=f'"{path}"')]))

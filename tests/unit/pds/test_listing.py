@@ -79,7 +79,7 @@ def test_values_that_an_index_does_not_know_are_none(volume, index_row):
     ],
 )
 def test_an_unwanted_name_is_left_out_with_its_reason(volume, index_row, name, reason):
-    _, left_out, _ = listed(volume([index_row(name)]))
+    _, left_out, _ = listed(volume([index_row(), index_row(name)]))
     assert left_out == [(f"{name}.img", reason)]
 
 

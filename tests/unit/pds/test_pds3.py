@@ -66,6 +66,16 @@ def test_every_case_gives_its_pixels_or_names_the_key():
         (b"END_OBJECT = IMAGE", b"END_OBJECT"),
         (b"PDS_VERSION_ID = PDS3", b"CCSD3ZF0000100000001NJPL3IF0PDSX00000001 = SFDU_LABEL\r\n"
                                    b"PDS_VERSION_ID = PDS3"),
+        (b"PDS_VERSION_ID = PDS3", b"/* one */ /* two */\r\nPDS_VERSION_ID = 'PDS3'"),
+        (b"PDS_VERSION_ID = PDS3", b"pds_version_id /* v */ =\r\n PDS3"),
+        (b"PDS_VERSION_ID = PDS3", b"\xef\xbb\xbfPDS_VERSION_ID = PDS3"),
+        (b"^IMAGE = 22", b"^IMAGE = 22\r\n^IMAGE = 22"),
+        (b"^IMAGE = 22", b"^IMAGE = 16#16#"),
+        (b"^IMAGE = 22", b"^IMAGE = 22.0"),
+        (b" LINES = 24", b" LINES = 16#18#"),
+        (b" LINES = 24", b" LINES = 24\r\n LINES = 24.0"),
+        (b" BANDS = 1", b' BANDS = "1"\r\n LINE_PREFIX_BYTES = "0"\r\n SUFFIX_BYTES = 16#0#'),
+        (b"PLANET_DAY", b"MER:LINES = 3 /* of another dictionary */\r\nPLANET_DAY"),
         (b"RECORD_TYPE = FIXED_LENGTH\r\n", b""),
         (b" BANDS = 1", b" BANDS = 1\r\n BAND_STORAGE_TYPE = LINE_INTERLEAVED"),
     ],
@@ -141,7 +151,11 @@ def test_a_key_that_gives_pixels_another_order_is_refused_by_its_name(
         (b"^IMAGE = 22", b"^QUBE = 22", r"0 pointers \^IMAGE"),
         (b"^IMAGE = 22", b"^IMAGE = 22\r\n^COMPRESSED_FILE = 3", "COMPRESSED_FILE"),
         (b"RECORD_TYPE = FIXED", b"RECORD_TYPE = VARIABLE", "RECORD_TYPE"),
-        (b" LINES = 24", b" LINES = 24\r\n LINES = 12", "LINES"),
+        (b" LINES = 24", b" LINES = 24\r\n LINES = 12", "LINES = 24 and 12"),
+        (b" LINES = 24", b" LINES = 2#9#", "LINES = '2#9#'"),
+        (b" LINES = 24\r\n", b"", "a label without LINES"),
+        (b"^IMAGE = 22", b"^IMAGE = 22 <KB>", r"\^IMAGE = 22 <KB>"),
+        (b" BANDS = 1", b" BANDS = 1\r\n PDS:LINE_SUFFIX_BYTES = 6", "LINE_SUFFIX_BYTES = 6"),
         (b"END_OBJECT = IMAGE", b"END_OBJECT = IMAGE\r\nOBJECT = IMAGE\r\nEND_OBJECT", "2 images"),
         (b"END_OBJECT = IMAGE", b"END_OBJECT = TABLE", "line 27.*closed as 'TABLE'"),
         (b"PLANET_DAY", b"A=1=2=3\r\nPLANET_DAY", "line 9"),
@@ -171,6 +185,10 @@ def test_a_label_without_end_is_truncated(pixels, pds3_product):
         ("2004-01-25", "2004-01-25T00:00:00+00:00"),
         ('"2004-01-25T07:18:28"', "2004-01-25T07:18:28+00:00"),
         ("2004-01-25T07:18", "2004-01-25T07:18:00+00:00"),
+        ("2004-025t07:18:28z", "2004-01-25T07:18:28+00:00"),
+        ("2004-01-25T07:18:28.62012345678901Z", "2004-01-25T07:18:28.620123+00:00"),
+        ("2004-025T07:18:28 <UTC>", "2004-01-25T07:18:28+00:00"),
+        ("/* when */ '2004-025'", "2004-01-25T00:00:00+00:00"),
     ],
 )
 def test_the_times_of_the_standard_are_read(pixels, pds3_product, text, iso):
@@ -184,6 +202,45 @@ def test_the_times_of_the_standard_are_read(pixels, pds3_product, text, iso):
 )  # fmt: skip
 def test_what_is_not_a_time_of_the_standard_is_none(pixels, pds3_product, text):
     assert decode(pds3_product(pixels, start_time=text), NAME).label.start_time is None
+
+
+@pytest.mark.parametrize(
+    "counter",
+    ["(34, 5, 0, 0, 0)", "{34, 5}", "(34 <SITE>, 5 <DRIVE>)", "(34,\r\n 5, 0)", "(16#22#, 5.0)"],
+)
+def test_site_and_drive_are_the_first_of_the_motion_counter(pixels, pds3_product, counter):
+    product = pds3_product(pixels, sol=f"12\r\nROVER_MOTION_COUNTER = {counter}")
+    facts = decode(product, NAME).label
+    assert (facts.site, facts.drive) == (34, 5)
+
+
+@pytest.mark.parametrize(
+    ("constant", "value"),
+    [("-1.0E32", -1.0e32), ("-3.4028226550889045E+38", -3.4028226550889045e38),
+     ("16#FF7FFFFB#", -3.4028226550889045e38), ("(16#FF7FFFFB#)", None), ("16#FFFFFFFFFF#", None),
+     ('"N/A"', None), ("1E400", None)],
+)  # fmt: skip
+def test_special_constants_of_reals_are_no_measurement(pds3_product, constant, value):
+    pixels = np.arange(24, dtype=">f4").reshape(4, 6)
+    if value is not None:
+        pixels[0, :2] = value
+    product = pds3_product(pixels, ">f4", sample_type="IEEE_REAL", checksum="1")
+    product = product.replace(b"-EDR-", b"-RDR-")
+    product = changed(product, b" BANDS", f" MISSING_CONSTANT = {constant}\r\n BANDS".encode())
+    found = decode(product, NAME).pixels
+    assert np.isnan(found).sum() == (0 if value is None else 2)
+    assert np.nanmax(found) == 23
+
+
+@pytest.mark.parametrize("constant", ["0", "0.0", "16#0#", "2#0000#", "0 <DN>"])
+def test_a_special_constant_of_integers_may_have_another_base(pds3_product, constant):
+    pixels = np.zeros((8, 8), np.int16)
+    pixels[2:4] = 4095
+    product = changed(
+        pds3_product(pixels), b" BANDS", f" INVALID_CONSTANT = {constant}\r\n BANDS".encode()
+    )
+    with pytest.raises(BlankImageError, match="with a measurement"):
+        decode(product, NAME)
 
 
 @pytest.mark.parametrize("value", [0, 7, 4095])
