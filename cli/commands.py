@@ -54,6 +54,18 @@ COMMANDS = (
             ),
         ),
     ),
+    CommandGroup(
+        "archive",
+        "Archives: where products come from.",
+        (
+            Command(
+                "moved",
+                "service.archive:moved",
+                "Tell the service that an archive or folder has moved: its products keep their "
+                "results.",
+            ),
+        ),
+    ),
     Command(
         "status",
         "service.status:status",

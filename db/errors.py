@@ -67,6 +67,10 @@ class ListingRefused(DbError):
     """A listed product breaks a rule of the product table."""
 
 
+class UnknownArchive(DbError):
+    """No product is known from an archive at this address."""
+
+
 class TooManyWithdrawn(ListingRefused):
     """An archive no longer lists so many of its products that its index is probably damaged."""
 

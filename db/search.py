@@ -109,6 +109,13 @@ WHERE history.product_id = :product_id AND history.classifier = :classifier
 ORDER BY history.history_id DESC
 """)
 
+IMAGE_URL = sa.text("SELECT image_url FROM product WHERE product_id = :product_id")
+
+EARLIER_PLACES = sa.text("""
+SELECT changed_at, cause, image_url, withdrawn_at FROM product_history
+WHERE product_id = :product_id ORDER BY history_id DESC
+""")
+
 SAME_EXPOSURE = sa.text("""
 SELECT other.product_id, other.collection, outcome.state
 FROM product JOIN product AS other USING (exposure_key)
@@ -252,6 +259,23 @@ class EarlierOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierPlace:
+    """Where a product was before its listing changed.
+
+    Attributes:
+        changed_at: When it changed.
+        cause: Why.
+        image_url: Where the image was.
+        withdrawn_at: When its archive had withdrawn it, None if it had not.
+    """
+
+    changed_at: datetime
+    cause: str
+    image_url: str
+    withdrawn_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class SameExposure:
     """Another product of the same exposure.
 
@@ -274,11 +298,15 @@ class Background:
         missing_share: As in `Hit`.
         earlier: The outcomes that were replaced, the latest first.
         same_exposure: The other products of its exposure, those that a search prefers first.
+        image_url: URL of the image file; None if no product has this name.
+        earlier_places: What its listing was before it changed, the latest first.
     """
 
     missing_share: float | None
     earlier: tuple[EarlierOutcome, ...]
     same_exposure: tuple[SameExposure, ...]
+    image_url: str | None
+    earlier_places: tuple[EarlierPlace, ...]
 
 
 @transaction
@@ -383,6 +411,8 @@ def background(connection: sa.Connection, product_id: str) -> Background:
         missing_share=connection.scalar(MISSING_SHARE, key),
         earlier=tuple(EarlierOutcome(*row) for row in connection.execute(EARLIER_OUTCOMES, key)),
         same_exposure=tuple(SameExposure(*row) for row in connection.execute(SAME_EXPOSURE, key)),
+        image_url=connection.scalar(IMAGE_URL, key),
+        earlier_places=tuple(EarlierPlace(*row) for row in connection.execute(EARLIER_PLACES, key)),
     )
 
 

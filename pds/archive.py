@@ -190,6 +190,20 @@ def _to_url(spec: str) -> str:
         return path.as_uri()
 
 
+def folder_url(spec: str) -> str:
+    """Return the URL of a folder, given by URL or path, which ends with a slash; it may be gone.
+
+    Raises:
+        BadArchiveError: It is neither.
+    """
+    if "://" in spec:
+        url = _to_url(spec)
+    else:
+        with _path_errors_as_bad_archive(spec):
+            url = Path(spec).expanduser().resolve().as_uri()
+    return url if url.endswith("/") else f"{url}/"
+
+
 @contextmanager
 def _path_errors_as_bad_archive(spec: str) -> Iterator[None]:
     """Raise BadArchiveError for a path that cannot be resolved, such as ~nosuchuser."""

@@ -114,8 +114,9 @@ def show(
 ) -> None:
     """Show all 25 probabilities of one product, and which classes are published.
 
-    Also shown, where there are any: the share of pixels that were not received, earlier outcomes
-    with the time and cause of their replacement, and the other products of the same exposure.
+    Also shown: where the image is, and where there are any, the share of pixels that were not
+    received, earlier outcomes and places with the time and cause of their change, and the other
+    products of the same exposure.
     """
     engine = ledger()
     product_id = str(ProductName.parse(product))
@@ -123,7 +124,7 @@ def show(
     try:
         scores = scores_of(engine, product_id)
     except ProductFailed:
-        if known.earlier or known.same_exposure:
+        if known.earlier or known.earlier_places or known.same_exposure:
             _print_scores_and_background([], known, as_json)
         raise
     _print_scores_and_background(scores, known, as_json)
@@ -132,6 +133,8 @@ def show(
 def _print_scores_and_background(scores: Sequence[Score], known: Background, as_json: bool) -> None:
     if as_json:
         facts = {name: value for name, value in asdict(known).items() if value}
+        if not known.earlier_places:
+            del facts["image_url"]
         print_json({score.code: score.probability for score in scores} | facts)
         return
     if scores:
@@ -143,6 +146,7 @@ def _print_scores_and_background(scores: Sequence[Score], known: Background, as_
 
 
 def _print_background(known: Background) -> None:
+    say(f"Image: {known.image_url}")
     if known.missing_share:
         note(f"{known.missing_share:.1%} of the image's pixels were not received.")
     if known.earlier:
@@ -153,6 +157,12 @@ def _print_background(known: Background) -> None:
                 (each.replaced_at, each.replaced_by, each.cause, _describe(each), each.run_id)
                 for each in known.earlier
             ],
+        )
+    if known.earlier_places:
+        say()
+        print_table(
+            ("changed at", "cause", "image until then"),
+            [(each.changed_at, each.cause, each.image_url) for each in known.earlier_places],
         )
     if known.same_exposure:
         say()

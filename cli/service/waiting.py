@@ -6,8 +6,9 @@ from mernet.cli.shared.output import in_words, moment, say
 from mernet.db.obstacles import Obstacle, ObstacleKind
 
 ADVICE: Mapping[str, str] = {
-    ObstacleKind.ARCHIVE_HOST: "Nothing needs to be done if the archive comes back; otherwise "
-    "`mernet run cancel {run}` ends the run, and `--mirror URL` of a new run reads a mirror.",
+    ObstacleKind.ARCHIVE_HOST: "Nothing needs to be done if the archive comes back. If it has "
+    "moved, `mernet archive moved OLD NEW` says so; otherwise `mernet run cancel {run}` ends the "
+    "run, and `--mirror URL` of a new run reads a mirror.",
     ObstacleKind.CONNECTIONS: "Nothing needs to be done: they are granted in the order of asking. "
     "`MERNET_CONNECTIONS_PER_HOST` allows more, if the archive agrees.",
     ObstacleKind.CHECKPOINT: "Copy the checkpoint to that host, at the same path; other workers "

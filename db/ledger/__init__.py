@@ -50,6 +50,7 @@ from mernet.db.ledger.messages import (
     take_unsent,
     unsent_runs,
 )
+from mernet.db.ledger.moving import move_archive
 from mernet.db.ledger.progress import (
     FailedProduct,
     RunProgress,
@@ -119,6 +120,7 @@ __all__ = [
     "mark_listing_sent",
     "mark_sent",
     "mark_unsent",
+    "move_archive",
     "note_unchanged",
     "open_runs",
     "pause_run",

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mernet.db import ledger
-from mernet.db.ledger import ListedArchives, NewRun
+from mernet.db.errors import UnknownArchive
+from mernet.db.ledger import ListedArchives, ListedFile, NewRun
 from mernet.db.publish import Classified, Failed
 
 ARCHIVE, OTHER, FOLDER = "https://example.org/", "https://other.example/", "file:///mine/"
@@ -228,3 +229,226 @@ def test_a_version_that_was_superseded_returns_if_the_higher_one_is_withdrawn(
     ledger.record_new(story.engine, wanted, archived, found)
     assert [row[0] for row in published(story)] == [each.product_id for each in archived]
     assert story.rows("SELECT FROM product WHERE superseded") == []
+
+
+def claimed_places(story, run_id):
+    return [each.image_url for each in story.claim(run_id, 1).products]
+
+
+@pytest.mark.parametrize("is_retry", [False, True])
+def test_a_product_is_read_where_its_run_listed_it(story, archived, is_retry):
+    theirs = [at(each, OTHER) for each in archived]
+    new = NewRun(archives=("sample",), reclassify=True)
+    run_id = ledger.create_run(story.engine, new).run_id
+    story.list_run(run_id, theirs)
+    before = published(story)
+    if is_retry:
+        failed = [Failed(each.product_id, "transfer failed", "It did.") for each in theirs]
+        assert story.settle(run_id, 1, failed)
+        run_id = ledger.create_retry(story.engine).run_id
+    assert claimed_places(story, run_id) == [each.image_url for each in theirs]
+    assert story.publish(run_id, 1)
+    assert published(story) == before
+
+
+def test_what_another_archive_lacks_or_has_damaged_removes_no_result(story, archived):
+    new = NewRun(archives=("sample",), reclassify=True)
+    run_id = ledger.create_run(story.engine, new).run_id
+    story.list_run(run_id, [at(each, OTHER) for each in archived])
+    before = all_of(story, "product", "outcome", "classification", "atlas_search")
+    failed = [Failed(each.product_id, "not found", "So.", is_lasting=True) for each in archived]
+    assert story.settle(run_id, 1, failed)
+    assert all_of(story, "product", "outcome", "classification", "atlas_search") == before
+    assert ledger.progress(story.engine, run_id).failures == {"not found": 2}
+    assert ledger.reconcile(story.engine, run_id).ok
+
+
+def moved_to(image, folder, file="1.img"):
+    return replace(image, source=folder, image_url=f"{folder}{file}")
+
+
+def list_moved(story, images, **options):
+    """List images whose files are gone from where they were."""
+    new = NewRun(archives=("sample",), chunk_size=100, **options)
+    run_id = ledger.create_run(story.engine, new).run_id
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    moved = [each.product_id for each in images]
+    assert ledger.record_listing(story.engine, run_id, "lister", images, {}, moved)
+    return run_id
+
+
+def test_classified_images_of_a_moved_folder_are_where_it_is_now(story, product):
+    own = at(product(1), FOLDER)
+    run(story, [own])
+    moved = moved_to(own, "file:///new/")
+    run_id = list_moved(story, [moved])
+    assert [row[1] for row in published(story, "own_search")] == [moved.image_url]
+    assert ledger.progress(story.engine, run_id).kept == 1
+    assert story.rows("SELECT image_url, cause FROM product_history") == [
+        (own.image_url, "listed by file:///new/")
+    ]
+    again = list_moved(story, [moved], reclassify=True)
+    assert claimed_places(story, again) == [moved.image_url]
+
+
+@pytest.mark.parametrize("folder", ["file:///copies/", FOLDER])
+@pytest.mark.parametrize("reclassify", [False, True])
+def test_a_copy_of_a_classified_own_image_changes_nothing(story, product, folder, reclassify):
+    own = at(product(1), FOLDER)
+    run(story, [own])
+    before = all_of(story, "product", "outcome", "own_search")
+    new = NewRun(archives=("sample",), reclassify=reclassify)
+    run_id = ledger.create_run(story.engine, new).run_id
+    story.list_run(run_id, [moved_to(own, folder, "copy/1.img")])
+    assert all_of(story, "product", "outcome", "own_search") == before
+    if folder == FOLDER and reclassify:
+        assert claimed_places(story, run_id) == [own.image_url]
+    else:
+        assert ledger.reconcile(story.engine, run_id).ok
+
+
+def ingest(story, products, sources=(ARCHIVE,), **options):
+    found = ListedArchives(tuple(sources), (), 1, {}, **options)
+    return ledger.record_new(story.engine, NewRun(archives=("sample",)), products, found)
+
+
+def test_a_product_that_one_archive_withdraws_and_another_lists_stays(story, archived):
+    outcomes = story.rows("SELECT * FROM outcome ORDER BY 1")
+    theirs = at(archived[1], OTHER)
+    made = ingest(story, [archived[0], theirs], (ARCHIVE, OTHER))
+    assert (made.withdrawn, made.run) == (0, None)
+    assert [row[1] for row in published(story)] == [archived[0].image_url, theirs.image_url]
+    assert story.rows("SELECT * FROM outcome ORDER BY 1") == outcomes
+
+
+def test_a_version_listed_by_another_archive_does_not_keep_one_that_its_own_withdraws(
+    story, archived, product
+):
+    made = ingest(story, [archived[1], at(product(1, "2"), OTHER)], (ARCHIVE, OTHER))
+    assert made.withdrawn == 1
+    assert story.rows("SELECT product_id FROM product WHERE withdrawn_at IS NOT NULL") == [
+        (archived[0].product_id,)
+    ]
+
+
+def test_a_retry_over_two_versions_of_two_archives_reconciles(story, product):
+    both = [at(product(1), ARCHIVE), at(product(1, "2"), OTHER)]
+    for each in both:
+        new = NewRun(archives=("sample",))
+        run_id = ledger.create_run(story.engine, new).run_id
+        story.list_run(run_id, [each])
+        failed = Failed(each.product_id, "transfer failed", "It did.")
+        assert story.settle(run_id, 1, [failed])
+    retry = ledger.create_retry(story.engine).run_id
+    assert story.publish(retry, 1)
+    assert ledger.reconcile(story.engine, retry).ok
+
+
+MIRROR = NewRun(archives=("opportunity",), mirror="/mirror")
+
+
+def at_mirror(story, products):
+    """List products at a mirror of the archive, once in a run and once in an ingest."""
+    run_id = ledger.create_run(story.engine, MIRROR).run_id
+    story.list_run(run_id, products)
+    found = ListedArchives((), (), 1, {}, mirrored=(ARCHIVE,))
+    ledger.record_new(story.engine, MIRROR, products, found)
+    return run_id
+
+
+def test_a_mirror_changes_no_place_and_is_read_where_it_lists_the_product(story, archived):
+    before = all_of(story, "product", "product_history", "atlas_search")
+    old = replace(archived[0], image_url=f"{ARCHIVE}old/1.img", sol=7)
+    again = replace(MIRROR, reclassify=True)
+    run_id = ledger.create_run(story.engine, again).run_id
+    story.list_run(run_id, [old])
+    at_mirror(story, [old])
+    assert all_of(story, "product", "product_history", "atlas_search") == before
+    assert claimed_places(story, run_id) == [old.image_url]
+
+
+def test_a_mirror_brings_back_nothing_that_the_archive_withdrew(story, archived):
+    ingest(story, archived[:1])
+    before = all_of(story, "product", "product_history", "atlas_search")
+    at_mirror(story, archived)
+    assert all_of(story, "product", "product_history", "atlas_search") == before
+
+
+def test_a_version_that_the_archive_withdrew_supersedes_nothing_at_a_mirror(
+    story, archived, product
+):
+    newer = at(product(1, "2"), ARCHIVE)
+    run(story, [newer, archived[1]])
+    ingest(story, archived)
+    at_mirror(story, [newer, archived[1]])
+    assert [row[0] for row in published(story)] == [each.product_id for each in archived]
+    assert story.rows("SELECT FROM product WHERE superseded") == []
+
+
+def test_an_archive_is_read_again_after_a_mirror_that_lists_it_otherwise(story, archived):
+    changed = replace(archived[0], image_url=f"{ARCHIVE}moved/1.img")
+    files = (ListedFile(ARCHIVE, f"{ARCHIVE}index.tab", None, None, "c" * 64),)
+    same = ListedArchives((), files, 1, {}, mirrored=(ARCHIVE,))
+    ledger.record_new(story.engine, MIRROR, [changed, archived[1]], same)
+    assert ledger.known_files(story.engine, "a" * 64, ARCHIVE, "edr") == []
+    ledger.record_new(story.engine, MIRROR, archived, same)
+    assert ledger.known_files(story.engine, "a" * 64, ARCHIVE, "edr") == list(files)
+
+
+@pytest.mark.parametrize("only_part", [False, True])
+def test_only_a_withdrawal_brings_a_superseded_version_back(story, archived, product, only_part):
+    run(story, [at(product(1, "2"), ARCHIVE), archived[1]])
+    if only_part:  # a search for what was harvested lately, or a table that ends too early
+        found = ListedArchives((), (), 1, {})
+        ledger.record_new(story.engine, NewRun(archives=("sample",)), archived, found)
+    else:
+        run(story, archived, accept_short_listing=True)
+    assert story.rows("SELECT product_id FROM product WHERE superseded") == [
+        (archived[0].product_id,)
+    ]
+
+
+def test_an_archive_that_takes_over_an_image_does_not_inherit_the_folders_mark(story, product):
+    run(story, [at(product(1), FOLDER)])
+    run(story, [at(product(1, "2"), FOLDER)])
+    run(story, [at(product(1), ARCHIVE)])
+    assert story.rows("SELECT superseded FROM product ORDER BY product_id") == [(False,), (False,)]
+
+
+NEW_HOST = "https://moved.example/archive/"
+
+
+def test_an_archive_that_has_moved_keeps_its_results_at_its_new_address(story, archived):
+    outcomes = story.rows("SELECT * FROM outcome ORDER BY 1")
+    run_id = run(story, archived)
+    assert ledger.move_archive(story.engine, ARCHIVE, NEW_HOST) == 2
+    rows = story.rows("SELECT source, image_url, browse_url FROM product ORDER BY 1")
+    assert rows == [
+        tuple(
+            url.replace(ARCHIVE, NEW_HOST) for url in (each.source, each.image_url, each.browse_url)
+        )
+        for each in archived
+    ]
+    assert story.rows("SELECT * FROM outcome ORDER BY 1") == outcomes
+    assert story.rows("SELECT DISTINCT source, cause FROM product_history") == [
+        (ARCHIVE, f"moved to {NEW_HOST}")
+    ]
+    assert ledger.reconcile(story.engine, run_id).ok
+    made = ingest(story, [at(archived[0], NEW_HOST)], (NEW_HOST,))
+    assert (made.new, made.withdrawn) == (0, 1)
+
+
+def test_an_open_run_goes_on_at_the_new_address(story, product):
+    run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    story.list_run(run_id, [at(product(1), ARCHIVE)])
+    other = ledger.create_run(story.engine, NewRun(archives=("sample",), reclassify=True)).run_id
+    story.list_run(other, [at(product(1), OTHER)])
+    ledger.move_archive(story.engine, ARCHIVE, NEW_HOST)
+    assert claimed_places(story, run_id) == [at(product(1), NEW_HOST).image_url]
+    assert story.rows("SELECT sources FROM chunk ORDER BY run_id") == [([NEW_HOST],), ([OTHER],)]
+    assert claimed_places(story, other) == [at(product(1), OTHER).image_url]
+
+
+def test_an_address_of_no_archive_is_refused_with_those_that_there_are(story, archived):
+    with pytest.raises(UnknownArchive, match=ARCHIVE):
+        ledger.move_archive(story.engine, "https://example.com/", NEW_HOST)

@@ -94,3 +94,20 @@ def test_a_product_without_a_past_is_shown_as_its_25_probabilities(story, say, p
     publish(story, Classified(product(1).product_id, SCORES))
     assert len(json.loads(say("show", product(1).product_id, "--json"))) == 25
     assert ledger.reconcile(story.engine).ok
+
+
+def test_where_an_image_is_and_was_is_shown_with_when_and_why(story, say, product):
+    old = product(1, source="https://old.example/", image_url="https://old.example/1.img")
+    story.classified([old], SCORES)
+    ledger.move_archive(story.engine, "https://old.example/", "https://new.example/")
+    printed = say("show", old.product_id)
+    assert "Image: https://new.example/1.img" in printed
+    assert "moved to https://new.example/" in " ".join(printed.split())
+    facts = json.loads(say("show", old.product_id, "--json"))
+    (earlier,) = facts["earlier_places"]
+    assert (earlier["image_url"], facts["image_url"]) == (
+        old.image_url,
+        "https://new.example/1.img",
+    )
+    (hit,) = json.loads(say("search", "rod", "--json"))
+    assert hit["image_url"] == "https://new.example/1.img"
