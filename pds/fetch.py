@@ -31,11 +31,18 @@ from mernet.pds.errors import (
     TransferError,
 )
 from mernet.pds.network_causes import cause_and_remedy
-from mernet.pds.transport import Session, content_length, decoded_blocks, redirect_target
+from mernet.pds.transport import (
+    Session,
+    check_transfer_encoding,
+    content_length,
+    decoded_blocks,
+    redirect_target,
+)
 from mernet.printable import printable
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
+BUSY = (408, 425, 429)  # request time-out, too early, too many requests
 LONGEST_REST_SECONDS = 7 * 86400.0  # the longest Retry-After that is believed
 SECONDS = re.compile(r"\d+", re.ASCII)
 MAX_WAIT_SECONDS = 60.0
@@ -52,6 +59,7 @@ BROKEN_TRANSFER = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.InvalidHeader,  # of the answer; those of requests are fixed
     urllib3.exceptions.HTTPError,
 )
 
@@ -332,6 +340,7 @@ class Fetcher:
                 if enough is None or response.status_code != requests.codes.partial_content:
                     _check_status(response, url)
                 length = content_length(response.headers.get("Content-Length"), url)
+                check_transfer_encoding(response.headers.get("Transfer-Encoding"), url)
                 _check_size(length or 0, limits, url)
                 _write_body(response, sink, limits, url, enough)
                 _check_is_file(sink, url)
@@ -421,7 +430,7 @@ def _check_status(response: requests.Response, url: str) -> None:
             f"{printable(url)} was refused ({status}); some hosts refuse automated clients: "
             "give a contact for the User-Agent or use a mirror"
         )
-    if status == 429 or status >= 500:
+    if status in BUSY or status >= 500:
         seconds = _retry_after(response.headers.get("Retry-After", ""))
         when = f"in {seconds:.0f} s, as it asks," if seconds else "later"
         raise TransferError(

@@ -15,6 +15,7 @@ DEEPEST = 10
 """Errors nested more deeply are not looked at."""
 
 CHECK_NETWORK = "check the URL and this machine's network"
+NOT_HTTP = "the answer does not follow the rules of HTTP"
 TRY_LATER = "try again later"
 CHECK_SERVER = "check that the server runs at this host and port"
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
@@ -47,8 +48,14 @@ def cause_and_remedy(
                 return "the server closed the connection without an answer", TRY_LATER
             case ConnectionResetError() | BrokenPipeError():
                 return "the server cut the connection", TRY_LATER
-            case urllib3.exceptions.IncompleteRead():
+            case urllib3.exceptions.InvalidHeader():
+                return NOT_HTTP, TRY_LATER
+            case urllib3.exceptions.IncompleteRead() if isinstance(each.partial, int):
                 return f"it ended after {each.partial:,} bytes", TRY_LATER
+            case http.client.IncompleteRead():
+                return "it ended too early", TRY_LATER
+            case http.client.HTTPException():
+                return NOT_HTTP, TRY_LATER
             case urllib3.exceptions.ConnectTimeoutError() | requests.ConnectTimeout():
                 return f"no connection within {connect_seconds:g} s", CHECK_SERVER
             case urllib3.exceptions.ReadTimeoutError() | requests.ReadTimeout():
@@ -57,6 +64,8 @@ def cause_and_remedy(
                 return "it is redirected in a circle", "check the URL"
     if any(isinstance(each, TimeoutError) for each in nested):
         return f"no answer within {read_seconds:g} s", TRY_LATER
+    if any(isinstance(each, ValueError) for each in nested):  # such as a length that is no number
+        return NOT_HTTP, TRY_LATER
     return printable(nested[-1] if str(nested[-1]) else error), TRY_LATER
 
 

@@ -146,18 +146,31 @@ def content_length(header: str | None, url: str) -> int | None:
     A number may be there several times, separated by commas (RFC 9110, 8.6).
 
     Raises:
-        FetchError: It is not one whole number.
+        TransferError: It is not one whole number.
     """
     if header is None:
         return None
     values = {value.strip() for value in header.split(",")}
     value = values.pop()
     if values or not LENGTH.fullmatch(value):
-        raise FetchError(
+        raise TransferError(
             f"{printable(url)} was answered with the Content-Length {printable(header, 40)}, which "
             "is not a size; try again later, or use a mirror"
         )
     return int(value)
+
+
+def check_transfer_encoding(header: str | None, url: str) -> None:
+    """Check that a body was sent as it is or in chunks (RFC 9112, 6.1), which urllib3 undoes.
+
+    Raises:
+        FetchError: It was sent in another form, which would be taken for the file.
+    """
+    if header is not None and header.strip().lower() not in ("chunked", "identity", ""):
+        raise FetchError(
+            f"{printable(url)} was answered with the Transfer-Encoding {printable(header, 40)}, "
+            "which was not asked for; use a mirror"
+        )
 
 
 def decoded_blocks(body: urllib3.BaseHTTPResponse, encoding: str, url: str) -> Iterator[bytes]:

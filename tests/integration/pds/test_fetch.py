@@ -61,7 +61,7 @@ def test_a_contact_beyond_latin_1_is_sent_as_far_as_a_header_can_hold_it(server,
     assert server.headers[0]["User-Agent"].endswith(" (+Jürgen ?erný)")
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(server, answers, fetcher, status):
     url = server.on("/a", then(answers(status), answers(status), answers(200, BODY)))
     assert fetcher.fetch(url) == BODY

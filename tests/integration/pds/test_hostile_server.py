@@ -95,9 +95,9 @@ def test_the_body_of_a_redirect_is_not_read(server, answers, fetcher):
 @pytest.mark.parametrize(
     "length", ["9" * 5000, "-1", "1e3", "2048.0", "2048, 2047", "٢٠٤٨", "0x800", "a", ""]
 )
-def test_a_content_length_that_is_no_size_is_refused(sent, fetcher, length):
+def test_a_content_length_that_is_no_size_is_a_fault_of_the_host(sent, fetcher, length):
     length = length.encode().decode("latin-1")
-    with pytest.raises(FetchError) as caught:
+    with pytest.raises(TransferError) as caught:
         fetcher.fetch(sent(Content_Length=length))
     assert len(str(caught.value)) < 500
 
@@ -148,6 +148,14 @@ def test_an_absurd_retry_after_is_a_busy_server_like_any_other(sent, fetcher, he
 def test_an_encoding_that_was_not_asked_for_is_refused(sent, fetcher, encoding):
     with pytest.raises(FetchError, match="Content-Encoding"):
         fetcher.fetch(sent(Content_Encoding=encoding))
+
+
+@pytest.mark.parametrize("encoding", ["gzip, chunked", "gzip", "deflate", "x\x1b[2J"])
+def test_a_transfer_encoding_that_was_not_asked_for_is_refused(server, fetcher, encoding):
+    head = f"HTTP/1.1 200 x\r\nTransfer-Encoding: {encoding}\r\n\r\n5\r\nbytes\r\n0\r\n\r\n"
+    with pytest.raises(FetchError, match="Transfer-Encoding") as caught:
+        fetcher.fetch(server.on("/a", raw(head.encode())))
+    assert str(caught.value).isprintable()
 
 
 def test_a_compressed_body_is_decompressed(sent, fetcher):

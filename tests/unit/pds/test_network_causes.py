@@ -76,6 +76,37 @@ def test_a_server_that_ends_in_the_middle(listener):
     assert "broke: it ended after 7 bytes; try again later" in why(url_of(listener))
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"PDS_VERSION_ID = PDS3\r\n",
+        b"\0" * 100 + b"\r\n",
+        b"HTTP/1.1 abc E\r\n\r\n",
+        b"HTTP/1.1 099 E\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nabcde",
+    ],
+    ids=["no HTTP", "NULs", "no status", "status 99", "HTTP/2", "200 headers", "long header",
+         "two lengths"],
+)  # fmt: skip
+def test_a_server_that_does_not_speak_http(listener, answer):
+    answer_once(listener, answer)
+    assert "broke: the answer does not follow the rules of HTTP; try again" in why(url_of(listener))
+
+
+@pytest.mark.parametrize(
+    "chunks", [b"40\r\nabc", b"3\r\nabc\r\n", b"zz\r\nabc\r\n0\r\n\r\n", b"-4\r\nabc\r\n"]
+)
+def test_a_server_whose_chunks_do_not_end(listener, chunks):
+    answer_once(listener, CHUNKED + chunks)
+    assert "broke: it ended too early; try again later" in why(url_of(listener))
+
+
 def test_a_host_that_cannot_be_reached(monkeypatch):
     def fail(*_, **__):
         raise OSError(101, "Network is unreachable")
