@@ -182,9 +182,13 @@ class RowReader:
     with_size: int = 0
     without_size: int = 0
     _fields: FieldReader = field(init=False)
+    _has_location: bool = field(init=False)
+    _has_size: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self._fields = FieldReader(self.shape)
+        self._has_location = set(LOCATION) <= set(self.shape.first_field)
+        self._has_size = set(SIZE) <= set(self.shape.first_field)
 
     def read(self, row: bytes, number: int) -> Unread[UnsizedRow] | Product | LeftOut:
         """Return the product that a row lists, or the reason why it is left out.
@@ -206,7 +210,7 @@ class RowReader:
             return LeftOut(file_name, LeftOutReason.UNREADABLE_ROW)
         self.placed += 1
         wanted = UnsizedRow(name, file_name, image_url, fields)
-        if not set(SIZE) <= set(self.shape.first_field):
+        if not self._has_size:
             return Unread(wanted)
         return self._sized_by_row(wanted)
 
@@ -249,7 +253,7 @@ class RowReader:
 
     def _location(self, fields: list[str]) -> tuple[str, str]:
         """Return the folder and the name of a row's file."""
-        if LOCATION[1] in self.shape.first_field and LOCATION[0] in self.shape.first_field:
+        if self._has_location:
             return self._text(fields, LOCATION[0]), self._text(fields, LOCATION[1])
         place = self._text(fields, SPECIFICATION).replace("\\", "/")
         folder, _, file_name = place.rpartition("/")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from mernet.pds.errors import BadIndexError
 from mernet.pds.product import Product
@@ -51,6 +51,9 @@ def read_labels(
     with ThreadPoolExecutor(threads) as pool:
         for batch in _batches(entries):
             wanted = [entry.entry for entry in batch if isinstance(entry, Unread)]
+            if not wanted:
+                yield from cast("list[Product | LeftOut]", batch)
+                continue
             read_ones = pool.map(read, wanted)
             for entry in batch:
                 if not isinstance(entry, Unread):

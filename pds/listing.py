@@ -76,18 +76,14 @@ def _only_our_errors(
     entries: Iterator[Product | LeftOut], archive: Archive
 ) -> Iterator[Product | LeftOut]:
     """Yield the rows of one archive; a defect that it reveals must not stop the others."""
-    while True:
-        try:
-            entry = next(entries, None)
-        except (MernetError, MemoryError):
-            raise
-        except Exception as error:  # a defect that this archive reveals; others are still listed
-            raise BadIndexError(
-                f"{archive.url} cannot be listed ({type(error).__name__}: {printable(error)})"
-            ) from error
-        if entry is None:
-            return
-        yield entry
+    try:
+        yield from entries
+    except (MernetError, MemoryError):
+        raise
+    except Exception as error:  # a defect that this archive reveals; others are still listed
+        raise BadIndexError(
+            f"{archive.url} cannot be listed ({type(error).__name__}: {printable(error)})"
+        ) from error
 
 
 def _read_archive(

@@ -154,6 +154,8 @@ def _parse_counter(text: str, name: str, start: int) -> int | None:
     0A-9Z is derived from the documented range of 0 to 1295.
     """
     pair = name[start : start + 2]
+    if pair.isdigit():
+        return int(pair)
     if pair in ("##", "__"):
         return None
     if not pair.isalnum():
@@ -161,8 +163,6 @@ def _parse_counter(text: str, name: str, start: int) -> int | None:
             f"{quoted(text)} is not a product name: characters {start + 1} and {start + 2} are "
             f"{pair!r}; both must be letters or digits, or both '#' (in file names '_')"
         )
-    if pair.isdigit():
-        return int(pair)
     high, low = int(pair[0], 36), int(pair[1], 36)
     if pair[0].isalpha():
         return 100 + (high - 10) * 36 + low

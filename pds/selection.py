@@ -90,17 +90,24 @@ class Selection:
 
     def _reason_against(self, name: ProductName) -> LeftOutReason | None:
         """Return the first reason to leave out a product for its name, None without a reason."""
-        is_raw = name.product_type.startswith("E")
-        reasons = {
-            LeftOutReason.GROUND_MODEL: not name.rover.is_on_mars,
-            LeftOutReason.NOT_PANCAM: name.camera != "P",
-            LeftOutReason.NOT_LEFT_EYE: name.eye != "L",
-            LeftOutReason.NOT_FILTER_2: name.filter != 2,
-            LeftOutReason.NOT_AN_IMAGE: name.product_type not in IMAGES,
-            LeftOutReason.NOT_RAW: self.products == "edr" and not is_raw,
-            LeftOutReason.NOT_DERIVED: self.products == "rdr" and is_raw,
-        }
-        return next((reason for reason, applies in reasons.items() if applies), None)
+        if not name.rover.is_on_mars:
+            return LeftOutReason.GROUND_MODEL
+        if name.camera != "P":
+            return LeftOutReason.NOT_PANCAM
+        if name.eye != "L":
+            return LeftOutReason.NOT_LEFT_EYE
+        if name.filter != 2:
+            return LeftOutReason.NOT_FILTER_2
+        if name.product_type not in IMAGES:
+            return LeftOutReason.NOT_AN_IMAGE
+        return self._reason_against_kind(is_raw=name.product_type.startswith("E"))
+
+    def _reason_against_kind(self, is_raw: bool) -> LeftOutReason | None:
+        if self.products == "edr" and not is_raw:
+            return LeftOutReason.NOT_RAW
+        if self.products == "rdr" and is_raw:
+            return LeftOutReason.NOT_DERIVED
+        return None
 
     def product(
         self, file_name: str, facts: LabelFacts, image_url: str, label_url: str | None

@@ -82,7 +82,11 @@ def _split_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
         # The last line may go on in the next block, even behind a CR.
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         for line in lines:
-            yield from _pieces(line.rstrip(b"\r\n"))
+            row = line.rstrip(b"\r\n")
+            if len(row) <= MAX_ROW_BYTES:  # as all rows of real tables
+                yield row
+            else:
+                yield from _pieces(row)
         while len(rest) > MAX_ROW_BYTES:
             yield rest[:MAX_ROW_BYTES]
             rest = rest[MAX_ROW_BYTES:]
@@ -155,7 +159,7 @@ def _separated(text: str, separator: str, fields: int) -> list[str] | None:
 
 def value_of(text: str) -> str:
     """Return a field's value without quotes, padding and NULs."""
-    value = text.strip(" \0")
+    value = text.strip(' "\0')
     if value[:1] == value[-1:] == "'" and len(value) > 1:
         return value[1:-1].strip(" \0")
-    return value.strip('"').strip(" \0")
+    return value
