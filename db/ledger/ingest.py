@@ -63,7 +63,7 @@ DELETE FROM listed WHERE product_id IN (
 ) OR (collection = 'own' AND NOT EXISTS (
     SELECT FROM product
     WHERE product.product_id = listed.product_id AND product.collection = 'own'
-      AND product.source = listed.source
+      AND (product.source = listed.source OR product.image_url = listed.image_url)
 ))
 """)
 # Outcomes that this transaction set aside, before the run that classifies anew had a number.

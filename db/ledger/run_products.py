@@ -15,7 +15,8 @@ WITH candidate AS (
         chosen.product_id,
         chosen.position,
         chosen.collection = 'own' AND (
-            product.collection = 'archive' OR product.source IS DISTINCT FROM chosen.source
+            product.collection = 'archive'
+            OR (product.source <> chosen.source AND product.image_url <> chosen.image_url)
         ) AS is_known,
         product.source AS known_to,
         NOT run.reclassify AND outcome.product_id IS NOT NULL AS has_outcome,

@@ -1,5 +1,6 @@
 """The rank of sources: an archive's products stay the archive's, whatever other places list."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from mernet.db import ledger
 from mernet.db.errors import UnknownArchive
 from mernet.db.ledger import ListedArchives, ListedFile, NewRun
+from mernet.db.ledger.giving_up import give_up
+from mernet.db.ledger.merging import _lock_chunks
+from mernet.db.ledger.open_chunks import lock_open_chunk
 from mernet.db.publish import Classified, Failed
 
 ARCHIVE, OTHER, FOLDER = "https://example.org/", "https://other.example/", "file:///mine/"
@@ -307,6 +311,14 @@ def test_a_copy_of_a_classified_own_image_changes_nothing(story, product, folder
         assert ledger.reconcile(story.engine, run_id).ok
 
 
+def test_the_same_file_in_a_folder_above_is_no_copy(story, product):
+    own = at(product(1), FOLDER)
+    run(story, [own])
+    again = run(story, [replace(own, source="file:///")], OTHER_SCORES, reclassify=True)
+    assert ledger.progress(story.engine, again).classified == 1
+    assert [row[1] for row in published(story, "own_search")] == [own.image_url]
+
+
 def ingest(story, products, sources=(ARCHIVE,), **options):
     found = ListedArchives(tuple(sources), (), 1, {}, **options)
     return ledger.record_new(story.engine, NewRun(archives=("sample",)), products, found)
@@ -452,3 +464,18 @@ def test_an_open_run_goes_on_at_the_new_address(story, product):
 def test_an_address_of_no_archive_is_refused_with_those_that_there_are(story, archived):
     with pytest.raises(UnknownArchive, match=ARCHIVE):
         ledger.move_archive(story.engine, "https://example.com/", NEW_HOST)
+
+
+def test_chunks_that_are_made_while_a_takeover_waits_for_their_locks_are_locked_too(story, product):
+    own = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    story.list_run(own, [at(product(clock), FOLDER) for clock in (1, 2)])
+    key = {"product_ids": [product(1).product_id]}
+    with story.engine.connect() as taking, ThreadPoolExecutor(1) as thread:
+        with story.engine.begin() as splitting:
+            give_up(splitting, lock_open_chunk(splitting, own, 1))
+            waiting = thread.submit(_lock_chunks, taking, key)
+            while story.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+                assert not waiting.done()
+        waiting.result()
+        free = "SELECT number FROM chunk WHERE state = 'ready' FOR UPDATE SKIP LOCKED"
+        assert story.rows(free) == [(3,)]

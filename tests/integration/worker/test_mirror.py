@@ -2,7 +2,8 @@
 
 import pytest
 
-from fixtures.index_volume import Volume, name, products_of_run, withdrawn
+from fixtures.index_volume import LABEL, Volume, name, products_of_run, withdrawn
+from fixtures.products import write_pds3_product
 from mernet.db import ledger
 from mernet.db.ledger import NewRun
 from mernet.pds.archive import named_archives
@@ -118,3 +119,23 @@ def test_a_mirror_with_names_in_another_case_changes_no_url_and_is_read_as_it_is
     source = Gone()
     Pipeline(story.engine, source, lambda sha256: None, 2, 600, 3).work_on(run_id, 1, "worker")
     assert sorted(source.asked) == [file.as_uri() for file in files]
+
+
+def test_the_first_listing_at_a_mirror_with_names_in_another_case_has_the_archives_urls(
+    story, copies
+):
+    data = folder(copies[0]) / "volume" / "DATA"
+    data.mkdir(parents=True)
+    for clock in (1, 2):
+        (data / f"{name(clock)}.IMG").touch()
+    list_through(story, copies[0])
+    assert [row[0] for row in story.rows("SELECT image_url FROM product ORDER BY 1")] == OWN_URLS
+
+
+def test_sizes_are_read_at_a_mirror_with_names_in_another_case(story, copies):
+    copies[0].write("edrindex.lbl", LABEL.replace("LINE_SAMPLES", "X").replace("LINES", "Y"))
+    data = folder(copies[0]) / "volume" / "DATA"
+    data.mkdir(parents=True)
+    write_pds3_product(data).rename(data / f"{name(1)}.IMG")
+    list_through(story, copies[0])
+    assert [row[0] for row in story.rows("SELECT image_url FROM product")] == OWN_URLS[:1]
