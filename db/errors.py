@@ -64,7 +64,15 @@ class ThresholdRefused(DbError):
 
 
 class ListingRefused(DbError):
-    """A listed product breaks a rule of the product table."""
+    """A listed product breaks a rule of the product table.
+
+    Attributes:
+        source: URL of the archive that lists it; None if it has none.
+    """
+
+    def __init__(self, message: str, source: str | None = None) -> None:
+        super().__init__(message)
+        self.source = source
 
 
 class UnknownArchive(DbError):

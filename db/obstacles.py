@@ -132,24 +132,31 @@ ORDER BY obstacle.next_try_at DESC
 """
 )
 
-# Without a number, of the run's listing.
 HOLDS_BACK = sa.text("""
 SELECT EXISTS (
     SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
-    LEFT JOIN chunk ON chunk.run_id = run_obstacle.run_id AND chunk.number = :number
+    JOIN chunk ON chunk.run_id = run_obstacle.run_id AND chunk.number = :number
     WHERE run_obstacle.run_id = :run_id
       AND obstacle.cleared_at IS NULL AND obstacle.next_try_at > now()
-      AND (run_obstacle.sources IS NULL OR run_obstacle.sources && chunk.sources)
+      AND run_obstacle.sources && chunk.sources
 )
 """)
 
+# An archive of the run may be listed as soon as one of the next tries is due.
+LISTING_WAITS = """
+coalesce((
+    SELECT bool_and(obstacle.next_try_at > now())
+    FROM run_obstacle JOIN obstacle USING (kind, subject)
+    WHERE run_obstacle.run_id = {run_id} AND is_listing AND obstacle.cleared_at IS NULL
+), false)
+"""
+
 NOTE_WAITING = sa.text("""
-INSERT INTO run_obstacle AS noted (run_id, kind, subject, sources)
-SELECT run_id, :kind, :subject, :sources FROM run WHERE run_id = :run_id
-ON CONFLICT (run_id, kind, subject) DO UPDATE
-SET sources = CASE WHEN excluded.sources IS NOT NULL THEN
-    ARRAY(SELECT DISTINCT unnest(noted.sources || excluded.sources))
-END
+INSERT INTO run_obstacle AS noted (run_id, kind, subject, sources, is_listing)
+SELECT run_id, :kind, :subject, :sources, :is_listing FROM run WHERE run_id = :run_id
+ON CONFLICT (run_id, kind, subject) DO UPDATE SET
+    sources = ARRAY(SELECT DISTINCT unnest(noted.sources || excluded.sources)),
+    is_listing = noted.is_listing OR excluded.is_listing
 """).bindparams(sa.bindparam("sources", type_=sa.ARRAY(sa.Text)))
 
 
@@ -200,7 +207,8 @@ def note_waiting(
     kind: ObstacleKind,
     subject: str,
     run_id: int,
-    sources: Collection[str] | None,
+    sources: Collection[str],
+    is_listing: bool = False,
 ) -> bool:
     """Note in an open transaction that a run waits for an obstacle, if that is still there.
 
@@ -211,7 +219,8 @@ def note_waiting(
         kind: What kind of thing the run waits for.
         subject: Which one.
         run_id: The run.
-        sources: The archives whose chunks wait; None for the run's listing.
+        sources: The archives whose chunks wait.
+        is_listing: Whether the run's listing waits.
 
     Returns:
         Whether it is still there.
@@ -225,14 +234,40 @@ def note_waiting(
                 "run_id": run_id,
                 "kind": str(kind),
                 "subject": storable_text(subject),
-                "sources": None if sources is None else sorted(sources),
+                "sources": sorted(sources),
+                "is_listing": is_listing,
             },
         )
     return is_there
 
 
-def holds_back(connection: sa.Connection, run_id: int, number: int | None = None) -> bool:
-    """Return in an open transaction whether a chunk waits; without a number, the run's listing.
+def let_listing_wait(
+    connection: sa.Connection, run_id: int, waits: Collection[tuple[ObstacleKind, str]]
+) -> None:
+    """Note in an open transaction what the listing of a run waits for, in place of what it did.
+
+    It waits until the next try of one of them; if one is gone by now, or there is none, not at all.
+    """
+    _wake_listings(connection, run_obstacle.c.run_id == run_id)
+    noted = [
+        note_waiting(connection, kind, subject, run_id, (), is_listing=True)
+        for kind, subject in waits
+    ]
+    if not all(noted):
+        _wake_listings(connection, run_obstacle.c.run_id == run_id)
+
+
+def listing_waits(connection: sa.Connection, run_id: int) -> bool:
+    """Return in an open transaction whether the listing of a run waits."""
+    return bool(
+        connection.scalar(
+            sa.text("SELECT " + LISTING_WAITS.format(run_id=":run_id")), {"run_id": run_id}
+        )
+    )
+
+
+def holds_back(connection: sa.Connection, run_id: int, number: int) -> bool:
+    """Return in an open transaction whether a chunk waits.
 
     It does not while the next try of what it waits for is due.
     """
@@ -319,8 +354,19 @@ def _clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
     cleared = connection.execute(
         sa.update(obstacle).where(_is(kind, subject)).values(cleared_at=sa.func.now())
     )
+    runs = sa.select(run_obstacle.c.run_id).where(
+        _who_waits(kind, subject), run_obstacle.c.is_listing
+    )
+    _wake_listings(connection, run_obstacle.c.run_id.in_(runs))
     connection.execute(sa.delete(run_obstacle).where(_who_waits(kind, subject)))
     return cleared.rowcount == 1
+
+
+def _wake_listings(connection: sa.Connection, of_runs: sa.ColumnElement[bool]) -> None:
+    """Let listings wait for nothing any more; other archives of theirs may still be down."""
+    connection.execute(
+        sa.update(run_obstacle).where(of_runs, run_obstacle.c.is_listing).values(is_listing=False)
+    )
 
 
 def _who_waits(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:

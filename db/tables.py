@@ -123,6 +123,8 @@ run = sa.Table(
     sa.Column("accept_short_listing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("unlisted", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("listing_error", sa.Text),
 )
 
 listing_state = sa.Table(
@@ -199,7 +201,8 @@ run_obstacle = sa.Table(
     sa.Column("run_id", sa.ForeignKey("run.run_id"), primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("subject", sa.Text, primary_key=True),
-    sa.Column("sources", sa.ARRAY(sa.Text)),
+    sa.Column("sources", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("is_listing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.ForeignKeyConstraint(
         ["kind", "subject"], ["obstacle.kind", "obstacle.subject"], ondelete="CASCADE"
     ),

@@ -1,6 +1,6 @@
 """List archives: the wanted products of all of them, in their highest versions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mernet.errors import MernetError
@@ -70,6 +70,23 @@ def list_products(
             if left_out is not None:
                 on_left_out(left_out)
     yield from highest.values()
+
+
+def highest_versions(
+    products: Iterable[Product], on_left_out: Callable[[LeftOut], None]
+) -> list[Product]:
+    """Return only the highest version of each image, as `list_products` does for its archives.
+
+    Args:
+        products: Products of archives that were listed one by one.
+        on_left_out: Called for every product that is left out.
+    """
+    highest: dict[tuple[str, bool], Product] = {}
+    for product in products:
+        left_out = _keep_highest(product, highest)
+        if left_out is not None:
+            on_left_out(left_out)
+    return list(highest.values())
 
 
 def _only_our_errors(

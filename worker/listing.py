@@ -2,16 +2,19 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import chain
 from typing import cast
 
 import sqlalchemy as sa
+from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_attempt
 
 from mernet.db import ledger
 from mernet.db.errors import ListingRefused
-from mernet.db.ledger import ProductRow, Run
+from mernet.db.ledger import LeftOutCount, NotListed, ProductRow, Run, RunState, add_left_out
 from mernet.db.products import own_images
 from mernet.errors import MernetError
 from mernet.pds.archive import Archive, ArchiveKind, resolve
@@ -19,7 +22,7 @@ from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.disk import is_gone
 from mernet.pds.errors import PdsError, TransferError
 from mernet.pds.fetch import Fetcher
-from mernet.pds.listing import list_products
+from mernet.pds.listing import highest_versions, list_products
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
@@ -41,9 +44,12 @@ from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 log = logging.getLogger(__name__)
 
 LISTING_ATTEMPTS = 3
-"""How often a run is listed before it has failed.
+"""How often an archive is listed of which a file cannot be transferred though its host answers."""
 
-Attempts in which the worker ended, or a file could not be transferred though its host answers.
+WORKERS_LOST = 6
+"""How many workers may be lost, one after the other, while they list an archive.
+
+One that is killed from outside looks like one that the listing itself ends.
 """
 
 WITH_LABELS = (ArchiveKind.INVENTORY, ArchiveKind.REGISTRY)
@@ -64,12 +70,54 @@ class Tally:
         if len(self.examples[left_out.reason]) < ledger.EXAMPLES_KEPT:
             self.examples[left_out.reason].append(printable(left_out.name))
 
-    def left_out(self) -> dict[str, ledger.LeftOutCount]:
+    def left_out(self) -> dict[str, LeftOutCount]:
         """Return the counts and examples by reason, as the ledger stores them."""
         return {
-            reason: ledger.LeftOutCount(count, tuple(self.examples[reason]))
+            reason: LeftOutCount(count, tuple(self.examples[reason]))
             for reason, count in self.counts.items()
         }
+
+
+@dataclass(slots=True)
+class Listings:
+    """The archives of a run that one worker lists, by their names in the run.
+
+    Attributes:
+        wanted: The archives to list.
+        rows: The number of index rows read of each archive so far.
+        products: The eligible products of the archives that were listed.
+        left_out: What these archives left out.
+        errors: Why archives cannot be listed.
+        waits: What archives wait for, such as a host that is down.
+    """
+
+    wanted: tuple[str, ...]
+    rows: dict[str, int] = field(default_factory=dict)
+    products: dict[str, list[Product]] = field(default_factory=dict)
+    left_out: dict[str, Mapping[str, LeftOutCount]] = field(default_factory=dict)
+    errors: dict[str, MernetError] = field(default_factory=dict)
+    waits: dict[str, MustWait] = field(default_factory=dict)
+
+    def refuse(self, name: str, error: MernetError) -> None:
+        """Note that an archive cannot be listed."""
+        self.products.pop(name, None)
+        self.left_out.pop(name, None)
+        self.errors[name] = error
+
+    def combined(self) -> tuple[list[ProductRow], dict[str, LeftOutCount]]:
+        """Return the highest versions of the products, and what was left out by reason."""
+        tally = Tally()
+        products = highest_versions(chain.from_iterable(self.products.values()), tally.leave_out)
+        counts = reduce(add_left_out, self.left_out.values(), tally.left_out())
+        return [to_row(product) for product in products], counts
+
+    def not_listed(self, run: Run) -> NotListed:
+        """Return what is still to be listed, and when; and what cannot be listed."""
+        later = [name for name in run.unlisted if name not in self.wanted]
+        waits = () if later else tuple((each.kind, each.subject) for each in self.waits.values())
+        errors = [_error_of(name, error, run) for name, error in self.errors.items()]
+        archives = tuple(name for name in run.unlisted if name in (*later, *self.waits))
+        return NotListed(archives, " ".join(errors) or None, waits)
 
 
 def record_products(
@@ -82,15 +130,18 @@ def record_products(
 ) -> TaskResult:
     """List a run's products in the ledger and divide them into chunks.
 
-    If an archive's host is down, the listing waits. If one file cannot be transferred though its
-    host answers, the run is listed again, `LISTING_ATTEMPTS` times in all. If an archive cannot be
-    listed for another reason, the run is marked as failed with it.
+    Archives are listed one by one. If one cannot be listed, the run goes on with the others and
+    ends as failed; so it does at once if there are no others. If an archive's host is down, only
+    that archive waits to be listed. If a file cannot be transferred though its host answers, the
+    archive is listed again, `LISTING_ATTEMPTS` times in all.
+    If a worker was lost while it listed, the archives are recorded one by one too, so that one that
+    ends its worker is found; it is not tried more often than `WORKERS_LOST` times.
     A process that lost the listing to another one, such as one that was stopped for long, changes
     nothing.
 
     Args:
         engine: The ledger.
-        run_id: The run, which is in the state 'listing'.
+        run_id: The run, of which archives are still to be listed.
         claimant: A name that nobody else has, also not another delivery of the same message.
         fetcher: Fetches the listings.
         lease_seconds: The age of a heartbeat after which another worker may list the run.
@@ -100,14 +151,16 @@ def record_products(
         What was done.
 
     Raises:
-        PdsError: If an archive cannot be listed.
-        ListingRefused: If a product breaks a rule of the product table.
+        PdsError: If no archive can be listed.
+        ListingRefused: If a product breaks a rule of the product table, in each archive.
     """
-    run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, LISTING_ATTEMPTS)
+    run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, WORKERS_LOST)
     if run is None:
         return NOTHING_TO_DO
     try:
-        return _record(engine, run, claimant, fetcher, lease_seconds, rules or HostRules())
+        return _list_and_record(engine, run, claimant, fetcher, lease_seconds, rules or HostRules())
+    except Abandoned:
+        return STOPPED
     except BaseException as error:
         give_back_after(
             error,
@@ -117,7 +170,7 @@ def record_products(
         raise
 
 
-def _record(
+def _list_and_record(
     engine: sa.Engine,
     run: Run,
     claimant: str,
@@ -125,78 +178,127 @@ def _record(
     lease_seconds: float,
     rules: HostRules,
 ) -> TaskResult:
-    run_id = run.run_id
-    tally = Tally()
+    listings = Listings(run.unlisted if run.attempts == 1 else run.unlisted[:1])
 
     def beat() -> bool:
-        return ledger.report_rows(engine, run_id, claimant, tally.rows)
+        return ledger.report_rows(engine, run.run_id, claimant, sum(listings.rows.values()))
 
-    try:
-        with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
-            rows = _list_products(engine, run, fetcher, tally, heart, rules)
-            recorded = beat() and ledger.record_listing(
-                engine, run_id, claimant, rows, tally.left_out(), moved_images(engine, rows)
-            )
-    except Abandoned:
-        return STOPPED
-    except HostDown as down:
-        return _postpone(engine, run_id, claimant, report_host(engine, down, rules))
-    except MustWait as waiting:
-        return _postpone(engine, run_id, claimant, waiting)
-    except TransferError as error:  # of one file, whose host answers
-        if run.attempts < LISTING_ATTEMPTS:
-            log.warning("run %d is listed again: %s", run_id, error)
-            ledger.release_listing(engine, run_id, claimant, counted=True)
-            return TaskResult(f"is tried again: {printable(error)}")
-        return _fail(engine, run_id, claimant, error)
-    except (PdsError, ListingRefused) as error:
-        return _fail(engine, run_id, claimant, error)
+    with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
+        _list_archives(engine, run, fetcher, listings, heart, rules)
+        recorded = beat() and _record(engine, run, claimant, listings)
     if not recorded:
         return STOPPED
-    return TaskResult(f"{len(rows)} products listed, {sum(tally.counts.values())} left out")
+    is_over = run.state is RunState.LISTING and not listings.products and not listings.waits
+    for name, error in listings.errors.items():
+        if is_over and len(listings.wanted) == len(run.unlisted):
+            raise error
+        log.error("run %d goes on without the archive %s: %s", run.run_id, printable(name), error)
+    return TaskResult(_summary(listings))
 
 
-def _fail(engine: sa.Engine, run_id: int, claimant: str, error: MernetError) -> TaskResult:
-    """End a run that cannot be listed, and raise the error, unless the listing was lost."""
-    if ledger.fail_listing(engine, run_id, claimant, printable(error, LONGEST_DETAIL)):
-        raise error
-    return STOPPED
+def _record(engine: sa.Engine, run: Run, claimant: str, listings: Listings) -> bool:
+    """Record what was listed; without the archive of a product that the ledger refuses."""
+    while listings.products:
+        rows, left_out = listings.combined()
+        try:
+            return ledger.record_listing(
+                engine, run.run_id, claimant, rows, left_out, listings.not_listed(run),
+                sum(listings.rows.values()), moved_images(engine, rows),
+            )  # fmt: skip
+        except ListingRefused as error:
+            listings.refuse(_lister_of(error, run, listings), error)
+    return ledger.record_not_listed(engine, run.run_id, claimant, listings.not_listed(run))
 
 
-def _postpone(engine: sa.Engine, run_id: int, claimant: str, waiting: MustWait) -> TaskResult:
-    if not ledger.postpone_listing(engine, run_id, claimant, waiting.kind, waiting.subject):
-        return STOPPED
-    return TaskResult(waiting.summary)
+def _lister_of(refused: ListingRefused, run: Run, listings: Listings) -> str:
+    """Return the archive that lists the refused product."""
+    names = {resolve(name, run.mirror).source: name for name in listings.products}
+    return names.get(refused.source or "") or next(iter(listings.products))
 
 
-def _list_products(
-    engine: sa.Engine, run: Run, fetcher: Fetcher, tally: Tally, heart: Heartbeat, rules: HostRules
-) -> list[ProductRow]:
-    """Return the eligible products; raise `Abandoned` as soon as the heartbeat is refused."""
+def _error_of(name: str, error: MernetError, run: Run) -> str:
+    """Return why an archive cannot be listed, with its name if the run has several."""
+    why = printable(error, LONGEST_DETAIL)
+    return why if len(run.archives) == 1 else f"The archive {printable(name)} is not listed: {why}"
 
-    def count(rows: int) -> None:
-        tally.rows = rows
-        if not heart.wanted:
-            raise Abandoned
 
-    archives = [resolve(archive, run.mirror) for archive in run.archives]
-    hosts = {host: archive.url for archive in archives if (host := host_of(archive.url))}
-    require_hosts(engine, hosts, rules, lambda host: why_listing_fails(hosts[host], fetcher))
-    selection = Selection(cast("ProductKind", run.products))
-    completeness = CompletenessCheck(run.accept_short_listing)
+def _summary(listings: Listings) -> str:
+    rows, left_out = listings.combined()
+    words = [f"{len(rows)} products listed", f"{sum(e.count for e in left_out.values())} left out"]
+    words += [f"{len(listings.errors)} archives cannot be listed"] if listings.errors else []
+    words += [each.summary for each in listings.waits.values()]
+    return ", ".join(words)
+
+
+def _list_archives(
+    engine: sa.Engine,
+    run: Run,
+    fetcher: Fetcher,
+    listings: Listings,
+    heart: Heartbeat,
+    rules: HostRules,
+) -> None:
+    """List the wanted archives; raise `Abandoned` as soon as the heartbeat is refused."""
     before = fetcher.transfers
     try:
-        with listing_source(
-            engine, archives, fetcher, rules, run.run_id, lambda: heart.wanted
-        ) as source:
-            found = list_products(
-                archives, selection, source, tally.leave_out, count, completeness=completeness
-            )
-            return [to_row(product) for product in found]
+        for name in listings.wanted:
+            try:
+                _list_archive(engine, run, name, fetcher, listings, heart, rules)
+            except HostDown as down:
+                listings.waits[name] = report_host(engine, down, rules)
+            except MustWait as waiting:
+                listings.waits[name] = waiting
+            except PdsError as error:
+                listings.refuse(name, error)
     finally:
         transfers = fetcher.transfers - before
         count_transfers(transfers)
         ledger.add_transfers(engine, run.run_id, None, transfers.received_bytes, transfers.retries)
+
+
+@retry(
+    retry=retry_if_exception_type(TransferError),
+    stop=stop_after_attempt(LISTING_ATTEMPTS),
+    before_sleep=before_sleep_log(log, logging.WARNING),
+    reraise=True,
+)
+def _list_archive(
+    engine: sa.Engine,
+    run: Run,
+    name: str,
+    fetcher: Fetcher,
+    listings: Listings,
+    heart: Heartbeat,
+    rules: HostRules,
+) -> None:
+    """Add what an archive lists to `listings`."""
+    archive = resolve(name, run.mirror)
+    tally = Tally()
+
+    def count(rows: int) -> None:
+        listings.rows[name] = rows
+        if not heart.wanted:
+            raise Abandoned
+
+    require_hosts(
+        engine,
+        [host for host in (host_of(archive.url),) if host],
+        rules,
+        lambda _: why_listing_fails(archive.url, fetcher),
+    )
+    with listing_source(
+        engine, [archive], fetcher, rules, run.run_id, lambda: heart.wanted
+    ) as source:
+        products = list_products(
+            [archive],
+            Selection(cast("ProductKind", run.products)),
+            source,
+            tally.leave_out,
+            count,
+            completeness=CompletenessCheck(run.accept_short_listing),
+        )
+        listings.products[name] = list(products)
+    listings.left_out[name] = tally.left_out()
 
 
 @contextmanager

@@ -72,9 +72,11 @@ def list_file(connection: sa.Connection, listing: IO[str]) -> Listed:
     try:
         connection.exec_driver_sql(COPY, execution_options={"copy_from": listing})
     except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+        refused = _refused_row(error, listing)
         raise ListingRefused(
-            f"The listing was refused because of {_refused_product(error, listing)} "
-            f"({first_line(error)}); correct the archive's index or report it."
+            f"The listing was refused because of {refused['product_id']} "
+            f"({first_line(error)}); correct the archive's index or report it.",
+            refused["source"] or None,
         ) from error
     return Listed(connection)
 
@@ -94,12 +96,13 @@ def list_selected(
     return Listed(connection)
 
 
-def _refused_product(error: sa.exc.DBAPIError, listing: IO[str]) -> str:
-    """Return the name of the product that COPY refused: the server says "COPY listed, line 2".
+def _refused_row(error: sa.exc.DBAPIError, listing: IO[str]) -> dict[str, str]:
+    """Return the product that COPY refused, by column: the server says "COPY listed, line 2".
 
     For the server a line ends where the CSV writer ended it, with CR LF, so a line is a product.
     """
     original: Any = error.orig
     line = int(re.findall(r"\d+", original.diag.context)[0])
     listing.seek(0)
-    return deque(islice(csv.reader(listing), line), maxlen=1).pop()[0]
+    row = deque(islice(csv.reader(listing), line), maxlen=1).pop()
+    return dict(zip(PRODUCT_COLUMNS, row, strict=True))

@@ -9,6 +9,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
+from mernet.db.obstacles import LISTING_WAITS
 from mernet.db.tables import chunk, run
 
 SWEEP_LOCK = "sweep"
@@ -64,14 +65,12 @@ RETURNING chunk.number
 # A message is due again if it was sent long ago and nobody has claimed its work, or if the claimant
 # sends no more heartbeats. The work of a claimant without heartbeats is due once, then again only
 # after the resend time.
-STALE = sa.text("""
+STALE = sa.text(f"""
 WITH work AS (
     SELECT run_id, NULL::integer AS number, last_heartbeat_at, sent_at
-    FROM run WHERE state = 'listing' AND NOT EXISTS (
-        SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
-        WHERE run_obstacle.run_id = run.run_id AND run_obstacle.sources IS NULL
-          AND obstacle.cleared_at IS NULL AND obstacle.next_try_at > now()
-    )
+    FROM run
+    WHERE finished_at IS NULL AND cardinality(unlisted) > 0
+      AND NOT {LISTING_WAITS.format(run_id="run.run_id")}
     UNION ALL
     SELECT chunk.run_id, chunk.number, NULL, chunk.sent_at
     FROM chunk JOIN run USING (run_id)

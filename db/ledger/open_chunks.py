@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.errors import OutcomeRefused
+from mernet.db.ledger.runs import OPEN_STATES, end_if_done
 from mernet.db.publish import Outcome, publish_outcomes
 from mernet.db.tables import chunk, run, run_product
-
-OPEN_STATES = ("ready", "claimed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +95,13 @@ def settle_chunk(
 
 
 def close_chunk(connection: sa.Connection, open_chunk: OpenChunk) -> None:
-    """Close a chunk as done, and finish its run if this was the last open one."""
+    """Close a chunk as done, and end its run if this was the last that was to be done."""
     connection.execute(
         sa.update(chunk)
         .where(is_chunk(open_chunk.run_id, open_chunk.number))
         .values(state="done", closed_at=sa.func.now())
     )
-    # Ordered as an index is, so that the planner does not look for one among all closed chunks.
-    another = (
-        sa.select(chunk.c.number)
-        .where(chunk.c.run_id == open_chunk.run_id, chunk.c.state.in_(OPEN_STATES))
-        .order_by(chunk.c.number)
-        .limit(1)
-        .scalar_subquery()
-    )
-    connection.execute(
-        sa.update(run)
-        .where(run.c.run_id == open_chunk.run_id, another.is_(None))
-        .values(state="finished", finished_at=sa.func.now())
-    )
+    end_if_done(connection, open_chunk.run_id)
 
 
 def _of_its_products(

@@ -4,11 +4,14 @@ import sqlalchemy as sa
 
 from mernet.db.ledger.listed_table import Listed
 from mernet.db.ledger.merging import CHOSEN, KNOWN_FROM_ELSEWHERE
-from mernet.db.tables import chunk, run
+from mernet.db.ledger.runs import end_if_done
+from mernet.db.tables import run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.
 # A failed outcome counts as an outcome: failed products are for a retry. What another archive has
-# is read where this run listed it.
+# is read where this run listed it. Archives of a run that are listed later add chunks. What is a
+# member already stays as it is, except a folder's image that was kept because an archive has its
+# product: if an archive of this run lists that, it is classified.
 ENROL = sa.text(f"""
 WITH candidate AS (
     SELECT
@@ -23,16 +26,21 @@ WITH candidate AS (
         outcome.reason,
         outcome.detail,
         run.chunk_size,
+        coalesce((SELECT max(number) FROM chunk WHERE chunk.run_id = run.run_id), 0) AS last_chunk,
         chosen.collection = 'archive' AND (chosen.source, chosen.image_url, chosen.label_url)
             IS DISTINCT FROM (product.source, product.image_url, product.label_url) AS is_elsewhere,
         chosen.source, chosen.image_url, chosen.label_url
     FROM ({CHOSEN}) AS chosen JOIN product USING (product_id) CROSS JOIN run
     LEFT JOIN outcome
         ON outcome.product_id = chosen.product_id AND outcome.classifier = run.classifier
-    WHERE run.run_id = :run_id
+    WHERE run.run_id = :run_id AND NOT EXISTS (
+        SELECT FROM run_product AS already
+        WHERE already.run_id = run.run_id AND already.product_id = chosen.product_id
+          AND (already.reason = :known AND chosen.collection = 'archive') IS NOT TRUE
+    )
 ),
 judged AS (
-    SELECT product_id, position, chunk_size, is_known OR has_outcome AS is_kept,
+    SELECT product_id, position, chunk_size, last_chunk, is_known OR has_outcome AS is_kept,
         is_elsewhere AND NOT is_known AND NOT has_outcome AS is_elsewhere,
         source, image_url, label_url,
         CASE
@@ -49,7 +57,8 @@ member AS (
     SELECT
         judged.*,
         CASE WHEN NOT is_kept THEN
-            1 + (row_number() OVER (PARTITION BY is_kept ORDER BY position) - 1) / chunk_size
+            last_chunk + 1
+            + (row_number() OVER (PARTITION BY is_kept ORDER BY position) - 1) / chunk_size
         END AS chunk_number
     FROM judged
 ),
@@ -70,6 +79,13 @@ SELECT
     CASE WHEN is_elsewhere THEN image_url END,
     CASE WHEN is_elsewhere THEN label_url END
 FROM member
+ON CONFLICT (run_id, product_id) DO UPDATE
+SET (
+    chunk_number, result, reason, detail, recorded_at, source, image_url, label_url
+) = (
+    excluded.chunk_number, excluded.result, excluded.reason, excluded.detail, excluded.recorded_at,
+    excluded.source, excluded.image_url, excluded.label_url
+)
 """)
 
 # The outcomes come from other runs: those of its own run close the chunk.
@@ -90,19 +106,12 @@ def enrol(listed: Listed, run_id: int) -> None:
     A product that has an outcome under the run's classifier becomes a member without a chunk, with
     the result 'kept', unless the run reclassifies; so does a folder's image whose product an
     archive or another folder has. One that another archive has is read where this run listed it.
-    The run is then running, or finished if it has no chunk.
+    The run is then running, or has ended if nothing is left to be done.
     """
     connection = listed.connection
     connection.execute(ENROL, {"run_id": run_id, "known": KNOWN_FROM_ELSEWHERE})
-    has_chunk = sa.exists().where(chunk.c.run_id == run_id)
-    connection.execute(
-        sa.update(run)
-        .where(run.c.run_id == run_id)
-        .values(
-            state=sa.case((has_chunk, "running"), else_="finished"),
-            finished_at=sa.case((has_chunk, None), else_=sa.func.now()),
-        )
-    )
+    connection.execute(sa.update(run).where(run.c.run_id == run_id).values(state="running"))
+    end_if_done(connection, run_id)
 
 
 def drop_products_with_outcome(connection: sa.Connection, run_id: int, number: int) -> None:

@@ -11,7 +11,10 @@ import sqlalchemy as sa
 from mernet.db import classifiers
 from mernet.db.engine import first_line, storable_text, transaction
 from mernet.db.errors import NoRuns, RunClosed, RunRefused, UnknownRun
-from mernet.db.tables import listing_state, run
+from mernet.db.tables import chunk, listing_state, run
+
+OPEN_STATES = ("ready", "claimed")
+"""The states of a chunk that is not closed."""
 
 EXAMPLES_KEPT = 20
 """How many names a run stores for each reason why products were left out."""
@@ -97,6 +100,9 @@ class Run:
         finished_at: When it ended; None while it is open.
         publish_own: As in `NewRun`.
         accept_short_listing: As in `NewRun`.
+        unlisted: Those of `archives` that are still to be listed.
+        listing_error: Sentences that name archives which cannot be listed and say why; None without
+            any. Such a run ends as failed, after the products of the others.
     """
 
     run_id: int
@@ -117,6 +123,8 @@ class Run:
     finished_at: datetime | None
     publish_own: bool
     accept_short_listing: bool
+    unlisted: tuple[str, ...]
+    listing_error: str | None
 
     @property
     def condition(self) -> str:
@@ -135,7 +143,13 @@ def create_run(engine: sa.Engine, new: NewRun) -> Run:
         RunRefused: No run can have these values.
     """
     with engine.begin() as connection:
-        return insert_run(connection, kind=RunKind.FULL, state=RunState.LISTING, **asdict(new))
+        return insert_run(
+            connection,
+            kind=RunKind.FULL,
+            state=RunState.LISTING,
+            unlisted=list(new.archives),
+            **asdict(new),
+        )
 
 
 @transaction
@@ -267,6 +281,43 @@ def end_run(
     return _to_run(row)
 
 
+def end_if_done(connection: sa.Connection, run_id: int) -> None:
+    """End a run that the open transaction has locked, if nothing of it is left to be done.
+
+    It has finished if all of its archives could be listed; otherwise it has failed.
+    """
+    # Ordered as an index is, so that the planner does not look for one among all closed chunks.
+    open_chunk = (
+        sa.select(chunk.c.number)
+        .where(chunk.c.run_id == run_id, chunk.c.state.in_(OPEN_STATES))
+        .order_by(chunk.c.number)
+        .limit(1)
+        .scalar_subquery()
+    )
+    all_listed = run.c.listing_error.is_(None)
+    connection.execute(
+        sa.update(run)
+        .where(run.c.run_id == run_id, open_chunk.is_(None))
+        .where(sa.func.cardinality(run.c.unlisted) == 0)
+        .values(
+            state=sa.case((all_listed, "finished"), else_="failed"),
+            error=run.c.listing_error,
+            finished_at=sa.func.now(),
+        )
+    )
+
+
+def add_left_out(
+    counts: Mapping[str, LeftOutCount], more: Mapping[str, LeftOutCount]
+) -> dict[str, LeftOutCount]:
+    """Add up by reason what two listings left out."""
+    total = dict(counts)
+    for reason, entry in more.items():
+        so_far = total.get(reason, LeftOutCount(0, ()))
+        total[reason] = LeftOutCount(so_far.count + entry.count, so_far.examples + entry.examples)
+    return total
+
+
 def left_out_as_json(left_out: Mapping[str, LeftOutCount]) -> dict[str, dict[str, object]]:
     """Return the counts as the column `run.left_out` stores them."""
     return {
@@ -291,6 +342,7 @@ def _to_run(row: "sa.Row[Any]") -> Run:
             "kind": RunKind(values["kind"]),
             "state": RunState(values["state"]),
             "archives": tuple(values["archives"]),
+            "unlisted": tuple(values["unlisted"]),
             "left_out": left_out,
         }
     )

@@ -150,5 +150,6 @@ def require_few_withdrawn(withdrawn: Mapping[str, int], listed_before: Mapping[s
             raise TooManyWithdrawn(
                 f"{source} no longer lists {gone} of its {before} known products, so its index is "
                 "probably incomplete and nothing was changed; try again later, or confirm that "
-                "they are withdrawn."
+                "they are withdrawn.",
+                source,
             )

@@ -40,7 +40,7 @@ CREATE TABLE service_lock (
 
 LOCKS_BACK = "DROP TABLE service_lock;"
 
-# What work waits for, and which runs: their listings, or the chunks of the archives in `sources`.
+# What work waits for, and which runs: their listings, and the chunks of the archives in `sources`.
 # An obstacle that is gone stays for a while, should it come back.
 OBSTACLES = """
 CREATE TABLE obstacle (
@@ -57,7 +57,8 @@ CREATE TABLE run_obstacle (
     run_id integer NOT NULL REFERENCES run,
     kind text NOT NULL,
     subject text NOT NULL,
-    sources text[],
+    sources text[] NOT NULL DEFAULT '{}',
+    is_listing boolean NOT NULL DEFAULT false,
     PRIMARY KEY (run_id, kind, subject),
     FOREIGN KEY (kind, subject) REFERENCES obstacle ON DELETE CASCADE
 );
@@ -89,16 +90,36 @@ DROP TABLE archive_connection;
 """
 
 
+# Archives of a run that are still to be listed, and why others cannot be: a run goes on without
+# these and ends as failed.
+UNLISTED = """
+ALTER TABLE run ADD unlisted text[] NOT NULL DEFAULT '{}', ADD listing_error text;
+UPDATE run SET unlisted = archives WHERE state = 'listing';
+ALTER TABLE run ADD CONSTRAINT run_finished_is_listed CHECK (
+    state <> 'finished' OR (cardinality(unlisted) = 0 AND listing_error IS NULL)
+);
+"""
+
+UNLISTED_BACK = """
+UPDATE run SET state = 'failed', finished_at = now(), error = concat_ws(
+    ' ', listing_error, 'Not all archives were listed before the tables were downgraded.'
+) WHERE state = 'running' AND (cardinality(unlisted) > 0 OR listing_error IS NOT NULL);
+ALTER TABLE run DROP unlisted, DROP listing_error;
+"""
+
+
 def upgrade() -> None:
     """Let work wait for what it needs, and create the tables of locks and connections."""
     op.execute(WAITING_CHUNKS)
     op.execute(LOCKS)
     op.execute(OBSTACLES)
     op.execute(TRANSFERS)
+    op.execute(UNLISTED)
 
 
 def downgrade() -> None:
     """Forget what work waits for, the locks, and the counts of transfers."""
+    op.execute(UNLISTED_BACK)
     op.execute(TRANSFERS_BACK)
     op.execute(OBSTACLES_BACK)
     op.execute(LOCKS_BACK)

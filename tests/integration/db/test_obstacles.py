@@ -110,8 +110,9 @@ def test_a_listing_that_waits_is_neither_sent_nor_claimed_until_its_time_and_doe
     for _ in range(5):
         assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3).attempts == 1
         report(story)
-        assert not ledger.postpone_listing(story.engine, run_id, "another", HOST, URL)
-        assert ledger.postpone_listing(story.engine, run_id, "lister", HOST, URL)
+        waits = ledger.NotListed(("sample",), waits=((HOST, URL),))
+        assert not ledger.record_not_listed(story.engine, run_id, "another", waits)
+        assert ledger.record_not_listed(story.engine, run_id, "lister", waits)
         assert ledger.stale(story.engine, 600, 600) == []
         assert ledger.claim_listing(story.engine, run_id, "lister", 600, 3) is None
         obstacles.clear(story.engine, HOST, URL)

@@ -11,11 +11,12 @@ from mernet.db.errors import (
     UnknownClassifier,
     UnknownRun,
 )
-from mernet.db.ledger import LeftOutCount, NewRun, RunKind, RunState
+from mernet.db.ledger import LeftOutCount, NewRun, NotListed, RunKind, RunState
 from mernet.db.publish import Classified, Failed
 
 NEW = NewRun(archives=("opportunity", "/data"), mirror="http://mirror", products="any")
 SCORES = [0.5] * 25
+GONE = NotListed(error="The index is gone.")
 
 
 def member_chunks(story, run_id):
@@ -93,10 +94,10 @@ def test_who_lost_a_listing_can_neither_record_nor_fail_it(story, product):
     story.lose_claims()
     ledger.claim_listing(story.engine, run_id, "other", 600, 3)
     assert not ledger.record_listing(story.engine, run_id, "stopped", [product(1)], {})
-    assert not ledger.fail_listing(story.engine, run_id, "stopped", "The index is gone.")
+    assert not ledger.record_not_listed(story.engine, run_id, "stopped", GONE)
     assert ledger.get_run(story.engine, run_id).state is RunState.LISTING
     assert ledger.record_listing(story.engine, run_id, "other", [product(2)], {})
-    assert not ledger.fail_listing(story.engine, run_id, "stopped", "The index is gone.")
+    assert not ledger.record_not_listed(story.engine, run_id, "stopped", GONE)
     assert ledger.get_run(story.engine, run_id).state is RunState.RUNNING
 
 
@@ -119,15 +120,87 @@ def test_a_heartbeat_extends_the_lease_of_a_listing(story):
     assert ledger.claim_listing(story.engine, run_id, "two", 600, 3) is None
 
 
-def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
-    run_id = ledger.create_run(story.engine, NEW).run_id
+def lose_listers(story, run_id):
     for claimant in ("one", "two", "three"):
         assert ledger.claim_listing(story.engine, run_id, claimant, 600, 3) is not None
         story.lose_claims()
     assert ledger.claim_listing(story.engine, run_id, "four", 600, 3) is None
+
+
+def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
+    run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    lose_listers(story, run_id)
     run = ledger.get_run(story.engine, run_id)
     assert run.state is RunState.FAILED
     assert "3 workers ended or hung while they listed this run" in run.error
+
+
+def test_an_archive_that_ends_all_who_list_it_is_given_up_and_the_others_are_listed(story, product):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    lose_listers(story, run_id)
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.unlisted) == (RunState.LISTING, ("/data",))
+    assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
+    story.list_run(run_id, [product(1)])
+    assert story.publish(run_id, 1)
+    run = ledger.get_run(story.engine, run_id)
+    assert run.state is RunState.FAILED
+    assert "3 workers ended or hung while they listed the archive opportunity" in run.error
+
+
+def record_part(story, run_id, products, archives=(), error=None, **options):
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    not_listed = NotListed(archives, error)
+    return ledger.record_listing(
+        story.engine, run_id, "lister", products, {}, not_listed, **options
+    )
+
+
+def test_an_archive_that_is_listed_later_adds_its_products_and_the_run_ends_with_the_last(
+    story, product
+):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    assert record_part(story, run_id, [product(1), product(2)], ("/data",), rows_read=5)
+    assert story.publish(run_id, 1)
+    assert ledger.get_run(story.engine, run_id).state is RunState.RUNNING
+    assert not ledger.reconcile(story.engine, run_id).ok
+    assert ledger.stale(story.engine, 600, 600) == [(run_id, None)]
+    assert record_part(story, run_id, [product(2), product(3)], rows_read=7)
+    assert member_chunks(story, run_id) == {
+        product(1).product_id: 1, product(2).product_id: 1, product(3).product_id: 2
+    }  # fmt: skip
+    assert ledger.get_run(story.engine, run_id).rows_read == 12
+    assert story.publish(run_id, 2)
+    assert ledger.get_run(story.engine, run_id).state is RunState.FINISHED
+    assert ledger.reconcile(story.engine, run_id).ok
+
+
+def test_a_run_whose_later_archive_cannot_be_listed_ends_as_failed_after_its_products(
+    story, product
+):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    record_part(story, run_id, [product(1)], ("/data",))
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    assert ledger.record_not_listed(story.engine, run_id, "lister", GONE)
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.listing_error) == (RunState.RUNNING, "The index is gone.")
+    assert story.publish(run_id, 1)
+    run = ledger.get_run(story.engine, run_id)
+    assert (run.state, run.error) == (RunState.FAILED, "The index is gone.")
+    assert not ledger.reconcile(story.engine, run_id).ok
+
+
+def test_an_image_of_a_folder_that_an_archive_lists_later_in_the_same_run_is_classified(
+    story, product
+):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    own = product(1, collection="own", source="file:///data/", image_url="file:///data/1.img")
+    record_part(story, run_id, [own], ("opportunity",))
+    assert record_part(story, run_id, [product(1, source="https://example.org/")])
+    assert member_chunks(story, run_id) == {own.product_id: 2}
+    assert story.claim(run_id, 1) is None
+    assert story.publish(run_id, 2)
+    assert ledger.get_run(story.engine, run_id).state is RunState.FINISHED
 
 
 def test_a_listing_becomes_chunks_in_its_own_order(story, product):
