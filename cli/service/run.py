@@ -29,7 +29,7 @@ from mernet.db.ledger import (
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.pds.archive import ArchiveKind, named_archives, resolve
-from mernet.printable import quoted
+from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
@@ -280,6 +280,9 @@ def list_latest(as_json: AsJson = False) -> None:
         "archives",
     )  # fmt: skip
     print_table(columns, [_table_row(each) for each in found])
+    for each in found:
+        if why := each.run.error or each.run.listing_error:
+            note(f"Run {each.run.run_id}: {printable(why)}")
     if not found:
         note("No run has been created yet; `mernet run full` starts one.")
 

@@ -36,8 +36,7 @@ def print_progress(now: RunProgress) -> None:
     say(_describe_times(now.run))
     if now.kept:
         say(_describe_kept(now))
-    if now.run.error:
-        say(f"Reason: {now.run.error}", "bold red")
+    _print_what_is_not_listed(now.run)
     if now.run.left_out:
         say()
         print_table(
@@ -52,6 +51,22 @@ def print_progress(now: RunProgress) -> None:
         print_table(("failed", "products"), list(now.failures.items()))
     if now.failed or now.kept_failed:
         note("`mernet run retry` tries the failed ones again.")
+
+
+def _print_what_is_not_listed(run: Run) -> None:
+    """Print why a run failed or goes on without archives, and which ones are still to be listed."""
+    if run.error:
+        say(f"Reason: {run.error}", "bold red")
+    elif run.listing_error:
+        say(f"Goes on without an archive: {run.listing_error}", "bold red")
+    if run.listing_error:
+        note(
+            "Remove the cause, then start the run again: what is classified stays and is not "
+            "classified again."
+        )
+    if run.unlisted and run.state is not RunState.LISTING:
+        left = "Still to be listed" if run.state.is_open else "Not listed"
+        say(f"{left}: {', '.join(run.unlisted)}.", "yellow")
 
 
 def _describe_times(run: Run) -> str:

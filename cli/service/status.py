@@ -97,7 +97,8 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
     complete (yet), 3 if it is complete but products failed, in it or in a run before.
     """
     engine = ledger()
-    found = check_completeness(engine, get_run(engine, run_id).run_id)
+    run = get_run(engine, run_id)
+    found = check_completeness(engine, run.run_id)
     if as_json:
         print_json(asdict(found) | {"ok": found.ok})
     else:
@@ -116,11 +117,19 @@ def reconcile(run_id: RunId = None, as_json: AsJson = False) -> None:
         if found.ok:
             note(f"{_describe_failures(found)}{COMPLETE}")
         else:
-            note(f"Not complete; `mernet status {found.run_id}` shows how far the run got.")
+            where = f"`mernet status {found.run_id}` shows how far the run got."
+            note(f"Not complete; {_describe_not_listed(run)}{where}")
     if not found.ok:
         raise typer.Exit(NOT_COMPLETE)
     if found.failed or found.kept_failed:
         raise typer.Exit(PRODUCTS_FAILED)
+
+
+def _describe_not_listed(run: Run) -> str:
+    """Return which archives of a run were not listed, nothing if all were."""
+    words = [f"still to be listed: {', '.join(run.unlisted)}"] if run.unlisted else []
+    words += [run.listing_error.removesuffix(".")] if run.listing_error else []
+    return "".join(f"{each}; " for each in words)
 
 
 def _describe_failures(found: Reconciliation) -> str:
@@ -168,11 +177,13 @@ def _print_broker(now: RunProgress, state: BrokerState) -> None:
 
 def _queues_without_worker(now: RunProgress, state: BrokerState) -> list[str]:
     """Return the queues that no worker consumes although messages wait or the run needs them."""
-    needed = NEEDED_QUEUES.get(now.run.condition)
+    needed = {NEEDED_QUEUES.get(now.run.condition)}
+    if now.run.state.is_open and now.run.unlisted:
+        needed.add(QueueName.LISTING)
     return [
         queue
         for queue, consumers in state.consumers.items()
-        if not consumers and (state.waiting[queue] or queue == needed)
+        if not consumers and (state.waiting[queue] or queue in needed)
     ]
 
 

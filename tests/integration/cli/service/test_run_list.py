@@ -16,12 +16,13 @@ def lines(story, monkeypatch):
     """What `mernet run list` prints on a terminal of 80 characters."""
     monkeypatch.setattr("mernet.cli.service.run.ledger", lambda: story.engine)
 
-    def run() -> list[str]:
+    def run(of_stderr: bool = False) -> list[str]:
         file = StringIO()
         console = Console(file=file, width=80, force_terminal=True, color_system=None)
         monkeypatch.setattr(output, "out", console)
-        assert CliRunner().invoke(app, ["run", "list"]).exit_code == 0
-        return file.getvalue().splitlines()
+        ran = CliRunner().invoke(app, ["run", "list"])
+        assert ran.exit_code == 0
+        return ran.stderr.splitlines() if of_stderr else file.getvalue().splitlines()
 
     return run
 
@@ -37,3 +38,14 @@ def test_a_run_fits_in_80_characters_and_its_archives_are_below(lines, story):
     assert newest.split()[:8] == [str(cancelled), "full", "cancelled", "3", "0", "0", "2", "1"]
     assert archives.split() == ["archives:", "sample"]
     assert all(len(line) <= 80 for line in lines())
+
+
+def test_an_archive_that_could_not_be_listed_is_named(lines, story, product):
+    run_id = ledger.create_run(story.engine, ledger.NewRun(archives=("A", "B"))).run_id
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    bad = ledger.NotListed(error="The archive B is not listed: its index is gone.")
+    ledger.record_listing(story.engine, run_id, "lister", [product(1)], {}, bad)
+    named = "Run 1: The archive B is not listed: its index is gone."
+    assert named in " ".join(lines(of_stderr=True))
+    story.publish(run_id, 1)
+    assert named in " ".join(lines(of_stderr=True))

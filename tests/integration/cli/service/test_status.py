@@ -167,6 +167,56 @@ def test_a_run_that_failed_while_all_rows_stayed_is_no_success(story, product, m
     assert story.rows("SELECT count(*) FROM atlas_search") == [(1,)]
 
 
+NO_INDEX = "The archive B is not listed: its index is gone."
+
+
+@pytest.fixture
+def run_without_an_archive(story, product) -> int:
+    """An open run of which one archive is listed, one cannot be, and one is still to be listed."""
+    wanted = ledger.NewRun(archives=("A", "B", "C"))
+    run_id = ledger.create_run(story.engine, wanted).run_id
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    not_listed = ledger.NotListed(("C",), NO_INDEX)
+    ledger.record_listing(story.engine, run_id, "lister", [product(1)], {}, not_listed)
+    return run_id
+
+
+def reconciled(story, monkeypatch):
+    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda **_: story.engine)
+    app = typer.Typer()
+    app.command()(reconcile)
+    ran = CliRunner().invoke(app, [])
+    return ran.exit_code, " ".join(ran.output.split())
+
+
+def test_archives_that_are_not_listed_are_told_with_what_to_do(
+    said, story, run_without_an_archive, broker, monkeypatch
+):
+    broker.consumers = {"listing": 0, "classify": 1}
+    words = " ".join(said().split())
+    assert f"Goes on without an archive: {NO_INDEX}" in words
+    assert "Remove the cause, then start the run again" in words
+    assert "Still to be listed: C." in words
+    assert "Work waits in the queue listing" in words
+    exit_code, told = reconciled(story, monkeypatch)
+    assert exit_code == 1
+    assert "Not complete; still to be listed: C; The archive B is not listed" in told
+
+
+def test_a_run_that_ended_without_an_archive_has_failed_and_is_not_complete(
+    said, story, run_without_an_archive, monkeypatch
+):
+    ledger.claim_listing(story.engine, run_without_an_archive, "lister", 600, 3)
+    ledger.record_listing(story.engine, run_without_an_archive, "lister", [], {})
+    story.publish(run_without_an_archive, 1)
+    words = " ".join(said().split())
+    assert "has failed: 1 products listed: 1 classified" in words
+    assert f"Reason: {NO_INDEX}" in words
+    exit_code, told = reconciled(story, monkeypatch)
+    assert exit_code == 1
+    assert "Not complete; The archive B is not listed: its index is gone" in told
+
+
 @pytest.fixture
 def waiting_run(story) -> int:
     """A run that waits for a host."""
