@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -29,13 +29,13 @@ from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead, ChainSettings
 from mernet.model.classes import CODES
 from mernet.model.errors import CheckpointError, ModelError, NotACheckpoint
+from mernet.model.paths import url_instead
 from mernet.model.softmax import SoftmaxHead
 from mernet.printable import printable
 
 if TYPE_CHECKING:
     from mernet.model.backbone import Backbone
 
-URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 SHOWN_FILES = 3
 
 FORMAT_VERSION = 1
@@ -273,9 +273,7 @@ def read_header(path: Path) -> Header:
     """
     try:
         if reason := _why_not_a_file(path):
-            # A `Path` has lost one of a URL's two slashes.
-            shown = str(path).replace(":/", "://", 1) if URL.match(str(path)) else path
-            raise NotACheckpoint(f"{printable(shown)} {reason}")
+            raise NotACheckpoint(f"{printable(url_instead(path) or path)} {reason}")
         _check_sizes(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -296,7 +294,7 @@ def _why_not_a_file(path: Path) -> str | None:
     """Return why a path leads to no file, and what to give instead; None if it is one."""
     if path.is_file():
         return None
-    if URL.match(str(path)):
+    if url_instead(path):
         return "is a URL; download the file and give its path"
     if path.is_dir():
         names = sorted(each.name for each in path.glob("*.safetensors"))[:SHOWN_FILES]
@@ -394,8 +392,8 @@ def _parse_header(path: Path, text: str) -> Header:
     version = fields.get("format_version") if isinstance(fields, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{printable(path)} has checkpoint format {printable(version, 40)}, but this program "
-            f"reads format {FORMAT_VERSION}; use the program version that wrote the checkpoint"
+            f"{printable(path)} has checkpoint format {printable(repr(version), 40)}, but this "
+            f"program reads format {FORMAT_VERSION}; use the program version that wrote it"
         )
     try:
         return Header.model_validate_json(text)
@@ -403,9 +401,14 @@ def _parse_header(path: Path, text: str) -> Header:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "header"
         raise CheckpointError(
-            f"{printable(path)}: header field {printable(field)}: {printable(first['msg'])}; write "
+            f"{printable(path)}: header field {printable(field)}: {_reason(first)}; write "
             "the checkpoint again"
         ) from error
+
+
+def _reason(fault: ErrorDetails) -> str:
+    """Return what is wrong with a field, without the words that Pydantic puts in front."""
+    return printable(fault["msg"].removeprefix("Value error, "))
 
 
 def _in_storage_type(tensor: NDArray[np.generic], storage: StorageType) -> NDArray[np.generic]:

@@ -1,19 +1,29 @@
 """Reads picture files, such as the archive's browse images, as grey levels."""
 
+import struct
+import warnings
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mernet.model.errors import PictureError
+from mernet.model.paths import url_instead
 from mernet.printable import printable
+
+# What Pillow finds odd in a file, such as its tags, is no message for the user.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PILLOW_FORMATS = ("JPEG", "PNG", "TIFF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 """The first bytes of files in these formats; a TIFF file may have either byte order."""
+
+DAMAGED_TAGS = (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError,
+                struct.error)  # fmt: skip
+"""What Pillow raises for tags that are damaged; errors of pixels are others."""
 
 MIN_SIDE = 8  # pixels
 MAX_PIXELS = 2**26  # 64 times an image of the archive
@@ -31,6 +41,8 @@ def is_picture(data: bytes) -> bool:
 def read_picture(picture: Path | bytes) -> Picture:
     """Read a JPEG, PNG or TIFF file as grey levels, (H, W) uint8; colours become their luma.
 
+    A picture that its tags say is turned or mirrored is set upright, as viewers show it.
+
     Args:
         picture: The path of the file, or its bytes.
 
@@ -45,9 +57,11 @@ def read_picture(picture: Path | bytes) -> Picture:
             check_is_file(file)
         with Image.open(file, formats=PILLOW_FORMATS) as image:
             _check_kind(image, name)
-            return np.asarray(image.convert("L"))
+            return np.asarray(_upright(image).convert("L"))
     except PictureError:
         raise
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{name}: has more than {MAX_PIXELS} pixels; make it smaller") from error
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{name}: is not a JPEG, PNG or TIFF picture; replace the file"
@@ -59,12 +73,22 @@ def read_picture(picture: Path | bytes) -> Picture:
         ) from error
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture turned as its tag Orientation says; as it is if its tags are damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGED_TAGS:
+        return image
+
+
 def check_is_file(path: Path) -> None:
     """Check that a path leads to a regular file: a pipe or device may never end.
 
     Raises:
         PictureError: It does not; the message names the path.
     """
+    if url := url_instead(path):
+        raise PictureError(f"{printable(url)}: is a URL; download the file and give its path")
     try:
         is_file, size = path.is_file(), path.stat().st_size
     except (OSError, ValueError) as error:

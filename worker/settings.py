@@ -1,6 +1,7 @@
 """Settings of the service, read from the environment (`MERNET_...`) and validated."""
 
 import os
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -25,8 +26,11 @@ FOR_TESTS = "MERNET_REAL_FILES"
 
 LONGEST_VALUE = 4096  # characters; a path may have as many
 Positive = Annotated[int, Field(gt=0, le=10**12)]
+Few = Annotated[int, Field(gt=0, le=1000)]  # threads and connections, each of which costs memory
 PositiveSeconds = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+HOST = re.compile(r"[\w.-]+|[0-9a-f:]+", re.IGNORECASE)  # a name, an IPv4 or an IPv6 address
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SECRET_BYTES = 4096
 """Largest size of a file that holds a password."""
@@ -132,10 +136,10 @@ class Settings(BaseSettings):
         "edr", description="New products to classify: raw ones (edr), derived ones (rdr), or any."
     )
 
-    fetch_threads: Positive = Field(
+    fetch_threads: Few = Field(
         8, description="Images that a process fetches and decodes at the same time."
     )
-    connections_per_host: Positive = Field(
+    connections_per_host: Few = Field(
         8, description="Maximum connections to an archive host, of all workers together."
     )
     wait_seconds: PositiveSeconds = Field(
@@ -149,7 +153,7 @@ class Settings(BaseSettings):
         description="Hosts, besides the one asked for, to which an archive may redirect; names "
         "with spaces between.",
     )
-    fetch_attempts: Positive = Field(
+    fetch_attempts: Few = Field(
         5, description="Attempts to transfer a file before the transfer has failed."
     )
     fetch_timeout: PositiveSeconds = Field(
@@ -193,14 +197,34 @@ class Settings(BaseSettings):
     def _split_at_spaces(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
 
+    @field_validator("redirect_hosts")
+    @classmethod
+    def _check_host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise ValueError(
+                    f"must be names of hosts with spaces between, not '{printable(host, 100)}'"
+                )
+        return hosts
+
     @field_validator("data_dir")
     @classmethod
     def _make_absolute(cls, folder: Path) -> Path:
+        if URL.match(str(folder)):
+            raise ValueError("must be the path of a folder, not a URL")
         try:
             folder = folder.expanduser().resolve()
             folder.exists()  # raises for a path that no folder can have
             return folder
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~nosuchuser
+            raise ValueError(f"is not a path ({printable(error)})") from error
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _expand_user(cls, file: Path | None) -> Path | None:
+        try:
+            return file and file.expanduser()
+        except RuntimeError as error:  # ~nosuchuser
             raise ValueError(f"is not a path ({printable(error)})") from error
 
     @field_validator(
@@ -216,6 +240,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _check_readable(cls, file: Path | None) -> Path | None:
+        file = cls._expand_user(file)
         try:
             if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
                 raise ValueError(f"{printable(file)} is missing or may not be read")
@@ -349,6 +374,11 @@ def _refuse_unknown_variables(names: Iterable[str]) -> None:
 def _refuse_unprintable_values() -> None:
     """Raise SettingsError for a value that no path, URL or name has; the value is not quoted."""
     for name, value in os.environ.items():
+        if name.startswith(PREFIX) and value and not value.strip():
+            raise SettingsError(
+                f"The setting {printable(name)} holds nothing but blanks; remove it, or give a "
+                "value."
+            )
         if name.startswith(PREFIX) and not (value.isprintable() and len(value) <= LONGEST_VALUE):
             raise SettingsError(
                 f"The setting {printable(name)} holds control characters, or more than "

@@ -103,6 +103,14 @@ def test_messages_are_json_and_acknowledged_only_when_done() -> None:
         ("METRICS_PORT", "70000", "MERNET_METRICS_PORT must be less than 65536, not '70000'"),
         ("DEVICE", "gpu", "MERNET_DEVICE must be 'auto', 'cpu' or 'cuda', not 'gpu'"),
         ("BROKER_URL", "http://a", "MERNET_BROKER_URL must begin with redis://"),
+        ("FETCH_THREADS", "1000000", "MERNET_FETCH_THREADS must be at most 1000, not '1000000'"),
+        ("CONNECTIONS_PER_HOST", "1e9", "MERNET_CONNECTIONS_PER_HOST must be "),
+        ("DATA_DIR", "redis://host/0", "MERNET_DATA_DIR must be the path of a folder, not a URL"),
+        ("REDIRECT_HOSTS", "a b,c", "must be names of hosts with spaces between, not 'b,c'"),
+        ("REDIRECT_HOSTS", "http://a/", "must be names of hosts with spaces between"),
+        ("DATA_DIR", " ", "MERNET_DATA_DIR holds nothing but blanks; remove it"),
+        ("CONTACT", "   ", "MERNET_CONTACT holds nothing but blanks; remove it"),
+        ("CHECKPOINT", "~nosuchuser/a", "MERNET_CHECKPOINT is not a path"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_in_plain_words(monkeypatch, name, value, said):
@@ -112,6 +120,22 @@ def test_a_value_that_cannot_be_used_is_told_in_plain_words(monkeypatch, name, v
         settings()
     assert said in str(refused.value)
     assert "Input should" not in str(refused.value)
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(monkeypatch, tmp_path) -> None:
+    (tmp_path / "secret").write_text("x\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MERNET_READER_PASSWORD_FILE", "~/secret")
+    monkeypatch.setenv("MERNET_CHECKPOINT", "~/a.safetensors")
+    config = settings.__wrapped__()
+    assert config.secret("reader_password") == "x"
+    assert config.checkpoint == tmp_path / "a.safetensors"
+
+
+@pytest.mark.parametrize("hosts", ["a.example", "A.example  b-c.example", "10.0.0.1", "::1 a_b"])
+def test_hosts_are_divided_by_spaces(monkeypatch, hosts) -> None:
+    monkeypatch.setenv("MERNET_REDIRECT_HOSTS", hosts)
+    assert settings.__wrapped__().redirect_hosts == tuple(hosts.split())
 
 
 SETTINGS_OF_NUMBERS = ("LEASE_SECONDS", "CHUNK_SIZE", "FETCH_TIMEOUT", "MAX_IMAGE_BYTES")
