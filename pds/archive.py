@@ -13,11 +13,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from mernet.pds.disk import in_its_case, is_file_url, path_from_url
 from mernet.pds.errors import BadArchiveError
+from mernet.pds.plain_name import LABEL_SUFFIXES, MAX_URL
 from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 
 DEFAULT_LABEL = "{product}.xml"
 SCHEMES = ("http", "https", "file")
+GIVE_INVENTORY = "give the inventory of its collection (.csv, .tab)"
 INVENTORY = re.compile(r"collection.*\.(csv|tab)")
 MEMBERS = re.compile(r"/products/urn:[^/]+/members")
 
@@ -175,10 +177,12 @@ def _to_url(spec: str) -> str:
             f"{quoted(spec)} is not a valid URL ({printable(error)}); correct it"
         ) from error
     if scheme in SCHEMES:
+        if not is_file_url(spec) and (problem := _problem_of(spec)):
+            raise BadArchiveError(f"{quoted(spec)} {problem}")
         return spec
     if "://" in spec:
         raise BadArchiveError(
-            f"{quoted(spec)} has the scheme {quoted(scheme)}; use one of {SCHEMES}"
+            f"{quoted(spec)} has the scheme {quoted(scheme)}; use http, https or file"
         )
     with _path_errors_as_bad_archive(spec):
         path = Path(spec).expanduser().resolve()
@@ -224,16 +228,38 @@ def _archive_at_url(spec: str, url: str) -> Archive:
         if not parts.path.endswith("/members") or parts.query:
             raise BadArchiveError(f"{quoted(spec)} is a registry search; end the URL with /members")
         return Archive(spec, ArchiveKind.REGISTRY, url)
+    if parts.query or parts.fragment:
+        raise BadArchiveError(
+            f"{quoted(spec)} has a query or fragment; give the URL of a folder, index or inventory"
+        )
     kind = _kind_of_file(url)
     if kind is not None:
         return Archive(spec, kind, url)
+    if parts.path.lower().endswith(LABEL_SUFFIXES):
+        raise BadArchiveError(f"{quoted(spec)} is a PDS4 label; {GIVE_INVENTORY}")
     return Archive(spec, ArchiveKind.VOLUME, url if url.endswith("/") else f"{url}/")
+
+
+def _problem_of(url: str) -> str | None:
+    """Return why an http(s) URL cannot be requested, and what to do; None if it can be."""
+    if not url.isprintable() or " " in url:
+        return "holds blanks or control characters; correct the URL"
+    if len(url) > MAX_URL:
+        return f"has more than {MAX_URL} characters; correct the URL"
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        return "has a port that is not a number from 0 to 65535; correct the URL"
+    return None if parts.hostname else "names no host; correct the URL"
 
 
 def _archive_on_disk(spec: str, path: Path) -> Archive:
     """Return the archive in a file or folder; the content of a folder decides the kind."""
     if path.is_file():
         kind = _kind_of_file(path.name)
+        if kind is None and path.name.lower().endswith(LABEL_SUFFIXES):
+            raise BadArchiveError(f"{quoted(spec)} is a PDS4 label; {GIVE_INVENTORY}")
         if kind is None:
             raise BadArchiveError(
                 f"{quoted(spec)} is neither an index (.lbl, .tab, .tab.gz) nor an inventory "
@@ -241,7 +267,8 @@ def _archive_on_disk(spec: str, path: Path) -> Archive:
             )
         return Archive(spec, kind, path.as_uri())
     if not path.is_dir():
-        raise BadArchiveError(f"{quoted(spec)} does not exist; give an existing file or folder")
+        problem = "is neither a file nor a folder" if path.exists() else "does not exist"
+        raise BadArchiveError(f"{quoted(spec)} {problem}; give an existing file or folder")
     inventories = sorted(file for file in path.iterdir() if _is_inventory(file.name))
     if len(inventories) > 1:
         raise BadArchiveError(

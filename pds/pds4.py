@@ -29,10 +29,10 @@ from mernet.pds.label import (
     time_or_none,
 )
 from mernet.pds.native_pixels import check_not_blank, to_native_pixels
+from mernet.pds.plain_name import LABEL_SUFFIXES as LABEL_SUFFIXES  # for those who read labels
 from mernet.pds.plain_name import is_plain_file_name
 from mernet.printable import printable, quoted
 
-LABEL_SUFFIXES = (".xml", ".lblx")
 MAX_LABEL_BYTES = 1024 * 1024
 MAX_DEPTH = 50  # elements inside each other; real labels have about 8
 IMAGES = ("Array_2D_Image", "Array_2D")

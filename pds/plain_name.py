@@ -2,6 +2,7 @@
 
 from urllib.parse import unquote, urlsplit
 
+LABEL_SUFFIXES = (".xml", ".lblx")  # of PDS4
 MAX_NAME = 200  # characters; the names of real files have under 70
 MAX_URL = 2000  # characters
 
@@ -36,7 +37,10 @@ def path_parts(text: str) -> list[str] | None:
 
 
 def is_web_url(text: str) -> bool:
-    """Return whether a text from outside is a complete http(s) URL, without a login in it."""
+    """Return whether a text from outside is a complete http(s) URL, without a login or dots in it.
+
+    The dots are the parts `.` and `..` of a path, which lead to another folder.
+    """
     if len(text) > MAX_URL or not text.isprintable():
         return False
     try:
@@ -45,7 +49,7 @@ def is_web_url(text: str) -> bool:
     except ValueError:
         return False
     is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
-    return is_web and "@" not in parts.netloc and "\\" not in text
+    return is_web and "@" not in parts.netloc and "\\" not in text and not _has_dots(parts.path)
 
 
 def is_below(url: str, base: str) -> bool:
@@ -57,5 +61,10 @@ def is_below(url: str, base: str) -> bool:
     return (
         (inner.scheme, inner.netloc) == (outer.scheme, outer.netloc)
         and inner.path.startswith(outer.path)
-        and not {".", ".."} & set(unquote(inner.path).replace("\\", "/").split("/"))
+        and not _has_dots(inner.path)
     )
+
+
+def _has_dots(path: str) -> bool:
+    """Return whether a URL's path has a part that leads to another folder."""
+    return not {".", ".."}.isdisjoint(unquote(path).replace("\\", "/").split("/"))

@@ -15,12 +15,14 @@ PdsProductTransformer). Nothing was tried against the live server.
   key, products with the last time of a page would be lost; so the LIDVID is the second key.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mernet.pds.archive import Archive
 from mernet.pds.collection_members import Member, product_from_lidvid, read_members
@@ -33,6 +35,7 @@ from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, Selection
 from mernet.printable import printable
 
+MOST_HITS = 10**9  # the registry has some ten million products
 PAGE = 1000  # products in a response; the guide recommends less than a few thousand
 HARVEST_TIME = "ops:Harvest_Info.ops:harvest_date_time"
 LABEL_URL = "ops:Label_File_Info.ops:file_ref"
@@ -83,7 +86,7 @@ def read_registry(
 
 
 class _Summary(BaseModel):
-    hits: NonNegativeInt
+    hits: Annotated[int, Field(ge=0, le=MOST_HITS)]
 
 
 class _Document(BaseModel):
@@ -168,7 +171,8 @@ def _request_page(
     if last:
         query["search-after"] = f"{last.harvest_time},{last.lidvid}"
     try:
-        response = _Response.model_validate_json(fetcher.fetch(f"{url}?{urlencode(query)}"))
+        answer = fetcher.fetch(f"{url}?{urlencode(query)}").removeprefix(BOM_UTF8)
+        response = _Response.model_validate_json(answer)
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise BadIndexError(

@@ -47,6 +47,8 @@ def test_a_mirror_may_be_a_folder(tmp_path):
         ("~nosuchuser/x", "home directory"),
         ("a" * 5000, "too long"),
         ("a\0b", "contains a NUL"),
+        ("http://a:port/", "has a port that is not a number"),
+        ("http://", "names no host"),
     ],
 )
 def test_a_text_that_is_not_a_path_is_refused_as_mirror(mirror, complaint):
@@ -120,7 +122,20 @@ def test_a_folder_tells_what_it_is_by_what_lies_in_it(tmp_path, entry, kind):
             "https://example.org/products/urn:nasa:pds:b:c/members?limit=1",
             "end the URL with /members",
         ),
-        ("ftp://example.org/", "scheme 'ftp'"),
+        ("ftp://example.org/", "scheme 'ftp'; use http, https or file"),
+        ("https://", "names no host"),
+        ("http:///x", "names no host"),
+        ("http:x", "names no host"),
+        ("http://a:port/", "has a port that is not a number"),
+        ("http://a:99999/", "has a port that is not a number"),
+        ("http://a/b c", "holds blanks"),
+        ("http://a/\x1b[2J", "holds blanks or control characters"),
+        ("http://a/" + "b" * 5000, "more than 2000 characters"),
+        ("http://a/edrindex.tab?x=1", "has a query or fragment"),
+        ("http://a/mer1po_0xxx#index", "has a query or fragment"),
+        ("http://a/collection.xml", "is a PDS4 label; give the inventory"),
+        ("http://a/COLLECTION.LBLX", "is a PDS4 label; give the inventory"),
+        ("/dev/null", "is neither a file nor a folder"),
         ("file:///does/not/exist", "does not exist"),
         ("http://[", "is not a valid URL"),
         ("~nosuchuser/x", "home directory"),
@@ -142,6 +157,13 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "readme.txt").touch()
     with pytest.raises(BadArchiveError, match="neither an index"):
         resolve(str(tmp_path / "readme.txt"))
+
+
+@pytest.mark.parametrize("name", ["collection.xml", "collection.lblx", "COLLECTION.XML"])
+def test_a_pds4_label_is_no_archive(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(BadArchiveError, match="is a PDS4 label; give the inventory"):
+        resolve(str(tmp_path / name))
 
 
 def test_two_inventories_in_a_folder_are_ambiguous(tmp_path):

@@ -95,6 +95,8 @@ def test_since_is_asked_for_in_milliseconds_rounded_down(label):
         ([{"message": "gone"}], "does not answer as a registry search does"),
         ([{"summary": {"hits": 1}}], "does not answer as a registry search does"),
         ([{"summary": {"hits": -1}, "data": []}], "does not answer as a registry search does"),
+        ([{"summary": {"hits": 10**4000}, "data": []}], "does not answer as a registry search"),
+        ([{"summary": {"hits": 10**30}, "data": []}], "does not answer as a registry search does"),
         ([answer({"id": NAMES[1]})], "does not answer as a registry search does"),
         ([answer()], "check the LID of the collection"),
         ([answer(document(1, "null"))], "gives no harvest time for urn:nasa:pds:b:c:"),
@@ -108,8 +110,14 @@ def test_since_is_asked_for_in_milliseconds_rounded_down(label):
     ],
 )
 def test_an_answer_that_is_not_as_documented_is_an_error(label, answers, complaint):
-    with pytest.raises(BadIndexError, match=complaint):
+    with pytest.raises(BadIndexError, match=complaint) as caught:
         listed(Source(answers, label))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_byte_order_mark_before_an_answer_does_not_matter(label):
+    text = b"\xef\xbb\xbf" + json.dumps(answer(document(1))).encode()
+    assert [product.product_id for product in listed(Source([text], label))] == [NAMES[1].upper()]
 
 
 def test_a_search_without_an_end_is_given_up(label):
