@@ -100,19 +100,25 @@ GROUP BY image_url ORDER BY min(rank), random() LIMIT :count
 """)
 
 
+OTHERS_LISTED_AT_SOURCE = sa.text("""
+SELECT DISTINCT image_url FROM run_product
+WHERE source = :source AND image_url <> :image_url
+LIMIT :count
+""")
+
+
 @transaction
 def others_of_source(
     connection: sa.Connection, source: str | None, image_url: str, count: int
 ) -> list[str]:
     """Return the URLs of a few other images that the archive with this URL lists.
 
-    Those that were classified before come first, since they are most likely to be there.
+    Those that were classified before come first, since they are most likely to be there. If it is
+    no product's own archive, they are images that runs have listed there.
     """
-    return list(
-        connection.scalars(
-            OTHERS_OF_SOURCE, {"source": source, "image_url": image_url, "count": count}
-        )
-    )
+    wanted = {"source": source, "image_url": image_url, "count": count}
+    found = connection.scalars(OTHERS_OF_SOURCE, wanted).all()
+    return list(found or connection.scalars(OTHERS_LISTED_AT_SOURCE, wanted))
 
 
 OWN_IMAGES = sa.text("""

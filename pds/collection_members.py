@@ -6,7 +6,13 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin
 
 from mernet.pds import pds4
-from mernet.pds.errors import BadIndexError, DecodeError, NotFoundError
+from mernet.pds.errors import (
+    BadIndexError,
+    DecodeError,
+    NotAFileError,
+    NotFoundError,
+    UnavailableFileError,
+)
 from mernet.pds.fetch import FileSource
 from mernet.pds.label_batches import Unread, read_labels
 from mernet.pds.product import Product
@@ -73,7 +79,7 @@ def _read_member(
         label = pds4.read_label(data, label_url)
     except NotFoundError:
         return LeftOut(member.product, LeftOutReason.LABEL_NOT_FOUND)
-    except DecodeError:
+    except (DecodeError, NotAFileError, UnavailableFileError):
         return LeftOut(member.product, LeftOutReason.UNREADABLE_LABEL)
     named = (url for url in member.file_urls if unquote(url.rpartition("/")[2]) == label.file_name)
     image_url = next(named, urljoin(label_url, quote(label.file_name)))
@@ -94,7 +100,7 @@ def _fetch_label(member: Member, fetcher: FileSource, suffixes: list[str]) -> tu
     first, second = (url.removesuffix(suffix) + each for each in (own, other))
     try:
         return fetcher.fetch(first), first
-    except NotFoundError as error:
+    except (NotFoundError, NotAFileError) as error:
         try:
             data = fetcher.fetch(second)
         except NotFoundError:

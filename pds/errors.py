@@ -82,6 +82,10 @@ class NotAFileError(TransferError):
     """The server answered with something else, such as a page about maintenance or a login."""
 
 
+class UnavailableFileError(TransferError):
+    """One file cannot be transferred although its host answers."""
+
+
 class DecodeError(PdsError):
     """The bytes are not a readable image."""
 

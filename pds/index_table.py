@@ -14,8 +14,10 @@ from mernet.pds.errors import (
     BadIndexError,
     DecodeError,
     ForbiddenError,
+    NotAFileError,
     NotFoundError,
     TruncatedError,
+    UnavailableFileError,
 )
 from mernet.pds.fetch import FileSource
 from mernet.pds.index_label import MAX_LABEL_BYTES, TableShape, parse_label
@@ -63,18 +65,25 @@ def read_index(
         FetchError: A table or label cannot be fetched.
     """
     if archive.kind is ArchiveKind.VOLUME:
-        for label_name in INDEXES[selection.products]:
-            urls = [
-                urljoin(archive.url, f"{folder}/{name}")
-                for folder in INDEX_FOLDERS
-                for name in (label_name, label_name.upper())
-            ]
+        for urls in volume_labels(archive.url, selection.products):
             yield from _read_table(urls, None, archive, selection, fetcher, completeness)
     elif archive.url.lower().endswith(".lbl"):
         yield from _read_table([archive.url], None, archive, selection, fetcher, completeness)
     else:
         labels = _labels_beside(archive.url)
         yield from _read_table(labels, archive.url, archive, selection, fetcher, completeness)
+
+
+def volume_labels(volume_url: str, products: str) -> list[list[str]]:
+    """Return the possible URLs of each index label of a volume for a kind of products."""
+    return [
+        [
+            urljoin(volume_url, f"{folder}/{name}")
+            for folder in INDEX_FOLDERS
+            for name in (label_name, label_name.upper())
+        ]
+        for label_name in INDEXES[products]
+    ]
 
 
 def _read_table(
@@ -282,7 +291,7 @@ def _read_size(row: UnsizedRow, reader: RowReader, fetcher: FileSource) -> Produ
             return reader.product(row, facts.lines, facts.line_samples)
     except NotFoundError:
         return LeftOut(row.file_name, LeftOutReason.LABEL_NOT_FOUND)
-    except DecodeError:
+    except (DecodeError, NotAFileError, UnavailableFileError):
         pass
     return LeftOut(row.file_name, LeftOutReason.UNREADABLE_LABEL)
 
@@ -306,16 +315,17 @@ def _open_first(
 ) -> tuple[IO[bytes], str]:
     """Open the first of the files that exists and is served, until the stack closes.
 
-    A server may refuse a name in one case and have the file in the other.
+    A server may refuse a name in one case, or answer it with a web page, and have the file in the
+    other.
     """
-    refused: ForbiddenError | None = None
+    refused: ForbiddenError | NotAFileError | None = None
     missing: NotFoundError | None = None
     for url in urls:
         try:
             return stack.enter_context(fetcher.open(url)), url
         except NotFoundError as error:
             missing = error
-        except ForbiddenError as error:
+        except (ForbiddenError, NotAFileError) as error:
             refused = refused or error
     if refused:
         raise refused

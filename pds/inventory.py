@@ -11,7 +11,13 @@ from mernet.pds import pds4
 from mernet.pds.archive import Archive
 from mernet.pds.collection_members import Member, product_from_lidvid, read_members
 from mernet.pds.completeness import CompletenessCheck
-from mernet.pds.errors import BadIndexError, DecodeError, ForbiddenError, NotFoundError
+from mernet.pds.errors import (
+    BadIndexError,
+    DecodeError,
+    ForbiddenError,
+    NotAFileError,
+    NotFoundError,
+)
 from mernet.pds.fetch import FileSource
 from mernet.pds.label import counter_or_none
 from mernet.pds.product import Product
@@ -64,7 +70,7 @@ def _promised_rows(url: str, fetcher: FileSource) -> int | None:
             try:
                 with fetcher.open(label_url) as file:
                     return _records(file, label_url, PurePosixPath(url).name)
-            except (NotFoundError, ForbiddenError):
+            except (NotFoundError, ForbiddenError, NotAFileError):
                 continue
     return None
 

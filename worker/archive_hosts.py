@@ -4,21 +4,22 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import IO, Protocol
-from urllib.parse import urljoin, urlsplit
+from typing import Protocol
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from mernet.db import obstacles
 from mernet.db.obstacles import ObstacleKind, Patience
-from mernet.pds.archive import ArchiveKind, resolve
-from mernet.pds.disk import path_from_url
-from mernet.pds.errors import FetchError, NotAFileError, PdsError, TransferError
-from mernet.pds.fetch import Copy, TableSource, Transfers
+from mernet.pds.errors import (
+    FetchError,
+    NotAFileError,
+    NotFoundError,
+    TooLargeError,
+)
+from mernet.pds.fetch import Copy, Transfers
 from mernet.printable import printable
 from mernet.worker.errors import HostDown, MustWait
 from mernet.worker.settings import Settings
@@ -31,9 +32,6 @@ ROUNDS = 2
 OTHERS_ASKED = 3
 """How many other files are asked for to find out whether a host is down."""
 
-INDEX_LABELS = (
-    "index/edrindex.lbl", "index/rdrindex.lbl", "INDEX/EDRINDEX.LBL", "INDEX/RDRINDEX.LBL",
-)  # fmt: skip
 MESSAGE_BYTES = 64 * 1024
 """A text in place of a product, such as an error in JSON, is not longer."""
 
@@ -108,8 +106,9 @@ def host_of(url: str) -> str | None:
 class HostGuard:
     """Fetches files for a chunk, and notices if their host is down.
 
-    A host is down if a file cannot be transferred from it and neither can another one, nor its
-    listing. If another one can, the file itself is the cause.
+    A host is down if a file cannot be had from it and neither can any of a few others, whatever
+    its listing says; the listing counts if no other file is known. That a file does not exist or is
+    too large is no sign of that. If another one can be had, the file itself is the cause.
 
     Args:
         source: Fetches the files.
@@ -148,22 +147,23 @@ class HostGuard:
             try:
                 copy = self._source.fetch_copy(url)
                 _check_is_product(copy.data, url)
-            except TransferError as error:
+            except FetchError as error:
+                if not may_be_host_fault(error):
+                    raise
                 failure = error
             else:
                 return copy
             if host is not None and not self.answers(url, time.monotonic()):
-                down = HostDown(host, str(failure), failure.retry_after)
-                raise self._down.setdefault(host, down) from failure
+                raise self._down.setdefault(host, host_down(host, failure)) from failure
         raise failure
 
     def why_down(self, url: str) -> HostDown | None:
         """Return why the host of a file is down, after single attempts; None if it is not."""
-        failure = _failure(url, self._source)
+        failure = failure_of(url, self._source)
         host = host_of(url)
         if failure is None or host is None or self.answers(url, time.monotonic()):
             return None
-        return HostDown(host, str(failure), failure.retry_after)
+        return host_down(host, failure)
 
     def answers(self, url: str, since: float) -> bool:
         """Return whether the host of a file has answered for another one since that time."""
@@ -172,8 +172,8 @@ class HostGuard:
             asked_at, answered = self._asked.get(host, (-1.0, False))
             if asked_at < since:
                 asked_at = time.monotonic()
-                urls = (*self.others(url), *self._listings(url))
-                answered = any(_failure(each, self._source) is None for each in urls)
+                urls = self.others(url) or self._listings(url)
+                answered = any(failure_of(each, self._source) is None for each in urls)
                 self._asked[host] = asked_at, answered
             return answered
 
@@ -192,41 +192,23 @@ class HostGuard:
         return True
 
 
-def why_listing_fails(archive_url: str, source: ImageSource) -> HostDown | None:
-    """Return why the host of an archive is down, after single attempts to read its listing."""
-    host = host_of(archive_url)
-    failures = [_failure(url, source) for url in listing_files(archive_url) or [archive_url]]
-    first = failures[0]
-    if host is None or first is None or None in failures:
-        return None
-    return HostDown(host, str(first), first.retry_after)
+def may_be_host_fault(error: FetchError) -> bool:
+    """Return whether an error may be the fault of a host, not only of the file or its address."""
+    return not isinstance(error, NotFoundError | TooLargeError)
 
 
-def listing_files(archive_url: str) -> list[str]:
-    """Return the URLs of small files by which an archive shows that it is there."""
-    try:
-        archive = resolve(archive_url)
-        if archive.kind is ArchiveKind.FOLDER:
-            files = (path for path in path_from_url(archive.url).rglob("*") if path.is_file())
-            return [path.as_uri() for path in islice(files, OTHERS_ASKED)]
-    except (PdsError, OSError):
-        return []
-    if archive.kind is ArchiveKind.VOLUME:
-        return [urljoin(archive.url, label) for label in INDEX_LABELS]
-    if archive.kind is ArchiveKind.INDEX:
-        return [re.sub(r"(?i)\.tab(\.gz)?$", ".lbl", archive.url)]
-    return [archive.url] if archive.kind is ArchiveKind.INVENTORY else []
-
-
-def _failure(url: str, source: ImageSource) -> TransferError | None:
-    """Return why a file cannot be transferred; None if it is, or if a sound host refuses it."""
+def failure_of(url: str, source: ImageSource) -> FetchError | None:
+    """Return why a file cannot be had; None if it can, or if a sound host says why it cannot."""
     try:
         _check_is_product(source.fetch_once(url), url)
-    except TransferError as error:
-        return error
-    except FetchError:
-        return None
+    except FetchError as error:
+        return error if may_be_host_fault(error) else None
     return None
+
+
+def host_down(host: str, error: FetchError) -> HostDown:
+    """Return that a host is down, as the error of one of its files shows."""
+    return HostDown(host, str(error), getattr(error, "retry_after", None))
 
 
 def _check_is_product(data: bytes, url: str) -> None:
@@ -251,59 +233,6 @@ def _is_marked_up(data: bytes, is_label: bool) -> bool:
     if is_label:
         return data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
     return any(keyword in data for keyword in LABEL_KEYWORDS)
-
-
-class ListingSource:
-    """Gives a listing its files, and notices if their host is down.
-
-    A host is down if a transfer from it fails and it does not answer a probe either. If it answers
-    that, the file itself is the cause, and the error passes as it is.
-
-    Args:
-        source: Fetches the files.
-        connections: How many connections to a host the listing may use.
-        why_down: Probes the host of a URL, and returns why it is down; None if it answers.
-    """
-
-    def __init__(
-        self, source: TableSource, connections: int, why_down: Callable[[str], HostDown | None]
-    ) -> None:
-        self.connections_per_host = connections
-        self._source = source
-        self._why_down = why_down
-
-    def fetch(self, url: str) -> bytes:
-        """Return a complete label or the response of a search; may raise `HostDown`."""
-        with self._host_faults(url):
-            return self._source.fetch(url)
-
-    def fetch_start(self, url: str, max_bytes: int) -> bytes:
-        """Return the first bytes of a file; may raise `HostDown`."""
-        with self._host_faults(url):
-            return self._source.fetch_start(url, max_bytes)
-
-    @contextmanager
-    def open(self, url: str) -> Iterator[IO[bytes]]:
-        """Open a table, its label or an inventory; may raise `HostDown`."""
-        with self._host_faults(url), self._source.open(url) as file:
-            yield file
-
-    def download_table(
-        self, url: str, sink: IO[bytes], condition: Mapping[str, str]
-    ) -> Mapping[str, str] | None:
-        """Download a table if it has changed; may raise `HostDown`."""
-        with self._host_faults(url):
-            return self._source.download_table(url, sink, condition)
-
-    @contextmanager
-    def _host_faults(self, url: str) -> Iterator[None]:
-        try:
-            yield
-        except TransferError as error:
-            host = host_of(url)
-            if host is None or self._why_down(url) is None:
-                raise
-            raise HostDown(host, str(error), error.retry_after) from error
 
 
 def require_hosts(

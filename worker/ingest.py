@@ -1,7 +1,7 @@
 """Ingest: creates a run over what archives list as new. It does not use Celery."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -32,9 +32,10 @@ from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostRules, clear_host, host_of, report_host
-from mernet.worker.errors import ArchivesNotListed, HostDown
+from mernet.worker.errors import ArchivesNotListed, HostDown, MustWait
 from mernet.worker.held_lock import hold_lock
-from mernet.worker.listing import Tally, listing_source, moved_images, to_row
+from mernet.worker.listing import Tally, moved_images, to_row
+from mernet.worker.listing_source import listing_source
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def ingest(
     fetcher: Fetcher,
     withdraw_many: bool = False,
     rules: HostRules | None = None,
+    on_wait: Callable[[MustWait], None] | None = None,
 ) -> IngestReport:
     """Create a run over the products that archives list as new under the current classifier.
 
@@ -117,8 +119,11 @@ def ingest(
         fetcher: Fetches the listings.
         withdraw_many: Whether many products at once may be marked as withdrawn.
         rules: How archive hosts are treated; None for the defaults.
+        on_wait: Told when all connections to a host are in use; the ingest then waits for one. None
+            to raise `MustWait` instead.
 
     Raises:
+        MustWait: If all connections to a host are in use.
         ArchivesNotListed: If none of the archives could be listed.
         TooManyWithdrawn: If an archive lists far fewer products than before; see `record_new`.
         UnknownClassifier: If no classifier is current.
@@ -126,7 +131,9 @@ def ingest(
         LockLost: If another ingest has taken over, since this one was stopped for too long.
     """
     with hold_lock(engine, ledger.INGEST_LOCK) as holder:
-        report = _ingest(engine, wanted, fetcher, withdraw_many, rules or HostRules(), holder)
+        report = _ingest(
+            engine, wanted, fetcher, withdraw_many, rules or HostRules(), holder, on_wait
+        )
     log.info("%s", report.sentence)
     return report
 
@@ -138,6 +145,7 @@ def _ingest(
     withdraw_many: bool,
     rules: HostRules,
     holder: str,
+    on_wait: Callable[[MustWait], None] | None,
 ) -> IngestReport:
     sha256 = classifiers.current(engine).sha256
     listings: dict[str, ChangedListing | None] = {}
@@ -147,7 +155,7 @@ def _ingest(
             archive = resolve(name, wanted.mirror)
             if archive.source not in listings:
                 listings[archive.source] = _list_if_changed(
-                    engine, sha256, archive, wanted, fetcher, rules
+                    engine, sha256, archive, wanted, fetcher, rules, on_wait
                 )
                 clear_host(engine, host_of(archive.url))
         except HostDown as down:
@@ -172,11 +180,12 @@ def _list_if_changed(
     wanted: NewRun,
     fetcher: Fetcher,
     rules: HostRules,
+    on_wait: Callable[[MustWait], None] | None,
 ) -> ChangedListing | None:
     """List an archive; return None if its tables have not changed since the last check."""
     known = ledger.known_files(engine, sha256, archive.source, wanted.products)
     with (
-        listing_source(engine, [archive], fetcher, rules, None, lambda: True) as source,
+        listing_source(engine, [archive], fetcher, rules, None, lambda: True, on_wait) as source,
         ChangeDetector(source, _to_file_versions(archive, known)) as files,
     ):
         if files.is_unchanged():

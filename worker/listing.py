@@ -2,8 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
@@ -17,7 +16,7 @@ from mernet.db.errors import ListingRefused
 from mernet.db.ledger import LeftOutCount, NotListed, ProductRow, Run, RunState, add_left_out
 from mernet.db.products import own_images
 from mernet.errors import MernetError
-from mernet.pds.archive import Archive, ArchiveKind, resolve
+from mernet.pds.archive import resolve
 from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.disk import is_gone
 from mernet.pds.errors import PdsError, TransferError
@@ -26,18 +25,11 @@ from mernet.pds.listing import highest_versions, list_products
 from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
-from mernet.worker.archive_hosts import (
-    HostRules,
-    ListingSource,
-    host_of,
-    report_host,
-    require_hosts,
-    why_listing_fails,
-)
-from mernet.worker.connections import leased_connections
+from mernet.worker.archive_hosts import HostRules, report_host, require_hosts
 from mernet.worker.errors import Abandoned, HostDown, MustWait
 from mernet.worker.giving_back import give_back_after
 from mernet.worker.heartbeat import Heartbeat
+from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
 from mernet.worker.metrics import count_transfers
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
@@ -51,9 +43,6 @@ WORKERS_LOST = 6
 
 One that is killed from outside looks like one that the listing itself ends.
 """
-
-WITH_LABELS = (ArchiveKind.INVENTORY, ArchiveKind.REGISTRY)
-"""Kinds of archives of which a label is read for each product."""
 
 
 @dataclass(slots=True)
@@ -282,9 +271,9 @@ def _list_archive(
 
     require_hosts(
         engine,
-        [host for host in (host_of(archive.url),) if host],
+        hosts_of([archive]),
         rules,
-        lambda _: why_listing_fails(archive.url, fetcher),
+        lambda host: why_archives_fail(engine, [archive], fetcher, host),
     )
     with listing_source(
         engine, [archive], fetcher, rules, run.run_id, lambda: heart.wanted
@@ -299,34 +288,6 @@ def _list_archive(
         )
         listings.products[name] = list(products)
     listings.left_out[name] = tally.left_out()
-
-
-@contextmanager
-def listing_source(
-    engine: sa.Engine,
-    archives: Sequence[Archive],
-    fetcher: Fetcher,
-    rules: HostRules,
-    run_id: int | None,
-    is_wanted: Callable[[], bool],
-    on_wait: Callable[[MustWait], None] | None = None,
-) -> Iterator[ListingSource]:
-    """Give a listing its files, over connections that are leased while the block runs.
-
-    Labels of PDS4 products are fetched several at once, over half of the connections; all else is
-    read file by file. Waits for connections as `leased_connections` does.
-    """
-    hosts = {host: archive.url for archive in archives if (host := host_of(archive.url))}
-
-    def why_down(url: str) -> HostDown | None:
-        return why_listing_fails(hosts.get(host_of(url) or "", url), fetcher)
-
-    has_labels = any(archive.kind in WITH_LABELS for archive in archives)
-    wanted = max(1, rules.connections // 2) if has_labels else 1
-    with leased_connections(
-        engine, hosts, wanted, rules, run_id, is_wanted, on_wait
-    ) as connections:
-        yield ListingSource(fetcher, connections, why_down)
 
 
 def moved_images(engine: sa.Engine, rows: Iterable[ProductRow]) -> tuple[str, ...]:

@@ -26,7 +26,6 @@ from mernet.worker.archive_hosts import (
     HostRules,
     ImageSource,
     host_of,
-    listing_files,
     report_host,
     require_hosts,
 )
@@ -40,6 +39,7 @@ from mernet.worker.errors import (
 )
 from mernet.worker.giving_back import give_back_after
 from mernet.worker.heartbeat import Heartbeat
+from mernet.worker.listing_source import listing_files
 from mernet.worker.logs import log_context
 from mernet.worker.metrics import (
     STAGE_SECONDS,

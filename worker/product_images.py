@@ -129,15 +129,15 @@ class ProductReader:
         )
 
     def _are_others_sound(self, product: ProductRow) -> bool:
-        """Return whether another image of the archive can be decoded, if any other is known.
+        """Return whether another image of the archive can be decoded.
 
-        If none can, the host may be serving all files cut short. The images of PDS4 products are
-        not tried, since they have no label with them.
+        If none can, or none is known, the host may be serving all files cut short. The images of
+        PDS4 products are not tried, since they have no label with them.
         """
         if product.label_url:
             return True
         others = self.guard.others(url_at_mirror(product.image_url, self.mirror))
-        return not others or any(map(self._is_sound, others))
+        return any(map(self._is_sound, others))
 
     def _is_sound(self, url: str) -> bool:
         try:

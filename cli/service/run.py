@@ -33,7 +33,7 @@ from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
-from mernet.worker.errors import ArchivesNotListed
+from mernet.worker.errors import ArchivesNotListed, MustWait
 from mernet.worker.failure_reasons import failure_reasons
 from mernet.worker.fetcher import create_fetcher
 from mernet.worker.ingest import ingest
@@ -202,7 +202,12 @@ def new(
     note(f"Checking {', '.join(wanted.archives)} for new products ...")
     with create_fetcher(settings(), on_retry=_note_retry) as fetcher:
         ingested = ingest(
-            engine, wanted, fetcher, withdraw_many, HostRules.from_settings(settings())
+            engine,
+            wanted,
+            fetcher,
+            withdraw_many,
+            HostRules.from_settings(settings()),
+            on_wait=_note_wait,
         )
     note(ingested.sentence)
     now = None
@@ -218,6 +223,13 @@ def new(
 
 def _note_retry(message: str, seconds: float) -> None:
     note(f"{message.rstrip('.')}. Next attempt in {in_words(seconds)}.")
+
+
+def _note_wait(waiting: MustWait) -> None:
+    note(
+        f"All connections to {waiting.subject} are in use; the check goes on when one is free. "
+        "Ctrl-C ends it; nothing is changed then."
+    )
 
 
 def retry(

@@ -9,7 +9,7 @@ from mernet.db.ledger import NewRun
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.selection import LeftOutReason
-from mernet.worker import listing
+from mernet.worker import listing, listing_source
 from mernet.worker.listing import WORKERS_LOST, record_products
 
 DOWN = "http://127.0.0.1:9/volume/"
@@ -144,12 +144,13 @@ def test_an_archive_whose_host_is_down_waits_alone_and_is_listed_when_it_answers
 def test_archives_on_one_host_that_is_down_cost_one_probe(story, monkeypatch):
     asked = []
 
-    def why_listing_fails(url, source):
-        asked.append(url)
-        return original(url, source)
+    def why_archives_fail(engine, archives, *args):
+        asked.append(archives)
+        return original(engine, archives, *args)
 
-    original = listing.why_listing_fails
-    monkeypatch.setattr("mernet.worker.listing.why_listing_fails", why_listing_fails)
+    original = listing_source.why_archives_fail
+    for module in (listing, listing_source):
+        monkeypatch.setattr(module, "why_archives_fail", why_archives_fail)
     run_id = start(story, DOWN, DOWN.replace("volume", "other"), DOWN.replace("volume", "third"))
     record(story, run_id)
     assert len(asked) == 1

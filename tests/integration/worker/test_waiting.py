@@ -1,5 +1,8 @@
 """Work waits for an archive host that is down, or for a checkpoint, and fails no product for it."""
 
+from contextlib import ExitStack
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,8 @@ from mernet.db.obstacles import Patience
 from mernet.model.errors import ScoresError
 from mernet.pds.errors import (
     DecodeError,
+    FetchError,
+    ForbiddenError,
     NotAFileError,
     NotFoundError,
     SlowTransferError,
@@ -30,6 +35,9 @@ HOST_FAULTS = [
     DOWN,
     TransferError("connection refused"),
     SlowTransferError("it drips"),
+    ForbiddenError("it was refused (403)"),
+    FetchError("it redirects to https://maintenance.example.org/, another host"),
+    FetchError("it was answered with 408 instead of 200"),
     b"",
     b"Service temporarily unavailable",
     b'{"error": "login required"}',
@@ -149,6 +157,34 @@ def test_a_host_that_is_down_makes_all_its_chunks_wait_uncounted_and_then_go_on(
     assert {row[1] for row in outcomes(story)} == {"classified"}
 
 
+@pytest.mark.parametrize("fault", HOST_FAULTS)
+def test_a_host_that_gives_its_index_but_no_image_makes_its_chunks_wait(
+    story, pipeline, archive, product, fault
+):
+    products = [product(clock, source=f"{HOST}/volume/") for clock in range(1, 9)]
+    run_id = story.listed_products(products)
+    archive.files = {each.image_url: fault for each in products}
+    assert "waits" in pipeline.work_on(run_id, 1, "worker").summary
+    assert chunks(story) == [("ready", 0, True)] * 2
+    archive.files = {}
+    now_due(story)
+    assert pipeline.work_on(run_id, 1, "worker").summary == "4 classified"
+
+
+def test_chunks_of_another_host_go_on_while_one_is_down(story, pipeline, archive, product):
+    down = [product(clock, source=f"{HOST}/volume/") for clock in range(1, 5)]
+    up = [
+        product(clock, image_url=f"https://up.org/{clock}.img", source="https://up.org/")
+        for clock in range(5, 9)
+    ]
+    run_id = story.listed_products([*down, *up])
+    archive.files = {each.image_url: DOWN for each in down}
+    pipeline.work_on(run_id, 1, "worker")
+    assert ledger.take_unsent(story.engine, run_id, 99) == [2]
+    assert pipeline.work_on(run_id, 2, "worker").summary == "4 classified"
+    assert chunks(story) == [("ready", 0, True), ("done", 1, False)]
+
+
 def test_a_host_that_is_known_to_be_down_is_not_asked_before_the_next_try(story, pipeline, archive):
     run_id = story.listed(count=8)
     archive.everything = DOWN
@@ -176,7 +212,8 @@ def test_one_product_that_never_arrives_fails_in_passing_while_its_host_answers(
     run_id = story.listed(count=4)
     archive.files[url(3)] = fault
     pipeline.work_on(run_id, 1, "worker")
-    assert outcomes(story)[2] == (3, "failed", "transfer failed", False)
+    reason = fault.reason if isinstance(fault, Exception) else "transfer failed"
+    assert outcomes(story)[2] == (3, "failed", reason, False)
     assert [row[1] for row in outcomes(story)].count("classified") == 3
     assert obstacles.current(story.engine) == []
 
@@ -256,6 +293,12 @@ def test_damage_is_proven_by_the_same_bytes_in_a_second_transfer(story, pipeline
         (3, "classified", None, False),
         (4, "failed", "undecodable", False),
     ]
+
+
+def test_damage_of_the_only_known_image_of_an_archive_is_not_proven(story, pipeline, archive):
+    archive.files[url(1)] = GOOD + b" damaged"
+    pipeline.work_on(story.listed(count=1), 1, "worker")
+    assert outcomes(story) == [(1, "failed", "undecodable", False)]
 
 
 def test_a_host_that_serves_all_files_cut_short_proves_no_damage(story, pipeline, archive):
@@ -418,6 +461,44 @@ def test_a_host_that_goes_down_while_damage_is_proven_makes_the_chunk_wait(
     assert "waits" in pipeline.work_on(run_id, 1, "worker").summary
     assert chunks(story)[-1] == ("ready", 0, True)
     assert outcomes(story)[0][1] == "classified"
+
+
+def test_a_chunk_without_a_free_connection_is_postponed_uncounted_and_its_reason_is_shown(
+    story, pipeline
+):
+    impatient = replace(pipeline, rules=HostRules(connections=2, queue_seconds=0))
+    run_id = story.listed(count=12)
+    with leased_connections(story.engine, [HOST], 2, impatient.rules, None, lambda: True):
+        for _ in range(5):
+            assert "connections to" in impatient.work_on(run_id, 1, "worker").summary
+            now_due(story)
+    assert chunks(story) == [("ready", 0, True)] * 3
+    [found] = obstacles.current(story.engine)
+    assert found.reason == f"All 2 connections to {HOST} are in use."
+    assert found.run_ids == (run_id,)
+    assert found.seconds_left == 0
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
+    assert impatient.work_on(run_id, 1, "worker").summary == "4 classified"
+    assert obstacles.current(story.engine) == []
+    assert ledger.take_unsent(story.engine, run_id, 99) == [2, 3]
+
+
+def test_a_check_for_new_products_says_that_it_waits_for_a_connection_and_gets_one(story):
+    rules = HostRules(connections=1, queue_seconds=0)
+    told = []
+    with ExitStack() as other:
+        other.enter_context(leased_connections(story.engine, [HOST], 1, rules, 1, lambda: True))
+
+        def say_and_free_one(waiting):
+            told.append(waiting.subject)
+            assert obstacles.current(story.engine)[0].run_ids == ()
+            other.close()
+
+        with leased_connections(
+            story.engine, [HOST], 1, rules, None, lambda: True, say_and_free_one
+        ) as granted:
+            assert (granted, told) == (1, [HOST])
+            assert obstacles.current(story.engine) == []
 
 
 def test_connections_are_shared_by_all_workers_and_renewed_while_they_are_used(story):
