@@ -1,6 +1,6 @@
 """Files on disk, by path or file:// URL; errors of the operating system become this room's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -57,23 +57,60 @@ def in_its_case(base: str, url: str) -> str | None:
     """
     if not is_file_url(base) or not url.startswith(base):
         return url
+    folder, _, name = url.rpartition("/")
+    found = (
+        file_in_its_case(each, unquote(name)) for each in folders_in_their_case(base, f"{folder}/")
+    )
+    return next(filter(None, found), None)
+
+
+def folders_in_their_case(base: str, url: str) -> list[str]:
+    """Return the URLs of the folders below `base` that `url` names in the case of the disk.
+
+    Each name may be there as it is, in lower and in upper case. URLs of folders end with a slash.
+    """
+    if not is_file_url(base) or not url.startswith(base):
+        return [url]
+    names = unquote(url.removeprefix(base)).split("/")[:-1]
     try:
-        found = _find(path_from_url(base), unquote(url.removeprefix(base)).split("/"))
+        return [
+            base + "".join(f"{quote(name)}/" for name in found)
+            for found in _find_folders(path_from_url(base), names)
+        ]
+    except (OSError, ValueError, FetchError):
+        return []
+
+
+def file_in_its_case(folder: str, name: str) -> str | None:
+    """Return the URL of a file in a folder, its name in the case of the disk; None without it.
+
+    Args:
+        folder: The folder's URL with a slash at its end; a file on the web is taken to be there.
+        name: The file's name, which may also be there in lower or in upper case.
+    """
+    if not is_file_url(folder):
+        return folder + quote(name)
+    try:
+        path = path_from_url(folder)
+        found = (each for each in _cases(name) if (path / each).is_file())
+        return next((folder + quote(each) for each in found), None)
     except (OSError, ValueError, FetchError):
         return None
-    return base + "/".join(map(quote, found)) if found else None
 
 
-def _find(folder: Path, names: list[str]) -> list[str] | None:
-    """Return the names, as they are on disk, of a file's folders below `folder` and of the file."""
+def _find_folders(folder: Path, names: list[str]) -> Iterator[list[str]]:
+    """Yield the names, as they are on disk, of nested folders below `folder`."""
+    if not names:
+        yield []
+        return
     name, *rest = names
-    for each in dict.fromkeys((name, name.lower(), name.upper())):
-        path = folder / each
-        if not rest and path.is_file():
-            return [each]
-        if rest and path.is_dir() and (inner := _find(path, rest)):
-            return [each, *inner]
-    return None
+    for each in _cases(name):
+        if (folder / each).is_dir():
+            yield from ([each, *inner] for inner in _find_folders(folder / each, rest))
+
+
+def _cases(name: str) -> Iterable[str]:
+    return dict.fromkeys((name, name.lower(), name.upper()))
 
 
 def open_file(path: Path, max_bytes: int) -> IO[bytes]:

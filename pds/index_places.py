@@ -1,13 +1,31 @@
 """Where the files of an index table's rows are."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from urllib.parse import quote, unquote, urljoin
 
-from mernet.pds.disk import in_its_case
+from mernet.pds.disk import file_in_its_case, folders_in_their_case, in_its_case, is_file_url
 from mernet.pds.plain_name import is_below, path_parts
 
 DATA, BROWSE = "data", "browse"
+Case = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of a PATH_NAME.
+
+    Attributes:
+        url: Where it is by the label's rule.
+        in_case: Writes a file's name in the case of the place.
+        on_disk: Where it is on disk, if it is there.
+    """
+
+    url: str
+    in_case: Case
+    on_disk: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,7 @@ class Places:
 
     label_url: str
     is_mirror: bool = False
+    _known: dict[str, Place | None] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def volume_url(self) -> str:
@@ -43,18 +62,14 @@ class Places:
 
     def image_url(self, path_name: str, file_name: str) -> str | None:
         """Return the URL of a row's file; None if it would not be in the volume's neighbourhood."""
-        parts = path_parts(path_name)
-        if parts is None:
+        place = self._place(path_name)
+        if place is None:
             return None
-        volume, inner = self._in_neighbourhood(parts, file_name)
-        url = self._url(volume, inner)
+        name = place.in_case(file_name)
+        url = place.url + quote(name)
         if not is_below(url, self.base_url):
             return None
-        if self.is_mirror:
-            return url
-        # On disk the volume may have another name, and its files names in another case.
-        places = (url, self._url(self.volume, inner))
-        found = (in_its_case(self.base_url, place) for place in places)
+        found = (file_in_its_case(folder, name) for folder in place.on_disk)
         return next(filter(None, found), url)
 
     def url_to_read(self, url: str) -> str:
@@ -70,26 +85,42 @@ class Places:
         parts[place] = BROWSE.upper() if parts[place].isupper() else BROWSE
         return f"{self.base_url}{'/'.join([base, *parts])}.jpg"
 
-    def _in_neighbourhood(self, parts: list[str], file_name: str) -> tuple[str, list[str]]:
-        """Return the volume and the path in it that the parts of PATH_NAME mean."""
+    def _place(self, path_name: str) -> Place | None:
+        """Return the folder of a PATH_NAME, looked for once; None if it leads elsewhere."""
+        if path_name not in self._known:
+            parts = path_parts(path_name)
+            self._known[path_name] = None if parts is None else self._find(parts)
+        return self._known[path_name]
+
+    def _find(self, parts: list[str]) -> Place:
+        """Return the folder of a PATH_NAME by its parts."""
+        volume, inner, in_case = self._in_neighbourhood(parts)
+        url = self._url(volume, inner)
+        if self.is_mirror or not is_file_url(self.base_url):
+            return Place(url, in_case)
+        # On disk the volume may have another name, and its files names in another case.
+        places = dict.fromkeys((url, self._url(self.volume, inner)))
+        found = (folders_in_their_case(self.base_url, each) for each in places)
+        return Place(url, in_case, tuple(chain.from_iterable(found)))
+
+    def _in_neighbourhood(self, parts: list[str]) -> tuple[str, list[str], Case]:
+        """Return the volume and the path in it that the parts of PATH_NAME mean, and their case."""
         lower = [part.lower() for part in parts]
         if self.volume.lower() in lower:
             place = lower.index(self.volume.lower())
-            inner = [*parts[place + 1 :], file_name]
-            return self.volume, _in_case_of(self.volume, parts[place], inner)
+            in_case = _case_of(self.volume, parts[place])
+            return self.volume, list(map(in_case, parts[place + 1 :])), in_case
         if len(parts) > 1 and lower[0] != DATA and DATA in lower:  # another volume
-            return parts[0], [*parts[1:], file_name]
-        return self.volume, [*parts, file_name]
+            return parts[0], parts[1:], str
+        return self.volume, parts, str
 
     def _url(self, volume: str, inner: list[str]) -> str:
         base = self.volume_url if volume == self.volume else f"{self.base_url}{quote(volume)}/"
-        return base + "/".join(map(quote, inner))
+        return base + "".join(f"{quote(name)}/" for name in inner)
 
 
-def _in_case_of(served: str, listed: str, inner: list[str]) -> list[str]:
-    """Return names in the case in which the server has the volume's name."""
-    if served == listed:
-        return inner
-    if served.islower():
-        return [name.lower() for name in inner]
-    return [name.upper() for name in inner] if served.isupper() else inner
+def _case_of(served: str, listed: str) -> Case:
+    """Return what writes a name in the case in which the server has the volume's name."""
+    if served != listed and served.islower():
+        return str.lower
+    return str.upper if served != listed and served.isupper() else str
