@@ -10,12 +10,21 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from mernet.db.errors import ConnectionFailed
 
 OLDEST_SERVER = 15
-NO_ROOM_SQLSTATES = ("53000", "53100", "53200", "53300")
-"""The server has no disk space, memory or connection left."""
+NO_ROOM = "53"
+"""Class of SQLSTATEs: the server has no disk space, memory or connection left."""
 
-TRANSIENT_SQLSTATES = ("40P01", "40001", "57P01", "57P02", "57P03", *NO_ROOM_SQLSTATES)
-"""A deadlock, a serialization failure, a server that shuts down, has crashed, is starting, or has
-no room."""
+READ_ONLY = "25006"
+"""The server can only be read, such as one that was the primary before a failover."""
+
+CONFLICTS = ("40P01", "40001")
+"""A deadlock, and a serialization failure."""
+
+TRANSIENT_SQLSTATES = (*CONFLICTS, "57P01", "57P02", "57P03", READ_ONLY)
+"""Besides the class `NO_ROOM`: conflicts, and a server that shuts down, has crashed, is starting,
+or can only be read."""
+
+RAISED = "P0"
+"""Class of SQLSTATEs that statements of our own raise."""
 
 # When a network drops packets without an error, both ends wait: Linux closes the connection after
 # 15 minutes if something was sent, after two hours if not, and until then the client holds its
@@ -59,6 +68,7 @@ def connect(url: str) -> sa.Engine:
         },
     )
     sa.event.listen(engine, "do_execute", _run_copy)
+    sa.event.listen(engine, "handle_error", _leave_server_that_can_only_be_read)
     try:
         with engine.connect() as connection:
             version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
@@ -85,10 +95,10 @@ def transaction(
 ) -> Callable[Concatenate[sa.Engine, P], T]:
     """Give `work` a transaction of its own: it is called with an engine and gets a connection.
 
-    It is run up to ten times if a deadlock, a serialization failure or a lost connection ends it,
-    so its effect has to be safe to repeat. The function raises `ConnectionFailed` after that: after
-    about twenty seconds if the server refuses, two or three minutes if the network drops packets
-    without an error.
+    It is run up to ten times if a deadlock, a serialization failure, a lost connection or a server
+    without room ends it, so its effect has to be safe to repeat. The function raises
+    `ConnectionFailed` after that: after about twenty seconds if the server refuses, two or three
+    minutes if the network drops packets without an error.
     """
 
     @wraps(work)
@@ -99,7 +109,17 @@ def transaction(
 
         try:
             return _RETRYING(attempt)
-        except sa.exc.OperationalError as error:
+        except sa.exc.TimeoutError as error:
+            raise ConnectionFailed(
+                "All connections of this process to the database are in use; try again."
+            ) from error
+        except (
+            sa.exc.OperationalError,
+            sa.exc.InterfaceError,
+            sa.exc.InternalError,
+        ) as error:
+            if (sqlstate(error) or "").startswith(RAISED):
+                raise
             raise ConnectionFailed(_fault(error)) from error
 
     return run
@@ -108,23 +128,50 @@ def transaction(
 def is_server_fault(error: BaseException) -> bool:
     """Return whether an error is the fault of the database server or the way to it.
 
-    The same work then succeeds later.
+    The same work then succeeds later. All errors are but those of the data that was sent.
     """
-    return isinstance(
-        error,
-        ConnectionFailed | sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError,
-    )
+    if isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
+        return False
+    if isinstance(error, sa.exc.DBAPIError):
+        return not (sqlstate(error) or "").startswith(RAISED)
+    return isinstance(error, ConnectionFailed | sa.exc.TimeoutError)
 
 
-def _fault(error: sa.exc.OperationalError) -> str:
-    if sqlstate(error) in NO_ROOM_SQLSTATES:
+def why_not_writable(engine: sa.Engine) -> str | None:
+    """Return why nothing can be written to a database that can be read; None if it can be.
+
+    A temporary table is tried, since a table may have free space on a full disk. It is gone
+    afterwards.
+    """
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE TEMPORARY TABLE try_to_write (block text)")
+            connection.exec_driver_sql("INSERT INTO try_to_write SELECT repeat('x', 1000)")
+            connection.rollback()
+    except sa.exc.DBAPIError as error:
+        code = sqlstate(error) or ""
+        return _fault(error) if code == READ_ONLY or code.startswith(NO_ROOM) else None
+    return None
+
+
+def _fault(error: sa.exc.DBAPIError) -> str:
+    """Return a sentence about a fault of the server: the cause, and what to do."""
+    code, cause = sqlstate(error) or "", first_line(error)
+    if code.startswith(NO_ROOM):
         return (
-            f"The database server has no room left ({first_line(error)}); free disk space, memory "
-            "or connections there, then try again."
+            f"The database server has no room left ({cause}); free disk space, memory or "
+            "connections there, then try again."
         )
-    return (
-        f"The database does not answer ({first_line(error)}); check that it runs, then try again."
-    )
+    if code == READ_ONLY:
+        return (
+            f"The database can only be read ({cause}); let its server be written again, or correct "
+            "MERNET_DATABASE_URL if another server is the primary now."
+        )
+    if code in CONFLICTS:
+        return f"The database ended the work again and again ({cause}); try again."
+    if code.startswith("XX"):
+        return f"The database server reports an internal error ({cause}); read its log."
+    return f"The database does not answer ({cause}); check that it runs, then try again."
 
 
 def sqlstate(error: sa.exc.DBAPIError) -> str | None:
@@ -151,6 +198,13 @@ def _run_copy(cursor: Any, statement: str, _parameters: object, context: Any) ->
     return True
 
 
+def _leave_server_that_can_only_be_read(context: Any) -> None:
+    """Give up all connections to such a server, since new ones may lead to the new primary."""
+    code = getattr(context.original_exception, "pgcode", None)
+    if code == READ_ONLY:
+        context.is_disconnect = True
+
+
 def storable_text(text: str) -> str:
     """Replace characters that Postgres cannot store (NUL, lone surrogates) with question marks.
 
@@ -162,9 +216,12 @@ def storable_text(text: str) -> str:
 def _may_succeed_later(error: BaseException) -> bool:
     if not isinstance(error, sa.exc.DBAPIError):
         return False
-    if error.connection_invalidated or sqlstate(error) in TRANSIENT_SQLSTATES:
+    code = sqlstate(error)
+    if error.connection_invalidated or code in TRANSIENT_SQLSTATES:
         return True
-    return isinstance(error, sa.exc.OperationalError) and sqlstate(error) is None
+    if code is None:
+        return isinstance(error, sa.exc.OperationalError)
+    return code.startswith(NO_ROOM)
 
 
 _RETRYING = Retrying(

@@ -7,7 +7,7 @@ that waited for it is due at once. All times are the database's.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -25,6 +25,9 @@ class ObstacleKind(StrEnum):
     ARCHIVE_HOST = "archive host"
     CONNECTIONS = "connections to"
     CHECKPOINT = "checkpoint"
+    DATABASE = "database"
+    DEVICE = "device"
+    MACHINE = "machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,15 @@ LEFT JOIN run ON run.run_id = run_obstacle.run_id AND run.finished_at IS NULL
 WHERE obstacle.cleared_at IS NULL
 """
 
+IS_OLD = (
+    f"greatest(obstacle.last_seen_at, obstacle.next_try_at) < now() - interval '{FORGET_AFTER}'"
+)
+
 # An obstacle that only runs met which have ended concerns nobody.
 CURRENT = sa.text(
     WITH_OPEN_RUNS
-    + """
+    + f"""
+AND NOT {IS_OLD}
 GROUP BY obstacle.kind, obstacle.subject
 HAVING count(run.run_id) > 0 OR count(run_obstacle.run_id) = 0
 ORDER BY obstacle.since, obstacle.kind, obstacle.subject
@@ -185,6 +193,7 @@ def report(
     Returns:
         Seconds until the next try.
     """
+    connection.execute(sa.delete(obstacle).where(sa.text(IS_OLD)))
     seconds: float = connection.execute(
         REPORT,
         {
@@ -339,14 +348,25 @@ def try_now(connection: sa.Connection, kind: ObstacleKind, subjects: Collection[
 
 
 @transaction
-def current(connection: sa.Connection) -> list[Obstacle]:
-    """Return the obstacles that open runs, or work without a run, have met, the oldest first."""
-    connection.execute(
-        sa.delete(obstacle).where(
-            obstacle.c.last_seen_at < sa.func.now() - sa.text(f"interval '{FORGET_AFTER}'"),
-            obstacle.c.next_try_at < sa.func.now() - sa.text(f"interval '{FORGET_AFTER}'"),
+def not_met_lately(
+    connection: sa.Connection, keys: Collection[tuple[ObstacleKind, str]], seconds: float
+) -> list[tuple[ObstacleKind, str]]:
+    """Return those of these obstacles (kind, subject) that nobody has met for some seconds."""
+    known = sa.tuple_(obstacle.c.kind, obstacle.c.subject)
+    asked = {(str(kind), storable_text(subject)): (kind, subject) for kind, subject in keys}
+    rows = connection.execute(
+        sa.select(obstacle.c.kind, obstacle.c.subject).where(
+            known.in_(list(asked)),
+            obstacle.c.cleared_at.is_(None),
+            obstacle.c.last_seen_at <= sa.func.now() - timedelta(seconds=seconds),
         )
     )
+    return [asked[row.kind, row.subject] for row in rows]
+
+
+@transaction
+def current(connection: sa.Connection) -> list[Obstacle]:
+    """Return the obstacles that open runs, or work without a run, have met, the oldest first."""
     return [_to_obstacle(row) for row in connection.execute(CURRENT)]
 
 

@@ -123,6 +123,7 @@ run = sa.Table(
     sa.Column("accept_short_listing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("transfers_of", sa.Text),
     sa.Column("unlisted", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
     sa.Column("listing_error", sa.Text),
 )
@@ -156,6 +157,7 @@ chunk = sa.Table(
     sa.Column("sources", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
     sa.Column("fetched_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("retries", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("transfers_of", sa.Text),
     sa.Index(
         "chunk_open", "run_id", "number", postgresql_where=sa.text("state IN ('ready', 'claimed')")
     ),

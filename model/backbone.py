@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from mernet.model.device import is_out_of_device_memory
 from mernet.model.errors import BackboneError, OutOfDeviceMemoryError, WeightsDownloadError
 from mernet.model.torchvision_compat import import_torchvision_models
 from mernet.printable import printable, quoted
@@ -261,7 +262,9 @@ def extract_features_within_memory(
     while True:
         try:
             return extract_features(backbone, renderings, size, batch_size), batch_size
-        except torch.cuda.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_device_memory(error):
+                raise
             if batch_size == 1:
                 raise OutOfDeviceMemoryError(
                     "one image does not fit the device's memory; stop other programs that use the "

@@ -18,9 +18,11 @@ from mernet.model.backbone import (
 )
 from mernet.model.chain import ChainHead
 from mernet.model.checkpoint import Checkpoint, Head, Header
+from mernet.model.device import device_faults
 from mernet.model.errors import (
     BackboneError,
     CheckpointError,
+    DeviceError,
     ModelError,
     RenderingError,
     ScoresError,
@@ -82,7 +84,8 @@ class Classifier:
 
         Raises:
             CheckpointError: The file cannot be read, or its weights do not fit.
-            ModelError: The device is not available, or a number is not positive.
+            DeviceError: The device is not available, or failed.
+            ModelError: A number is not positive.
         """
         target = select_device(device)
         for count in (batch_size, threads):
@@ -92,7 +95,8 @@ class Classifier:
             torch.set_num_threads(threads)
         loaded = checkpoint.load(path)
         backbone = _restore_backbone(path, loaded)
-        backbone.network.to(target, getattr(torch, precision))
+        with device_faults():
+            backbone.network.to(target, getattr(torch, precision))
         size = batch_size or BATCH_SIZES.get(target.type, BATCH_SIZES["cpu"])
         sha256 = checkpoint.sha256_of(path)
         return cls(loaded.header, backbone, loaded.head, loaded.control, sha256, size)
@@ -113,7 +117,8 @@ class Classifier:
 
         Raises:
             RenderingError: A rendering is something else; the message names its index.
-            OutOfDeviceMemoryError: Even a single image does not fit the device.
+            DeviceError: The device failed; `OutOfDeviceMemoryError` if even a single image does not
+                fit it.
             ScoresError: A result is no probability.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # checked below
@@ -144,9 +149,10 @@ class Classifier:
         """
         for index, rendering in enumerate(renderings):
             _check_rendering(rendering, index)
-        features, self.batch_size = extract_features_within_memory(
-            self._backbone, renderings, self.header.input_size, self.batch_size
-        )
+        with device_faults():
+            features, self.batch_size = extract_features_within_memory(
+                self._backbone, renderings, self.header.input_size, self.batch_size
+            )
         return features
 
 
@@ -154,14 +160,15 @@ def select_device(name: str | None) -> torch.device:
     """Return the device of that name; by default CUDA if available, else the CPU.
 
     Raises:
-        ModelError: The name is unknown, or the device is not available.
+        DeviceError: The device is not available.
+        ModelError: The name is unknown.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise ModelError(f"unknown device '{printable(name)}'; use cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"CUDA device {device} is not available; use cpu, or check nvidia-smi")
+        raise DeviceError(f"CUDA device {device} is not available; use cpu, or check nvidia-smi")
     return device
 
 

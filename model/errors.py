@@ -31,7 +31,11 @@ class RenderingError(ModelError):
     """A rendering is not an 8-bit grey picture."""
 
 
-class OutOfDeviceMemoryError(ModelError):
+class DeviceError(ModelError):
+    """The device on which a classifier computes is not available, or failed."""
+
+
+class OutOfDeviceMemoryError(DeviceError):
     """Even a batch of one image does not fit the device's memory."""
 
 

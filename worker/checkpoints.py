@@ -15,6 +15,7 @@ from mernet.model.classes import CODES
 from mernet.model.errors import ModelError
 from mernet.printable import printable
 from mernet.worker.errors import CheckpointUnusable, ClassesNotPublishable
+from mernet.worker.faults import is_fault
 from mernet.worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,17 +27,24 @@ DEMO_CLASSIFIER = "demo-drawn-scenes"
 
 
 def store_checkpoint(path: Path, folder: Path) -> tuple[Path, str]:
-    """Copy a checkpoint into `folder`, unless it is already there.
+    """Copy a checkpoint into `folder`, unless a sound copy is already there.
 
     Returns:
         The path of the copy, which has the sha256 in its name, and the sha256.
     """
     sha256 = sha256_of(path)
     stored = folder / f"{sha256}.safetensors"
-    if not stored.is_file():
+    if not _has_sha256(stored, sha256):
         with replacing_file(stored) as unfinished:
             shutil.copyfile(path, unfinished)
     return stored, sha256
+
+
+def _has_sha256(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
 
 
 def check_publishable(path: Path, header: Header) -> None:
@@ -88,15 +96,15 @@ def load_registered_classifier(
     Raises:
         CheckpointUnusable: If the file is missing on this host, cannot be loaded, or has changed
             since it was registered.
+        DeviceError: If the device is not available, or failed.
     """
     path = Path(classifiers.get(engine, sha256).path)
-    if not path.is_file():
-        raise CheckpointUnusable(
-            f"The checkpoint {path} is not on {platform.node()}; copy it there."
-        )
     try:
+        _check_readable(path)
         loaded = load_checkpoint(path, config, processes)
     except ModelError as error:
+        if is_fault(error):  # of this machine or its device, not of the file
+            raise
         raise CheckpointUnusable(f"The checkpoint cannot be used: {printable(error)}") from error
     if loaded.sha256 != sha256:
         raise CheckpointUnusable(
@@ -104,3 +112,26 @@ def load_registered_classifier(
             "register the changed one as another classifier."
         )
     return loaded
+
+
+def _check_readable(path: Path) -> None:
+    """Open a checkpoint's file.
+
+    Raises:
+        CheckpointUnusable: There is none, or this process cannot read it.
+    """
+    host = platform.node()
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointUnusable(
+            f"The checkpoint {path} is not on {host}; copy it there."
+        ) from error
+    except OSError as error:
+        if is_fault(error):
+            raise
+        raise CheckpointUnusable(
+            f"The checkpoint {path} cannot be read on {host} ({error.strerror}); correct its "
+            "permissions and those of the folders above it, or copy it there again."
+        ) from error

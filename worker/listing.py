@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_attempt
 
 from mernet.db import ledger
-from mernet.db.errors import ListingRefused
+from mernet.db.errors import ConnectionFailed, ListingRefused
 from mernet.db.ledger import LeftOutCount, NotListed, ProductRow, Run, RunState, add_left_out
 from mernet.db.products import own_images
 from mernet.errors import MernetError
@@ -27,7 +27,8 @@ from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostRules, report_host, require_hosts
 from mernet.worker.errors import Abandoned, HostDown, MustWait
-from mernet.worker.giving_back import give_back_after
+from mernet.worker.faults import Proof, is_fault, machine_and_database
+from mernet.worker.giving_back import ClaimedListing
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
 from mernet.worker.metrics import count_transfers
@@ -143,7 +144,10 @@ def record_products(
         PdsError: If no archive can be listed.
         ListingRefused: If a product breaks a rule of the product table, in each archive.
     """
-    run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, WORKERS_LOST)
+    try:
+        run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, WORKERS_LOST)
+    except ConnectionFailed as error:  # perhaps only the answer was lost
+        return ClaimedListing(engine, run_id, claimant).wait_for_database(error)
     if run is None:
         return NOTHING_TO_DO
     try:
@@ -151,12 +155,11 @@ def record_products(
     except Abandoned:
         return STOPPED
     except BaseException as error:
-        give_back_after(
-            error,
-            lambda counted: ledger.release_listing(engine, run_id, claimant, counted=counted),
-            lease_seconds,
-        )
-        raise
+        claimed = ClaimedListing(engine, run_id, claimant, archives=run.unlisted)
+        result = claimed.give_back_after(error)
+        if result is None:
+            raise
+        return result
 
 
 def _list_and_record(
@@ -173,8 +176,10 @@ def _list_and_record(
         return ledger.report_rows(engine, run.run_id, claimant, sum(listings.rows.values()))
 
     with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
-        _list_archives(engine, run, fetcher, listings, heart, rules)
+        _list_archives(engine, run, claimant, fetcher, listings, heart, rules)
         recorded = beat() and _record(engine, run, claimant, listings)
+    if listings.products:
+        Proof().show(engine, machine_and_database(engine))
     if not recorded:
         return STOPPED
     is_over = run.state is RunState.LISTING and not listings.products and not listings.waits
@@ -222,6 +227,7 @@ def _summary(listings: Listings) -> str:
 def _list_archives(
     engine: sa.Engine,
     run: Run,
+    claimant: str,
     fetcher: Fetcher,
     listings: Listings,
     heart: Heartbeat,
@@ -233,16 +239,21 @@ def _list_archives(
         for name in listings.wanted:
             try:
                 _list_archive(engine, run, name, fetcher, listings, heart, rules)
-            except HostDown as down:
-                listings.waits[name] = report_host(engine, down, rules)
             except MustWait as waiting:
                 listings.waits[name] = waiting
-            except PdsError as error:
-                listings.refuse(name, error)
+            except (HostDown, PdsError) as error:
+                if is_fault(error):  # of this machine
+                    raise
+                if isinstance(error, HostDown):
+                    listings.waits[name] = report_host(engine, error, rules)
+                else:
+                    listings.refuse(name, error)
     finally:
         transfers = fetcher.transfers - before
         count_transfers(transfers)
-        ledger.add_transfers(engine, run.run_id, None, transfers.received_bytes, transfers.retries)
+        ledger.add_transfers(
+            engine, run.run_id, None, claimant, transfers.received_bytes, transfers.retries
+        )
 
 
 @retry(

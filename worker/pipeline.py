@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from mernet.db import ledger, obstacles
+from mernet.db import ledger
+from mernet.db.errors import ConnectionFailed
 from mernet.db.ledger import Chunk, Lost, ProductRow, Split, publish_chunk
-from mernet.db.obstacles import ObstacleKind, Patience
+from mernet.db.obstacles import ObstacleKind
 from mernet.db.products import others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
 from mernet.model.errors import ScoresError
@@ -37,7 +38,15 @@ from mernet.worker.errors import (
     HostDown,
     MustWait,
 )
-from mernet.worker.giving_back import give_back_after
+from mernet.worker.faults import (
+    Fault,
+    Proof,
+    device_name,
+    fault_of,
+    is_fault,
+    machine_and_database,
+)
+from mernet.worker.giving_back import ClaimedChunk
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.listing_source import listing_files
 from mernet.worker.logs import log_context
@@ -52,8 +61,8 @@ from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_PAUSE = 10.0
-"""Seconds that a worker without the checkpoint takes no other chunk."""
+HOST_PAUSE = 10.0
+"""Seconds that a worker takes no other chunk whose checkpoint, device or machine cannot be used."""
 
 
 class ImageClassifier(Protocol):
@@ -78,6 +87,8 @@ class Pipeline:
         max_attempts: A chunk that was started this many times and never closed is split in two.
         rules: How archive hosts are treated.
         pause: Waits that many seconds.
+        replace_process: Ends this process, in whose place another is started: after a fault of the
+            device, a process cannot use it any more.
     """
 
     engine: sa.Engine
@@ -88,16 +99,17 @@ class Pipeline:
     max_attempts: int
     rules: HostRules = field(default_factory=HostRules)
     pause: Callable[[float], None] = time.sleep
-    _usable: set[str] = field(default_factory=set)
-    """sha256 of the classifiers that could be loaded when they were last needed."""
-
+    replace_process: Callable[[], None] = lambda: None
     _complained: set[str] = field(default_factory=set)
     """sha256 of the classifiers about which a warning is in the log."""
+
+    _proof: Proof = field(default_factory=Proof)
 
     def work_on(self, run_id: int, number: int, claimant: str) -> TaskResult:
         """Classify and publish a chunk, if it can be claimed.
 
-        After an error the chunk is released for another attempt, and the error is raised again.
+        After an error the chunk is released for another attempt, and the error is raised again. It
+        waits, uncounted, if no product is the cause: a fault of the database or of this machine.
 
         Args:
             run_id: The run.
@@ -107,9 +119,13 @@ class Pipeline:
         Returns:
             What was done.
         """
-        claimed = ledger.claim_chunk(
-            self.engine, run_id, number, claimant, self.lease_seconds, self.max_attempts
-        )
+        try:
+            claimed = ledger.claim_chunk(
+                self.engine, run_id, number, claimant, self.lease_seconds, self.max_attempts
+            )
+        except ConnectionFailed as error:  # perhaps only the answer was lost
+            unknown = ClaimedChunk(self.engine, run_id, claimant, self.pause, number)
+            return unknown.wait_for_database(error)
         match claimed:
             case Chunk():
                 return self._classify_and_publish(claimed, claimant)
@@ -124,31 +140,42 @@ class Pipeline:
         return NOTHING_TO_DO
 
     def _classify_and_publish(self, chunk: Chunk, claimant: str) -> TaskResult:
-        try:
-            return self._classify_or_postpone(chunk, claimant)
-        except BaseException as error:
-            text = f"{type(error).__name__}: {printable(error)}"
-            give_back_after(
-                error,
-                lambda counted: ledger.release(
-                    self.engine, chunk.run_id, chunk.number, claimant, counted, error=text
-                ),
-                self.lease_seconds,
-                self.pause,
-            )
-            raise
+        """Do a claimed chunk; heartbeats are sent until it is published or given back."""
 
-    def _classify_or_postpone(self, chunk: Chunk, claimant: str) -> TaskResult:
         def beat() -> bool:
             return ledger.heartbeat(self.engine, chunk.run_id, chunk.number, claimant)
 
+        with Heartbeat(beat, self.lease_seconds / 3) as heart:
+            try:
+                return self._classify_or_postpone(chunk, claimant, lambda: heart.wanted)
+            except BaseException as error:
+                result = self._give_back(chunk, claimant, error)
+                if result is None:
+                    raise
+                return result
+
+    def _give_back(self, chunk: Chunk, claimant: str, error: BaseException) -> TaskResult | None:
+        """Give a chunk back after an error; return None if the error is to be raised again."""
+        result = self._claimed(chunk, claimant).give_back_after(error)
+        fault = fault_of(error, self.engine)
+        if fault and fault.kind is not ObstacleKind.DATABASE:
+            self._proof.forget((fault.kind, fault.subject))
+            self.pause(HOST_PAUSE)
+        if fault and fault.kind is ObstacleKind.DEVICE:
+            self.replace_process()
+        return result
+
+    def _classify_or_postpone(
+        self, chunk: Chunk, claimant: str, is_wanted: Callable[[], bool]
+    ) -> TaskResult:
         try:
-            with Heartbeat(beat, self.lease_seconds / 3) as heart:
-                outcomes = self._outcomes(chunk, lambda: heart.wanted)
-            return self._publish(chunk, claimant, outcomes)
+            outcomes = self._outcomes(chunk, claimant, is_wanted)
+            result = self._publish(chunk, claimant, outcomes)
         except Abandoned:
             return STOPPED
         except HostDown as down:
+            if is_fault(down):  # of this machine
+                raise
             return self._postpone(chunk, claimant, report_host(self.engine, down, self.rules))
         except MustWait as waiting:
             return self._postpone(chunk, claimant, waiting)
@@ -160,6 +187,15 @@ class Pipeline:
                 return STOPPED
             log.error("run %d ends as failed: %s", chunk.run_id, reason)
             return TaskResult(f"the run failed: {reason}")
+        self._note_success(outcomes)
+        return result
+
+    def _note_success(self, outcomes: Sequence[Outcome]) -> None:
+        """Clear the obstacles of which a published chunk shows that they are gone."""
+        shown = machine_and_database(self.engine)
+        if any(isinstance(each, Classified) for each in outcomes):
+            shown.append((ObstacleKind.DEVICE, device_name()))
+        self._proof.show(self.engine, shown)
 
     def _postpone(self, chunk: Chunk, claimant: str, waiting: MustWait) -> TaskResult:
         """Give a chunk back that waits for a host, with all of the archives that are there."""
@@ -183,19 +219,22 @@ class Pipeline:
         if chunk.classifier not in self._complained:
             log.warning("%s Chunks are left to other workers.", error)
             self._complained.add(chunk.classifier)
-        self._usable.discard(chunk.classifier)
         subject = name_on_this_host(self.engine, chunk.classifier)
-        kind, patience = ObstacleKind.CHECKPOINT, Patience(CHECKPOINT_PAUSE, CHECKPOINT_PAUSE)
-        reason = printable(error, 500)
-        after = obstacles.report(self.engine, kind, subject, reason, patience)
-        if not ledger.postpone(
-            self.engine, chunk.run_id, chunk.number, claimant, kind, subject, sources=()
-        ):
-            return STOPPED
-        self.pause(CHECKPOINT_PAUSE)
-        return TaskResult(MustWait(kind, subject, after).summary)
+        fault = Fault(ObstacleKind.CHECKPOINT, subject, printable(error, 500))
+        self._proof.forget((fault.kind, subject))
+        result = self._claimed(chunk, claimant).wait_for(fault)
+        self.pause(HOST_PAUSE)
+        return result
 
-    def _outcomes(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Outcome]:
+    def _claimed(self, chunk: Chunk, claimant: str) -> ClaimedChunk:
+        sources = {product.source or "" for product in chunk.products}
+        return ClaimedChunk(
+            self.engine, chunk.run_id, claimant, self.pause, chunk.number, frozenset(sources)
+        )
+
+    def _outcomes(
+        self, chunk: Chunk, claimant: str, is_wanted: Callable[[], bool]
+    ) -> list[Outcome]:
         """Return one outcome for each product of the chunk, in their order."""
         classifier = self._load(chunk.classifier)
         before = self.source.transfers
@@ -208,6 +247,7 @@ class Pipeline:
                 self.engine,
                 chunk.run_id,
                 chunk.number,
+                claimant,
                 transfers.received_bytes,
                 transfers.retries,
             )
@@ -222,12 +262,9 @@ class Pipeline:
 
     def _load(self, sha256: str) -> ImageClassifier:
         classifier = self.load_classifier(sha256)
-        if sha256 not in self._usable:
-            subject = name_on_this_host(self.engine, sha256)
-            if obstacles.clear(self.engine, ObstacleKind.CHECKPOINT, subject):
-                log.warning("the checkpoint of %s can be used again", subject)
-            self._usable.add(sha256)
-            self._complained.discard(sha256)
+        subject = name_on_this_host(self.engine, sha256)
+        self._proof.show(self.engine, [(ObstacleKind.CHECKPOINT, subject)])
+        self._complained.discard(sha256)
         return classifier
 
     def _read_products(self, chunk: Chunk, is_wanted: Callable[[], bool]) -> list[Picture | Failed]:

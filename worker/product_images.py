@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,9 +19,13 @@ from mernet.pds.rendering import render
 from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostGuard
 from mernet.worker.errors import HostDown
+from mernet.worker.faults import is_fault, is_memory_left
 from mernet.worker.metrics import STAGE_SECONDS
 
 log = logging.getLogger(__name__)
+
+_ALONE = threading.Lock()
+"""Held while a product is read for which there was not enough memory."""
 
 Rendering = npt.NDArray[np.uint8]
 
@@ -68,18 +73,29 @@ class ProductReader:
 
         Raises:
             HostDown: Its host is down, so the product has not failed.
+            Exception: For a fault of the database or of this machine, see `is_fault`.
         """
         try:
+            return self._read(product)
+        except MemoryError:  # perhaps because of the others that are read at the same time
+            pass
+        with _ALONE:
+            try:
+                return self._read(product)
+            except MemoryError as error:
+                if not self._can_another_be_read(product):
+                    raise
+                return _internal_error(product, error)
+
+    def _read(self, product: ProductRow) -> Picture | Failed:
+        try:
             return self._picture_or_proof(product)
-        except HostDown:
-            raise
-        except PdsError as error:
-            return self._failed(product, error, lambda: False)
-        except Exception as error:  # a defect that this image reveals must not stop the others
-            log.exception("product %s could not be rendered", product.product_id)
-            return Failed(
-                product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {printable(error)}"
-            )
+        except Exception as error:
+            if isinstance(error, HostDown) or is_fault(error):  # so this product has not failed
+                raise
+            if isinstance(error, PdsError):
+                return self._failed(product, error, lambda: False)
+            return _internal_error(product, error)  # a defect that this image reveals
 
     def _picture_or_proof(self, product: ProductRow) -> Picture | Failed:
         """Return a product's picture; or, with proof, that it does not exist or is damaged.
@@ -136,8 +152,13 @@ class ProductReader:
         """
         if product.label_url:
             return True
-        others = self.guard.others(url_at_mirror(product.image_url, self.mirror))
+        others = self.guard.others(self._place(product))
         return any(map(self._is_sound, others))
+
+    def _can_another_be_read(self, product: ProductRow) -> bool:
+        """Return whether there is memory for another image, so that this one asks for too much."""
+        others = () if product.label_url else self.guard.others(self._place(product))
+        return any(map(self._is_sound, others)) or is_memory_left()
 
     def _is_sound(self, url: str) -> bool:
         try:
@@ -150,7 +171,15 @@ class ProductReader:
         return self.mirror is not None and is_mirrored(product.image_url)
 
     def _has_others(self, product: ProductRow) -> bool:
-        return self.guard.has_others(url_at_mirror(product.image_url, self.mirror))
+        return self.guard.has_others(self._place(product))
+
+    def _place(self, product: ProductRow) -> str:
+        return url_at_mirror(product.image_url, self.mirror)
+
+
+def _internal_error(product: ProductRow, error: Exception) -> Failed:
+    log.error("product %s could not be rendered", product.product_id, exc_info=error)
+    return Failed(product.product_id, INTERNAL_ERROR, f"{type(error).__name__}: {printable(error)}")
 
 
 def _to_picture(product: ProductRow, files: Files) -> Picture:

@@ -6,6 +6,7 @@ often, send no events, because in Flower they would hide the chunks.
 """
 
 import logging
+import os
 from functools import cache
 
 import sqlalchemy as sa
@@ -148,7 +149,13 @@ def _pipeline() -> Pipeline:
         lease_seconds=config.lease_seconds,
         max_attempts=config.chunk_attempts,
         rules=_rules(),
+        replace_process=_replace_process,
     )
+
+
+def _replace_process() -> None:
+    """End this process at once; Celery starts another, and delivers the message again."""
+    os._exit(1)
 
 
 def _load_classifier(sha256: str) -> ImageClassifier:

@@ -13,6 +13,11 @@ ADVICE: Mapping[str, str] = {
     "`MERNET_CONNECTIONS_PER_HOST` allows more, if the archive agrees.",
     ObstacleKind.CHECKPOINT: "Copy the checkpoint to that host, at the same path; other workers "
     "that have it go on meanwhile.",
+    ObstacleKind.DATABASE: "All goes on by itself when the database can be written again.",
+    ObstacleKind.DEVICE: "Repair the device of that host, see nvidia-smi there, or set "
+    "MERNET_DEVICE=cpu and start its worker again; workers on other hosts go on meanwhile.",
+    ObstacleKind.MACHINE: "Free what that machine lacks; its worker then goes on by itself, and "
+    "those on other machines go on meanwhile.",
 }
 """What to do about a kind of obstacle."""
 

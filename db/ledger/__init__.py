@@ -25,6 +25,7 @@ from mernet.db.ledger.ingest import (
     note_unchanged,
     record_new,
 )
+from mernet.db.ledger.leases import forgive_attempt
 from mernet.db.ledger.listing import (
     NotListed,
     claim_listing,
@@ -112,6 +113,7 @@ __all__ = [
     "create_run",
     "fail_run",
     "failed_products",
+    "forgive_attempt",
     "get_run",
     "harvested_to",
     "heartbeat",

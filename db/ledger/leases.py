@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from mernet.db.engine import transaction
+from mernet.db.tables import chunk, run
+
 
 def claimed_by_another(
     table: sa.Table, claimant: str, lease_seconds: float
@@ -38,4 +41,28 @@ def claim(
             last_heartbeat_at=sa.func.now(),
             **changes,
         )
+    )
+
+
+@transaction
+def forgive_attempt(connection: sa.Connection, run_id: int, number: int | None) -> None:
+    """Take an attempt back that was counted although no work was its cause.
+
+    For a claimant who lost its claim meanwhile: else giving back takes the attempt back.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        run_id: The run.
+        number: The number of the chunk; None for the run's listing.
+    """
+    table, row = (
+        (run, run.c.run_id == run_id)
+        if number is None
+        else (chunk, sa.and_(chunk.c.run_id == run_id, chunk.c.number == number))
+    )
+    connection.execute(
+        sa.update(table)
+        .where(row, table.c.attempts > 0)
+        .where(table.c.state.in_(("listing", "running", "ready", "claimed")))
+        .values(attempts=table.c.attempts - 1)
     )

@@ -14,17 +14,22 @@ def add_transfers(
     connection: sa.Connection,
     run_id: int,
     number: int | None,
+    claimant: str,
     fetched_bytes: int,
     retries: int,
 ) -> None:
-    """Add what was transferred for a chunk, or for the listing of a run if `number` is None."""
+    """Add what an attempt has transferred for a chunk, or for a run's listing without a number.
+
+    It is added once for each claimant, so a call whose answer was lost may be repeated.
+    """
     table, row = (
         (run, run.c.run_id == run_id) if number is None else (chunk, is_chunk(run_id, number))
     )
     connection.execute(
         sa.update(table)
-        .where(row)
+        .where(row, table.c.transfers_of.is_distinct_from(claimant))
         .values(
+            transfers_of=claimant,
             fetched_bytes=table.c.fetched_bytes + fetched_bytes,
             retries=table.c.retries + retries,
         )

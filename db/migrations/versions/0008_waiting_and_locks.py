@@ -67,8 +67,9 @@ CREATE INDEX run_obstacle_obstacle ON run_obstacle (kind, subject);
 
 OBSTACLES_BACK = "DROP TABLE run_obstacle, obstacle;"
 
-# Connections to an archive host that processes hold until a time, or, with none, wait for; and what
-# was transferred.
+# Connections to an archive host that processes hold until a time, or, with none, wait for; what was
+# transferred, and for which claimant it was added last, so that a repeated call does not add it
+# twice.
 TRANSFERS = """
 CREATE TABLE archive_connection (
     host text NOT NULL,
@@ -78,14 +79,17 @@ CREATE TABLE archive_connection (
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (host, holder)
 );
-ALTER TABLE run ADD fetched_bytes bigint NOT NULL DEFAULT 0, ADD retries integer NOT NULL DEFAULT 0;
+ALTER TABLE run
+    ADD fetched_bytes bigint NOT NULL DEFAULT 0, ADD retries integer NOT NULL DEFAULT 0,
+    ADD transfers_of text;
 ALTER TABLE chunk
-    ADD fetched_bytes bigint NOT NULL DEFAULT 0, ADD retries integer NOT NULL DEFAULT 0;
+    ADD fetched_bytes bigint NOT NULL DEFAULT 0, ADD retries integer NOT NULL DEFAULT 0,
+    ADD transfers_of text;
 """
 
 TRANSFERS_BACK = """
-ALTER TABLE chunk DROP fetched_bytes, DROP retries;
-ALTER TABLE run DROP fetched_bytes, DROP retries;
+ALTER TABLE chunk DROP fetched_bytes, DROP retries, DROP transfers_of;
+ALTER TABLE run DROP fetched_bytes, DROP retries, DROP transfers_of;
 DROP TABLE archive_connection;
 """
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from tenacity import wait_none
 
 import mernet.db.engine
-from mernet.db.engine import connect, transaction
+from mernet.db.engine import connect, transaction, why_not_writable
 from mernet.db.errors import ConnectionFailed
 
 
@@ -35,8 +35,8 @@ def raise_sqlstate(connection: sa.Connection, code: str) -> None:
     connection.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{code}'; END $$")
 
 
-@pytest.mark.parametrize("code", ["40P01", "40001"])
-def test_work_is_repeated_after_a_deadlock_or_a_serialization_failure(empty_engine, code):
+@pytest.mark.parametrize("code", ["40P01", "40001", "25006", "53100", "53400", "57P02"])
+def test_work_is_repeated_after_a_fault_of_the_server_that_may_pass(empty_engine, code):
     attempts = []
 
     @transaction
@@ -63,24 +63,55 @@ def test_work_is_repeated_on_a_new_connection_when_the_server_ends_the_old_one(e
     assert work(empty_engine) == attempts[1] != attempts[0]
 
 
-def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("40001", "The database ended the work again and again"),
+        ("53100", "no room left .*; free disk space"),
+        ("53400", "no room left"),
+        ("25006", "The database can only be read"),
+        ("57P01", "The database does not answer"),
+        ("58030", "The database does not answer"),
+        ("XX001", "internal error .*; read its log"),
+    ],
+)
+def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch, code, message):
     monkeypatch.setattr(
         mernet.db.engine, "_RETRYING", mernet.db.engine._RETRYING.copy(wait=wait_none())
     )
     work = transaction(raise_sqlstate)
-    with pytest.raises(ConnectionFailed, match="The database does not answer"):
-        work(empty_engine, "40001")
+    with pytest.raises(ConnectionFailed, match=message):
+        work(empty_engine, code)
 
 
-def test_a_server_without_room_is_asked_again_and_then_named_as_the_cause(
-    empty_engine, monkeypatch
+def test_after_a_failover_the_new_primary_is_asked_on_new_connections(
+    empty_engine, database_url, monkeypatch
 ):
-    monkeypatch.setattr(
-        mernet.db.engine, "_RETRYING", mernet.db.engine._RETRYING.copy(wait=wait_none())
-    )
-    work = transaction(raise_sqlstate)
-    with pytest.raises(ConnectionFailed, match=r"no room left .*; free disk space"):
-        work(empty_engine, "53100")
+    name = sa.make_url(database_url).database
+    owner = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
+    attempts = []
+
+    @transaction
+    def work(connection: sa.Connection) -> None:
+        attempts.append(connection.scalar(sa.text("SELECT pg_backend_pid()")))
+        connection.exec_driver_sql("CREATE TABLE written ()")
+
+    with owner.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        empty_engine.dispose()
+        with empty_engine.connect():
+            connection.exec_driver_sql(f"ALTER DATABASE {name} RESET ALL")
+    owner.dispose()
+    work(empty_engine)
+    assert len(set(attempts)) == 2
+    assert sa.inspect(empty_engine).has_table("written")
+
+
+def test_whether_a_database_can_be_written_is_told_with_the_cause(empty_engine, monkeypatch):
+    assert why_not_writable(empty_engine) is None
+    assert not sa.inspect(empty_engine).has_table("try_to_write")
+    reader = empty_engine.execution_options(postgresql_readonly=True)
+    assert "can only be read" in str(why_not_writable(reader))
 
 
 def test_a_permanent_error_is_raised_at_once_and_undoes_the_work(empty_engine):

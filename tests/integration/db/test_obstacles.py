@@ -159,10 +159,24 @@ def test_an_obstacle_that_nobody_has_met_for_a_day_is_forgotten(story):
 
 def test_transfers_of_a_chunk_and_of_a_listing_add_up(story):
     run_id = story.listed(count=8)
-    for number in (1, 1, None):
-        ledger.add_transfers(story.engine, run_id, number, 100, 2)
+    for number, claimant in ((1, "first"), (1, "second"), (None, "lister")):
+        ledger.add_transfers(story.engine, run_id, number, claimant, 100, 2)
     assert story.rows("SELECT fetched_bytes, retries FROM chunk ORDER BY number") == [
         (200, 4),
         (0, 0),
     ]
     assert story.rows("SELECT fetched_bytes, retries FROM run") == [(100, 2)]
+
+
+@pytest.mark.parametrize("number", [1, None])
+def test_transfers_are_added_once_if_the_first_answer_was_lost(story, number):
+    run_id = story.listed()
+    for _ in range(2):
+        ledger.add_transfers(story.engine, run_id, number, "worker", 100, 2)
+    assert ledger.run_transfers(story.engine, run_id) == ledger.RunTransfers(100, 2)
+
+
+def test_what_work_waits_for_can_be_read_from_a_database_that_cannot_be_written(story):
+    report(story)
+    reader = story.engine.execution_options(postgresql_readonly=True)
+    assert len(obstacles.current(reader)) == 1

@@ -253,8 +253,8 @@ def test_a_wait_is_told_while_the_broker_does_not_answer(said, waiting_run, monk
 
 
 def test_obstacles_and_transfers_are_in_the_json(said, story, waiting_run):
-    ledger.add_transfers(story.engine, waiting_run, 1, 1000, 2)
-    ledger.add_transfers(story.engine, waiting_run, None, 500, 1)
+    ledger.add_transfers(story.engine, waiting_run, 1, "worker", 1000, 2)
+    ledger.add_transfers(story.engine, waiting_run, None, "lister", 500, 1)
     answer = json.loads(said("--json"))
     assert (answer["fetched_bytes"], answer["retries"]) == (1500, 3)
     [found] = answer["obstacles"]
