@@ -208,11 +208,12 @@ class RowReader:
         if fields is None:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
         self.readable += 1
-        path_name, file_name = self._location(fields)
+        file_name = self._file_name(fields)
         name = self.selection.wanted_name(file_name)
         if isinstance(name, LeftOut):
             self.unnamed += name.reason is LeftOutReason.UNREADABLE_NAME
             return name
+        path_name = self._path_name(fields)
         image_url = self.places.image_url(path_name, file_name)
         if image_url is None or path_name.upper() in UNKNOWN_PLACES:
             self.unplaced += 1
@@ -260,10 +261,20 @@ class RowReader:
         self.with_size += 1
         return self.product(row, lines, line_samples)
 
-    def _location(self, fields: list[str]) -> tuple[str, str]:
-        """Return the folder and the name of a row's file."""
+    def _file_name(self, fields: list[str]) -> str:
+        """Return the name of a row's file."""
         if self._has_location:
-            return self._text(fields, LOCATION[0]), self._text(fields, LOCATION[1])
+            return self._text(fields, LOCATION[1])
+        return self._specification(fields)[1]
+
+    def _path_name(self, fields: list[str]) -> str:
+        """Return the folder of a row's file."""
+        if self._has_location:
+            return self._text(fields, LOCATION[0])
+        return self._specification(fields)[0]
+
+    def _specification(self, fields: list[str]) -> tuple[str, str]:
+        """Return the folder and the name of a row's file, which are in one column."""
         place = self._text(fields, SPECIFICATION).replace("\\", "/")
         folder, _, file_name = place.rpartition("/")
         return folder, file_name
