@@ -9,6 +9,7 @@ from mernet.pds import disk, pds3, pds4
 from mernet.pds.disk import MAX_PRODUCT_BYTES
 from mernet.pds.errors import DecodeError, NotFoundError, PdsError, TruncatedError
 from mernet.pds.label import LabelFacts
+from mernet.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def decode(data: bytes, name: str, label: bytes | None = None) -> Frame:
         DecodeError: The bytes are not a readable image; a subclass may say why. No other error is
             raised.
     """
+    name = printable(name)
     if not data:
         raise TruncatedError(f"{name} is empty; fetch it again")
     try:
@@ -57,10 +59,10 @@ def read_file(path: Path) -> Frame:
         DecodeError: The file is not a readable image.
     """
     if not path.name:
-        raise NotFoundError(f"{path} is not a file; give the path of a file")
+        raise NotFoundError(f"{printable(path)} is not a file; give the path of a file")
     is_label = path.suffix.lower() in pds4.LABEL_SUFFIXES
     label_path = path if is_label else pds4.label_beside(path)
     label = disk.read_file(label_path, MAX_PRODUCT_BYTES) if label_path else None
     if label and is_label:
-        path = path.with_name(pds4.read_label(label, path.name).file_name)
+        path = path.with_name(pds4.read_label(label, printable(path.name)).file_name)
     return decode(disk.read_file(path, MAX_PRODUCT_BYTES), path.name, label)

@@ -111,12 +111,12 @@ def _target(pointer: object, label: Block, name: str) -> tuple[str, int, int]:
     file_name = values[0] if values else None
     if not isinstance(file_name, str) or not is_plain_file_name(file_name):
         raise _not_a_label(
-            name, f"its table is {str(file_name)[:80]!r}, which is not a plain file name"
+            name, f"its table is {printable(repr(file_name), 80)}, which is not a plain file name"
         )
     start = values[1] if len(values) > 1 else 1
     number = start.value if isinstance(start, Quantity) else start
     if not isinstance(number, int) or not 1 <= number <= MAX_ROWS * 10:
-        raise _not_a_label(name, f"its table begins at {str(number)[:80]!r}")
+        raise _not_a_label(name, f"its table begins at {printable(repr(number), 80)}")
     if isinstance(start, Quantity) and start.unit.startswith("BYTE"):
         return file_name, number - 1, 0
     if label.get("RECORD_TYPE") == "FIXED_LENGTH" or number == 1:
@@ -157,5 +157,5 @@ def _count(block: Block, key: str, name: str) -> int | None:
     if number is None:
         return None
     if not 0 <= number <= MAX_ROWS:
-        raise _not_a_label(name, f"{key} = {str(value)[:40]}")
+        raise _not_a_label(name, f"{key} = {printable(value, 40)}")
     return number

@@ -46,7 +46,7 @@ class Quantity:
 
     def __repr__(self) -> str:
         """Return the value as a label has it, for messages."""
-        return f"{self.value} <{self.unit}>"
+        return f"{self.value!r} <{self.unit}>"
 
 
 Value = int | float | str | Quantity | list["Value"]

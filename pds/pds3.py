@@ -388,7 +388,7 @@ def _plain(value: object) -> object:
 
 def _short(value: object) -> str:
     """Return a value for messages."""
-    return repr(value)[:60]
+    return printable(repr(value), 60)
 
 
 def _positive_number(block: Block, key: str, name: str) -> int:

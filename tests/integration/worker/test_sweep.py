@@ -124,3 +124,13 @@ def test_a_message_s_id_and_arguments_name_its_run_and_chunk_for_flower(story, b
         headers = json.loads(channel.client.lindex("classify", 0))["headers"]
     assert (headers["task"], headers["argsrepr"]) == ("mernet.classify_chunk", "run 1 chunk 1")
     assert headers["id"].startswith("run-1-chunk-1-")
+
+
+def test_no_message_expires_since_a_healthy_log_would_tell_of_discarded_tasks(story, broker):
+    run_id = story.listed(count=4, chunk_size=4)
+    sending.send_listing(story.engine, run_id)
+    sending.send_chunks(story.engine, run_id)
+    with sending.app.connection_for_read() as connection, connection.channel() as channel:
+        for queue in ("listing", "classify"):
+            message = json.loads(channel.client.lindex(queue, 0))
+            assert message["headers"]["expires"] is None

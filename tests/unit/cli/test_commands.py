@@ -118,6 +118,9 @@ def test_a_command_needs_its_libraries(group_without_a_library):
         (("search", "sky", "--min-probability", "much"), "write a number."),
         (("worker", "--queue", "clasify"), "'clasify' is not one of"),
         (("run", "full", "--products", "edx"), "'edx' is not one of"),
+        (("run", "retry", "--reason", "not fuond"), "did you mean 'not found'?"),
+        (("run", "retry", "--reason", "blank-imag"), "did you mean 'blank image'?"),
+        (("run", "retry", "--reason", "xyzzy"), "The reasons are: "),
     ],
 )
 def test_a_value_that_cannot_be_used_is_answered_in_plain_words(words, said):

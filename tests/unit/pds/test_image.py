@@ -371,3 +371,30 @@ def test_a_defect_in_a_decoder_is_a_decode_error(pixels, pds3_product, monkeypat
     monkeypatch.setattr("mernet.pds.pds3.decode", defect)
     with pytest.raises(DecodeError, match="RuntimeError"):
         decode(pds3_product(pixels), NAME)
+
+
+ODD_NAME = "a\x1b[31m\n\u202e\t"
+
+
+@pytest.mark.parametrize("suffix", [".img", ".xml", ".lblx"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        b"",
+        b"<a/>",
+        b"<a",
+        b"PDS_VERSION_ID = PDS3\n^IMAGE = '\x1b' <\x1b>\nOBJECT = IMAGE\nEND_OBJECT\nEND\n",
+        b"PDS_VERSION_ID = PDS3\nOBJECT = IMAGE\nLINES = '\x1b'\nEND_OBJECT\nEND\n",
+    ],
+)
+def test_no_message_about_a_file_has_a_character_that_cannot_be_printed(tmp_path, suffix, data):
+    path = tmp_path / f"{ODD_NAME}{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(PdsError) as of_file:
+        read_file(path)
+    with pytest.raises(PdsError) as of_bytes:
+        decode(data, path.name, data if suffix == ".xml" else None)
+    for message in (str(of_file.value), str(of_bytes.value)):
+        assert message.isprintable()
+        assert r"a\x1b[31m\n\u202e\t" in message
