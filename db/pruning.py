@@ -53,8 +53,8 @@ def prune(
     """Delete a classifier's outcomes and published rows.
 
     A batch is one transaction, so an interrupted pruning can be started again. The classifier stays
-    registered. The ledger then has no outcomes of the products of runs that used it. This is the
-    one deletion that adds nothing to the history, which itself stays.
+    registered. Reconciling its old runs then finds that their outcomes, or published rows, are
+    missing. This is the one deletion that adds nothing to the history, which itself stays.
 
     Args:
         engine: The ledger.

@@ -277,4 +277,4 @@ def report_host(engine: sa.Engine, down: HostDown, rules: HostRules) -> MustWait
 def clear_host(engine: sa.Engine, host: str | None) -> None:
     """Note that a host answers; what waited for it is due."""
     if host and obstacles.clear(engine, ObstacleKind.ARCHIVE_HOST, host):
-        log.warning("%s answers again; the work goes on", host)
+        log.warning("%s answers again; work continues", host)

@@ -186,7 +186,7 @@ def _list_and_record(
     for name, error in listings.errors.items():
         if is_over and len(listings.wanted) == len(run.unlisted):
             raise error
-        log.error("run %d goes on without the archive %s: %s", run.run_id, printable(name), error)
+        log.error("run %d continues without the archive %s: %s", run.run_id, printable(name), error)
     return TaskResult(_summary(listings))
 
 

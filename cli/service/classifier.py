@@ -175,7 +175,8 @@ def prune(
 ) -> None:
     """Delete the outcomes and published classes of a classifier that is not current.
 
-    It stays registered. `mernet status` and `mernet reconcile` no longer add up for its old runs.
+    It stays registered, and `mernet status` shows its old runs as before. `mernet reconcile` then
+    finds that their outcomes are missing, or with --keep-scores only their published rows.
     """
     engine = ledger()
     there = prunable(engine, name)

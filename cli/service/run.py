@@ -227,7 +227,7 @@ def _note_retry(message: str, seconds: float) -> None:
 
 def _note_wait(waiting: MustWait) -> None:
     note(
-        f"All connections to {waiting.subject} are in use; the check goes on when one is free. "
+        f"All connections to {waiting.subject} are in use; the check continues when one is free. "
         "Ctrl-C ends it; nothing is changed then."
     )
 

@@ -58,7 +58,7 @@ def _print_what_is_not_listed(run: Run) -> None:
     if run.error:
         say(f"Reason: {run.error}", "bold red")
     elif run.listing_error:
-        say(f"Goes on without an archive: {run.listing_error}", "bold red")
+        say(f"Continues without an archive: {run.listing_error}", "bold red")
     if run.listing_error:
         note(
             "Remove the cause, then start the run again: what is classified stays and is not "

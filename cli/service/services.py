@@ -51,7 +51,7 @@ def _unfinished_work(servers: Sequence[EmbeddedPostgres | EmbeddedRedis]) -> Ite
     running = [server.status() for server in servers if server.status().running]
     for server in running:
         if server.name == "postgres" and (runs := _open_runs(server.url)):
-            yield f"Still open: {runs}. They go on when the servers and a worker run again."
+            yield f"Still open: {runs}. They continue when the servers and a worker run again."
         if server.name == "redis" and (workers := _workers()):
             yield (
                 f"Still running: {workers}. Stop them too, or they wait until the servers are back."

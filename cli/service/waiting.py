@@ -12,12 +12,13 @@ ADVICE: Mapping[str, str] = {
     ObstacleKind.CONNECTIONS: "Nothing needs to be done: they are granted in the order of asking. "
     "`MERNET_CONNECTIONS_PER_HOST` allows more, if the archive agrees.",
     ObstacleKind.CHECKPOINT: "Copy the checkpoint to that host, at the same path; other workers "
-    "that have it go on meanwhile.",
-    ObstacleKind.DATABASE: "All goes on by itself when the database can be written again.",
+    "that have it continue meanwhile.",
+    ObstacleKind.DATABASE: "Work continues without your help when the database "
+    "can be written again.",
     ObstacleKind.DEVICE: "Repair the device of that host, see nvidia-smi there, or set "
-    "MERNET_DEVICE=cpu and start its worker again; workers on other hosts go on meanwhile.",
-    ObstacleKind.MACHINE: "Free what that machine lacks; its worker then goes on by itself, and "
-    "those on other machines go on meanwhile.",
+    "MERNET_DEVICE=cpu and start its worker again; workers on other hosts continue meanwhile.",
+    ObstacleKind.MACHINE: "Free what that machine lacks; its worker then continues without your "
+    "help, and those on other machines continue meanwhile.",
 }
 """What to do about a kind of obstacle."""
 

@@ -39,7 +39,7 @@ ADVICE: Mapping[type[MernetError], str] = {
     NotClassified: "`mernet status` shows how far runs are.",
     NothingToRollBack: "`mernet classifier promote NAME` makes another one current.",
     ProductFailed: "`mernet run retry` does so.",
-    ServersStopped: "`mernet services start` does so, and the open runs go on with a worker.",
+    ServersStopped: "`mernet services start` does so, and a worker then continues the open runs.",
     SchemaOutdated: "`mernet db upgrade` creates or upgrades the tables.",
     ShortListingError: "`--accept-short-listing` of `mernet run full` and `mernet run new` accepts "
     "it.",

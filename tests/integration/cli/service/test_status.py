@@ -194,7 +194,7 @@ def test_archives_that_are_not_listed_are_told_with_what_to_do(
 ):
     broker.consumers = {"listing": 0, "classify": 1}
     words = " ".join(said().split())
-    assert f"Goes on without an archive: {NO_INDEX}" in words
+    assert f"Continues without an archive: {NO_INDEX}" in words
     assert "Remove the cause, then start the run again" in words
     assert "Still to be listed: C." in words
     assert "Work waits in the queue listing" in words
