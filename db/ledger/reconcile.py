@@ -42,13 +42,18 @@ SELECT
 FROM member
 """)
 
-# Two versions of one name in a listing, and a second hit of one exposure in the search. A retry
-# takes what failed, also two versions of two sources.
+# Two versions of one name in the listing of one source, and a second hit of one exposure in the
+# search. A retry takes what failed, also two versions. What has come to the source later, or was
+# known from there, was listed by another one.
 TWICE = sa.text("""
 SELECT (
     SELECT count(*) - count(DISTINCT (name_key, product.source))
     FROM run_product JOIN product USING (product_id) JOIN run USING (run_id)
-    WHERE run_id = :run_id AND kind <> 'retry'
+    WHERE run_id = :run_id AND kind <> 'retry' AND reason IS DISTINCT FROM :known
+      AND NOT EXISTS (
+        SELECT FROM product_history AS was
+        WHERE was.product_id = product.product_id AND was.source IS DISTINCT FROM product.source
+    )
 ) + (
     SELECT count(*) - count(DISTINCT (product.exposure_key, shown.class))
     FROM run_product
@@ -139,10 +144,11 @@ def reconcile(connection: sa.Connection, run_id: int | None = None) -> Reconcili
     """
     run = read_run(connection, run_id)
     key = {"run_id": run.run_id}
+    known = key | {"known": KNOWN_FROM_ELSEWHERE}
     return Reconciliation(
         run_id=run.run_id,
         state=run.state,
-        **connection.execute(COUNTS, key | {"known": KNOWN_FROM_ELSEWHERE}).one()._asdict(),
-        twice=connection.execute(TWICE, key).scalar_one(),
+        **connection.execute(COUNTS, known).one()._asdict(),
+        twice=connection.execute(TWICE, known).scalar_one(),
         wrong_rows=connection.execute(WRONG_ROWS, key).scalar_one(),
     )
