@@ -10,7 +10,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.obstacles import ObstacleKind, stop_waiting, try_now
+from mernet.db.obstacles import ObstacleKind, remove, stop_waiting, try_now
 from mernet.db.tables import archive_connection
 
 PLACE_SECONDS = 60.0
@@ -128,6 +128,13 @@ def renew(connection: sa.Connection, holder: str, seconds: float) -> None:
 @transaction
 def give_back(connection: sa.Connection, holder: str) -> None:
     """End a holder's leases; what waits for connections to these hosts is due."""
-    ended = sa.delete(archive_connection).where(archive_connection.c.holder == holder)
-    hosts = connection.scalars(ended.returning(archive_connection.c.host)).all()
-    try_now(connection, ObstacleKind.CONNECTIONS, hosts)
+    leased = archive_connection.c
+    ended = sa.delete(archive_connection).where(leased.holder == holder).returning(leased.host)
+    hosts = set(connection.scalars(ended))
+    in_use = sa.select(leased.host).where(
+        leased.host.in_(hosts), leased.connections > 0, leased.expires_at > sa.func.now()
+    )
+    used = set(connection.scalars(in_use))
+    try_now(connection, ObstacleKind.CONNECTIONS, used)
+    for host in sorted(hosts - used):
+        remove(connection, ObstacleKind.CONNECTIONS, host)

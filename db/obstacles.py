@@ -317,7 +317,27 @@ def clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
     Returns:
         Whether it was there.
     """
-    return _clear(connection, kind, subject)
+    return remove(connection, kind, subject)
+
+
+def remove(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
+    """Clear an obstacle as `clear` does, in an open transaction."""
+    cleared = connection.execute(
+        sa.update(obstacle).where(_is(kind, subject)).values(cleared_at=sa.func.now())
+    )
+    runs = sa.select(run_obstacle.c.run_id).where(
+        _who_waits(kind, subject), run_obstacle.c.is_listing
+    )
+    _wake_listings(connection, run_obstacle.c.run_id.in_(runs))
+    connection.execute(sa.delete(run_obstacle).where(_who_waits(kind, subject)))
+    return cleared.rowcount == 1
+
+
+def _wake_listings(connection: sa.Connection, of_runs: sa.ColumnElement[bool]) -> None:
+    """Let listings wait for nothing any more; other archives of theirs may still be down."""
+    connection.execute(
+        sa.update(run_obstacle).where(of_runs, run_obstacle.c.is_listing).values(is_listing=False)
+    )
 
 
 def stop_waiting(
@@ -334,7 +354,7 @@ def stop_waiting(
         waiting = _who_waits(kind, subject)
         connection.execute(sa.delete(run_obstacle).where(waiting, run_obstacle.c.run_id == run_id))
         if not connection.scalar(sa.select(sa.exists().where(waiting))):
-            _clear(connection, kind, subject)
+            remove(connection, kind, subject)
 
 
 def try_now(connection: sa.Connection, kind: ObstacleKind, subjects: Collection[str]) -> None:
@@ -368,25 +388,6 @@ def not_met_lately(
 def current(connection: sa.Connection) -> list[Obstacle]:
     """Return the obstacles that open runs, or work without a run, have met, the oldest first."""
     return [_to_obstacle(row) for row in connection.execute(CURRENT)]
-
-
-def _clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
-    cleared = connection.execute(
-        sa.update(obstacle).where(_is(kind, subject)).values(cleared_at=sa.func.now())
-    )
-    runs = sa.select(run_obstacle.c.run_id).where(
-        _who_waits(kind, subject), run_obstacle.c.is_listing
-    )
-    _wake_listings(connection, run_obstacle.c.run_id.in_(runs))
-    connection.execute(sa.delete(run_obstacle).where(_who_waits(kind, subject)))
-    return cleared.rowcount == 1
-
-
-def _wake_listings(connection: sa.Connection, of_runs: sa.ColumnElement[bool]) -> None:
-    """Let listings wait for nothing any more; other archives of theirs may still be down."""
-    connection.execute(
-        sa.update(run_obstacle).where(of_runs, run_obstacle.c.is_listing).values(is_listing=False)
-    )
 
 
 def _who_waits(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:

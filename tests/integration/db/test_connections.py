@@ -82,7 +82,8 @@ def test_a_run_has_one_place_in_the_queue_which_it_loses_if_it_does_not_ask_agai
 
 def test_who_is_granted_connections_waits_no_longer_but_others_do(story):
     run_ids = [story.listed(count=4), story.listed(count=4, reclassify=True)]
-    lease(story, 0, 8)
+    lease(story, 0, 4)
+    lease(story, 99, 4)
     for run_id in run_ids:
         lease(story, run_id, 4)
         obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60), run_id)
@@ -91,7 +92,17 @@ def test_who_is_granted_connections_waits_no_longer_but_others_do(story):
     assert waiting.seconds_left == 0, "it is tried at once when connections are given back"
     assert lease(story, run_ids[0], 4) == 4
     assert obstacles.current(story.engine)[0].run_ids == (run_ids[1],)
+    give_back(story, 99)
     assert lease(story, run_ids[1], 4) == 4
+    assert obstacles.current(story.engine) == []
+
+
+def test_nothing_waits_for_connections_of_which_none_is_in_use(story):
+    run_id = story.listed(count=4)
+    lease(story, 0, 8)
+    lease(story, run_id, 4)
+    obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60), run_id)
+    give_back(story, 0)
     assert obstacles.current(story.engine) == []
 
 

@@ -471,16 +471,14 @@ def test_a_chunk_without_a_free_connection_is_postponed_uncounted_and_its_reason
     with leased_connections(story.engine, [HOST], 2, impatient.rules, None, lambda: True):
         for _ in range(5):
             assert "connections to" in impatient.work_on(run_id, 1, "worker").summary
+            assert ledger.take_unsent(story.engine, run_id, 99) == []
             now_due(story)
-    assert chunks(story) == [("ready", 0, True)] * 3
-    [found] = obstacles.current(story.engine)
-    assert found.reason == f"All 2 connections to {HOST} are in use."
-    assert found.run_ids == (run_id,)
-    assert found.seconds_left == 0
-    assert ledger.take_unsent(story.engine, run_id, 99) == [1]
+        assert chunks(story) == [("ready", 0, True)] * 3
+        [found] = obstacles.current(story.engine)
+        assert found.reason == f"All 2 connections to {HOST} are in use."
+        assert found.run_ids == (run_id,)
+    assert ledger.take_unsent(story.engine, run_id, 99) == [1, 2, 3]
     assert impatient.work_on(run_id, 1, "worker").summary == "4 classified"
-    assert obstacles.current(story.engine) == []
-    assert ledger.take_unsent(story.engine, run_id, 99) == [2, 3]
 
 
 def test_a_check_for_new_products_says_that_it_waits_for_a_connection_and_gets_one(story):

@@ -67,6 +67,29 @@ def test_it_is_followed_to_its_end_too(run_new, story, url, monkeypatch):
     assert isinstance(ran.exception, ArchivesNotListed)
 
 
+def test_it_says_that_it_waits_for_a_connection_and_goes_on_when_one_is_free(
+    run_new, story, url, sent, monkeypatch
+):
+    host = url.removesuffix("/volume/")
+    story.execute(
+        "INSERT INTO archive_connection (host, holder, connections, expires_at)"
+        " VALUES (:host, 'another', 8, now() + interval '1 hour')",
+        host=host,
+    )
+    told = []
+
+    def tell(text):
+        if "connections" in text:
+            told.append(text)
+            story.execute("DELETE FROM archive_connection WHERE holder = 'another'")
+
+    monkeypatch.setattr("mernet.cli.service.run.note", tell)
+    assert run_new(url).exit_code == 0
+    [waits] = told
+    assert waits.startswith(f"All connections to {host} are in use;")
+    assert sent == [1]
+
+
 def test_where_nothing_could_be_listed_no_run_is_shown(run_new, url, sent):
     ran = run_new(f"{url}nowhere/", options=["--json"])
     assert (ran.stdout, sent) == ("", [])
