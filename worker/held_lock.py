@@ -10,7 +10,7 @@ from mernet.db.errors import LockHeld
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.process_name import process_name
 
-LOCK_LEASE_SECONDS = 30.0
+LOCK_LEASE_SECONDS = 15.0
 """Seconds without a heartbeat after which another process may take a lock."""
 
 LOCK_HEARTBEAT_SECONDS = 5.0

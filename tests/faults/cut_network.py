@@ -13,10 +13,14 @@ BYTES = 2**16
 
 @dataclass
 class Link:
-    """Forwards a TCP port of this machine to the Unix socket of a server."""
+    """Forwards a TCP port of this machine to the Unix socket of a server.
+
+    While it `is_silent` it forwards nothing; `held_back` then counts how often there was something.
+    """
 
     target: Path
     is_silent: bool = False
+    held_back: int = 0
     port: int = field(init=False)
     _pairs: set[tuple[socket.socket, socket.socket]] = field(default_factory=set)
 
@@ -25,10 +29,12 @@ class Link:
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut(self) -> None:
-        """Close all connections; new ones are accepted."""
-        for pair in list(self._pairs):
+    def cut(self) -> int:
+        """Close all connections, and return how many; new ones are accepted."""
+        pairs = list(self._pairs)
+        for pair in pairs:
             self._close(pair)
+        return len(pairs)
 
     def close(self) -> None:
         self._listener.close()
@@ -61,6 +67,7 @@ class Link:
             while caller.fileno() >= 0:
                 for key, _ in ready.select(0.2):
                     if self.is_silent:
+                        self.held_back += 1
                         time.sleep(0.1)
                         continue
                     data = key.fileobj.recv(BYTES)

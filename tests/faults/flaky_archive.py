@@ -1,5 +1,6 @@
 """An archive over HTTP whose behaviour can be changed while it serves."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,20 @@ class Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     archive: "FlakyArchive"
 
+    def setup(self) -> None:
+        super().setup()
+        self.archive.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.archive.connections.discard(self.connection)
+        super().finish()
+
     def do_GET(self) -> None:
         with suppress(OSError):  # the caller was killed, or has given up
+            self.archive.keep_back_or_pass(self.path)
             if self.path.endswith(".img"):
                 time.sleep(self.archive.pace)
-            self.archive.behaviour(self)
+            self.archive.behaviour_for(self.path)(self)
 
     def body(self) -> bytes | None:
         path = self.archive.folder / unquote(urlsplit(self.path).path).lstrip("/")
@@ -61,6 +71,15 @@ def busy(status: int, **headers: str) -> Behaviour:
     return lambda request: request.answer(status, b"busy", **headers)
 
 
+def only(suffix: str, behaviour: Behaviour) -> Behaviour:
+    """Behave so for files whose name ends in `suffix`; serve all others."""
+
+    def answer(request: Request) -> None:
+        (behaviour if request.path.endswith(suffix) else serve)(request)
+
+    return answer
+
+
 def cut(request: Request) -> None:
     """Close the connection in the middle of the body."""
     body = request.body() or b""
@@ -84,6 +103,12 @@ def short_length(request: Request) -> None:
     """Promise less than the file has: the reader stops early and sees no error."""
     body = request.body() or b""
     request.answer(200, body[:-1000])
+    request.close_connection = True
+
+
+def strange_length(request: Request) -> None:
+    """State a length that is not one."""
+    request.answer(200, request.body() or b"", Content_Length="many")
     request.close_connection = True
 
 
@@ -117,13 +142,30 @@ def changing_index(request: Request) -> None:
 
 @dataclass
 class FlakyArchive:
-    """The archive; `behaviour` answers each request, `pace` are the seconds that an image takes."""
+    """An archive that misbehaves on demand.
+
+    Attributes:
+        folder: The archive's files.
+        pace: Seconds that an image takes.
+        behaviour: Answers each request.
+        struck: How many requests the present behaviour has answered.
+        waiting: How many requests are kept back.
+        connections: Those of its callers, which they keep for further requests.
+    """
 
     folder: Path
     pace: float = 0.0
     behaviour: Behaviour = serve
+    struck: int = 0
+    waiting: int = 0
+    connections: set[socket.socket] = field(default_factory=set, repr=False)
     url: str = field(default="", init=False)
     _server: Server = field(init=False, repr=False)
+    _suffix: str = ""
+    _only: str | None = None
+    _gate: tuple[str, ...] = ()
+    _let_through: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def start(self, port: int = 0) -> None:
         handler = type("Handler", (Request,), {"archive": self})
@@ -132,13 +174,65 @@ class FlakyArchive:
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
 
     def stop(self) -> None:
-        """Refuse connections from now on."""
+        """Refuse connections from now on, and end those that are there."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_port)
+
+    def answers(self) -> bool:
+        """Whether connections are accepted."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def keep_back(self, suffixes: tuple[str, ...], let_through: int = 0) -> None:
+        """Let some files with these endings through, then keep callers waiting until `release`."""
+        with self._lock:
+            self._gate, self._let_through = suffixes, let_through
+
+    def release(self) -> None:
+        self._gate = ()
+
+    def keep_back_or_pass(self, path: str) -> None:
+        if not self._is_kept_back(path):
+            return
+        with self._lock:
+            self.waiting += 1
+        try:
+            while self._gate:
+                time.sleep(0.02)
+        finally:
+            with self._lock:
+                self.waiting -= 1
+
+    def _is_kept_back(self, path: str) -> bool:
+        with self._lock:
+            if not self._gate or not path.lower().endswith(self._gate):
+                return False
+            self._let_through -= 1
+            return self._let_through < 0
+
+    def behaviour_for(self, path: str) -> Behaviour:
+        """Return how to answer a request; with a suffix, only one file is answered so."""
+        with self._lock:
+            if self._suffix and self._only is None and path.endswith(self._suffix):
+                self._only = path
+            is_struck = self.behaviour is not serve and (not self._suffix or path == self._only)
+            self.struck += is_struck
+            return self.behaviour if is_struck else serve
 
     @contextmanager
-    def behaving(self, behaviour: Behaviour) -> Iterator[None]:
-        self.behaviour = behaviour
+    def behaving(self, behaviour: Behaviour, suffix: str = "") -> Iterator[None]:
+        """Behave otherwise, for all files or for the first one whose name ends in `suffix`."""
+        with self._lock:
+            self._suffix, self._only, self.struck = suffix, None, 0
+            self.behaviour = behaviour
         try:
             yield
         finally:
@@ -146,7 +240,7 @@ class FlakyArchive:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        port = self._server.server_port
+        port = self.port
         self.stop()
         try:
             yield

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 import redis
 import sqlalchemy as sa
 
-from faults.disturbances import Cost, Disturbance
-from faults.scene import Published, Scene
+from faults.kinds import Disturbance, Strikes, require
+from faults.scene import QUEUES, Published, Scene
 from mernet.db import ledger, obstacles
 
 END_SECONDS = 90.0
 """Longest time for a run after the disturbance's end; undisturbed it takes some seconds."""
 
+BEGIN_SECONDS = 60.0
 MESSAGES_SECONDS = 20.0
+OPEN_CHUNKS = 8
+"""A disturbance strikes a run that has so many chunks to do."""
+
+IMAGES, LISTINGS = (".img",), (".tab", ".lbl")
 
 ABANDONED_LOCKS = """
 SELECT name, holder FROM service_lock
@@ -36,7 +41,6 @@ class Record:
         lasted: Seconds from its beginning to its end.
         recovery: Seconds from its end until a chunk was closed or a run ended.
         ended: Seconds from its end until no run was open.
-        failed: Products that failed in passing, which it may cost.
         complaints: What was lost, changed, left behind or did not end; empty if it was survived.
     """
 
@@ -47,7 +51,6 @@ class Record:
     lasted: float = 0.0
     recovery: float = 0.0
     ended: float = 0.0
-    failed: int = 0
     complaints: list[str] = field(default_factory=list)
 
 
@@ -66,7 +69,7 @@ def inflict(scene: Scene, disturbance: Disturbance, seed: int, expected: Publish
         if record.fresh:
             scene.forget()
         _disturb_a_run(scene, disturbance, chosen, record)
-        _judge(scene, disturbance.cost, record, expected)
+        _judge(scene, disturbance, record, expected)
     except Exception as error:  # noqa: BLE001  # what it broke in the scene is a finding too
         record.complaints.append(f"{type(error).__name__}: {str(error)[:300]}")
     _make_whole(scene, record, expected)
@@ -79,25 +82,25 @@ def inflict_in_turn(
     """Inflict one after the other, each as short as it can be and during a run; then judge."""
     chosen = random.Random(seed)
     record = Record(", ".join(each.name for each in disturbances), seed)
-    costs = {each.cost for each in disturbances}
-    (cost,) = costs
-    record.first_run = scene.queue_run()
-    for each in disturbances:
-        if not _is_open(scene):
-            scene.queue_run()
-        if not each.is_early:
-            scene.wait_until(lambda: not scene.is_listing(), 30)
-        with each.inflict(scene, chosen):
-            time.sleep(each.seconds[0])
-    if not scene.wait_for_the_end(END_SECONDS):
-        record.complaints.append(f"hangs: {scene.open_runs()} {_chunks(scene)}")
-    _judge(scene, cost, record, expected)
+    record.first_run = _next_run(scene)
+    try:
+        for each in disturbances:
+            _begin_work(scene, each, chosen)
+            with each.inflict(scene, chosen):
+                scene.archive.release()
+                time.sleep(each.seconds[0])
+        _wait_for_the_end(scene, record)
+        _judge(scene, disturbances[-1], record, expected)
+    except Exception as error:  # noqa: BLE001  # what it broke in the scene is a finding too
+        record.complaints.append(f"{type(error).__name__}: {str(error)[:300]}")
     _make_whole(scene, record, expected)
     return record
 
 
 def _make_whole(scene: Scene, record: Record, expected: Published) -> None:
     """After something was not survived, bring servers, workers and results back."""
+    scene.archive.release()
+    scene.harmed = set()
     if record.complaints:
         scene.reset()
         if _differences(expected, scene.published()):
@@ -108,24 +111,65 @@ def _make_whole(scene: Scene, record: Record, expected: Published) -> None:
 def _disturb_a_run(
     scene: Scene, disturbance: Disturbance, chosen: random.Random, record: Record
 ) -> None:
-    run_id = record.first_run = scene.queue_run()
-    if not disturbance.is_early:
-        share = chosen.choice((0, 0, 1, 2, 4))
-        scene.wait_until(lambda: not scene.is_listing() and _closed_in(scene, run_id) >= share, 30)
+    record.first_run = _next_run(scene)
+    _begin_work(scene, disturbance, chosen)
     began = time.monotonic()
     with disturbance.inflict(scene, chosen):
+        scene.archive.release()
         time.sleep(chosen.uniform(*disturbance.seconds))
     ended = time.monotonic()
     record.lasted = ended - began
     scene.wait_until(lambda: bool(scene.rows("SELECT 1")), END_SECONDS)
     done_before = _done(scene)
-    if not scene.open_runs():
+    if not scene.is_busy():
         scene.queue_run()
     scene.wait_until(lambda: _done(scene) > done_before, END_SECONDS)
     record.recovery = time.monotonic() - ended
-    if not scene.wait_for_the_end(END_SECONDS):
-        record.complaints.append(f"hangs: {scene.open_runs()} {_chunks(scene)}")
+    _wait_for_the_end(scene, record)
     record.ended = time.monotonic() - ended
+
+
+def _wait_for_the_end(scene: Scene, record: Record) -> None:
+    if not scene.wait_for_the_end(END_SECONDS):
+        record.complaints.append(
+            f"hangs: {scene.open_runs()} {_chunks(scene)} {obstacles.current(scene.engine)}"
+        )
+
+
+def _next_run(scene: Scene) -> int:
+    return int(scene.rows("SELECT coalesce(max(run_id), 0) + 1 FROM run")[0][0])
+
+
+def _begin_work(scene: Scene, disturbance: Disturbance, chosen: random.Random) -> None:
+    """Bring the service to where the disturbance strikes: callers of the archive wait there."""
+    if disturbance.strikes is Strikes.AT_WORK:
+        scene.wait_until(lambda: _has_much_to_do(scene) or not scene.is_busy(), END_SECONDS)
+        scene.archive.keep_back(IMAGES, let_through=chosen.choice((0, 2, 4, 8)))
+        if not _is_open(scene):
+            scene.queue_run()
+    else:
+        scene.wait_for_the_end(END_SECONDS)
+        scene.archive.keep_back(LISTINGS)
+        if disturbance.strikes is Strikes.LISTING:
+            scene.queue_run()
+        else:
+            _forget_half(scene, chosen)
+            scene.start_ingest()
+    begun = scene.wait_until(
+        lambda: scene.archive.waiting > 0 or not scene.is_busy(), BEGIN_SECONDS
+    )
+    require(begun and scene.archive.waiting, f"the service is not {disturbance.strikes.value}")
+
+
+def _has_much_to_do(scene: Scene) -> bool:
+    ((count,),) = scene.rows("SELECT count(*) FROM chunk WHERE state = 'ready'")
+    return int(count) >= OPEN_CHUNKS
+
+
+def _forget_half(scene: Scene, chosen: random.Random) -> None:
+    """Make half of the products new, in the order of their names for the seed's sake."""
+    products = [row[0] for row in scene.rows("SELECT product_id FROM product ORDER BY 1")]
+    scene.forget_some(chosen.sample(products, len(products) // 2))
 
 
 def _done(scene: Scene) -> int:
@@ -144,40 +188,31 @@ def _is_open(scene: Scene) -> bool:
     return True
 
 
-def _closed_in(scene: Scene, run_id: int) -> int:
-    closed = "SELECT count(*) FROM chunk WHERE run_id = :run_id AND closed_at IS NOT NULL"
-    return int(scene.rows(closed, run_id=run_id)[0][0])
-
-
 def _chunks(scene: Scene) -> list[object]:
     return list(scene.rows("SELECT run_id, state, count(*) FROM chunk GROUP BY 1, 2 ORDER BY 1, 2"))
 
 
-def _judge(scene: Scene, cost: Cost, record: Record, expected: Published) -> None:
+def _judge(scene: Scene, disturbance: Disturbance, record: Record, expected: Published) -> None:
     if record.complaints:
         return
-    record.complaints += _ended_otherwise(scene, cost, record.first_run)
-    different = _differences(expected, scene.published())
-    if different and cost is not Cost.NOTHING and record.fresh:
-        record.failed = len(different)
-        different = [each for each in different if not _failed_in_passing(each)]
-    if cost is not Cost.NOTHING:
-        different = [each for each in different if not _failed_for_another_reason(each)]
+    record.complaints += _not_finished(scene, record.first_run)
+    if disturbance.strikes is Strikes.INGEST:
+        record.complaints += _not_ingested(scene, record.first_run)
+    may_differ = scene.harmed if record.fresh and disturbance.harms else set()
+    different = _differences(expected, scene.published(), may_differ)
     record.complaints += [f"published: {each}" for each in different[:5]]
     if len(different) > 5:
         record.complaints.append(f"published: {len(different)} products differ")
-    if cost is not Cost.NOTHING and not record.complaints:
+    if may_differ and not record.complaints:
         record.complaints += _not_repaired(scene, expected)
     record.complaints += _left_behind(scene)
 
 
-def _ended_otherwise(scene: Scene, cost: Cost, first_run: int) -> list[str]:
+def _not_finished(scene: Scene, first_run: int) -> list[str]:
     """Runs that have not finished or cannot be reconciled."""
     complaints = []
     runs = "SELECT run_id, state, error FROM run WHERE run_id >= :first_run"
     for run_id, state, error in scene.rows(runs, first_run=first_run):
-        if state == "failed" and cost is Cost.THE_RUN and error:
-            continue
         if state != "finished":
             complaints.append(f"run {run_id} is {state}: {error}")
         elif not ledger.reconcile(scene.engine, run_id).ok:
@@ -185,17 +220,26 @@ def _ended_otherwise(scene: Scene, cost: Cost, first_run: int) -> list[str]:
     return complaints
 
 
-def _differences(expected: Published, found: Published) -> list[tuple[object, ...]]:
+def _not_ingested(scene: Scene, first_run: int) -> list[str]:
+    ingested = "SELECT run_id FROM run WHERE kind = 'new' AND run_id >= :first_run"
+    found = scene.rows(ingested, first_run=first_run)
+    return [] if len(found) == 1 else [f"{len(found)} runs over what is new: {found}"]
+
+
+def _differences(
+    expected: Published, found: Published, may_differ: frozenset[str] | set[str] = frozenset()
+) -> list[tuple[object, ...]]:
     """Pairs of what was expected and found, of products and of classes."""
     different: list[tuple[object, ...]] = []
     wanted, got = ({row[0]: row for row in each.outcomes} for each in (expected, found))
-    for product in sorted(wanted.keys() | got.keys()):
+    for product in sorted((wanted.keys() | got.keys()) - may_differ):
         if wanted.get(product) != got.get(product):
             different.append((_short(wanted.get(product)), _short(got.get(product))))
-    failed = {row[0] for row in found.outcomes if row[1] == "failed"}
-    for row in sorted(set(expected.classes) ^ set(found.classes)):
-        if row[0] not in failed:
-            different.append(("a class", row))
+    different += [
+        ("a class", row)
+        for row in sorted(set(expected.classes) ^ set(found.classes))
+        if row[0] not in may_differ
+    ]
     if len(found.classes) != len(set(found.classes)):
         different.append(("a class doubled",))
     return different
@@ -205,16 +249,6 @@ def _short(row: tuple[object, ...] | None) -> str:
     if row is None:
         return "nothing"
     return f"{row[0]} {row[1]} {row[2] or ''}".strip()
-
-
-def _failed_in_passing(difference: tuple[object, ...]) -> bool:
-    found = str(difference[-1])
-    return "failed" in found or found == "nothing"
-
-
-def _failed_for_another_reason(difference: tuple[object, ...]) -> bool:
-    """Whether the product had failed in passing before: the latest reason takes its place."""
-    return all(" failed " in str(each) for each in difference)
 
 
 def _not_repaired(scene: Scene, expected: Published) -> list[str]:
@@ -229,12 +263,11 @@ def _left_behind(scene: Scene) -> list[str]:
     """Claims, messages and obstacles that nobody needs any more."""
 
     def are_gone() -> bool:
-        return not any(scene.redis.llen(queue) for queue in ("listing", "classify"))
+        return not any(scene.redis.llen(queue) for queue in QUEUES)
 
     left = []
     if not scene.wait_until(are_gone, MESSAGES_SECONDS):
-        lengths = {queue: scene.redis.llen(queue) for queue in ("listing", "classify")}
-        left.append(f"messages left: {lengths}")
+        left.append(f"messages left: { ({queue: scene.redis.llen(queue) for queue in QUEUES}) }")
     claimed = scene.rows(
         "SELECT count(*) FROM chunk JOIN run USING (run_id) "
         "WHERE chunk.state IN ('ready', 'claimed') AND run.state = 'finished'"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +31,15 @@ from mernet.worker.settings import Settings
 IN_WORKERS = Path(__file__).parent / "in_workers"
 DISK_BYTES = 1200 * 2**20
 PATIENCE = 120.0
+QUEUES = ("listing", "classify")
+DONE = (0, 3)
+"""Exit codes of what was done; with 3, products failed, as some of the sample archive's do."""
+
+INGEST_PAUSE = 2.0
+CHUNK_SIZE = 2
 CLASSIFIERS = ("first", "second")
 QUICK = {
-    "MERNET_CHUNK_SIZE": "2",
+    "MERNET_CHUNK_SIZE": str(CHUNK_SIZE),
     "MERNET_LEASE_SECONDS": "3",
     "MERNET_SWEEP_SECONDS": "1",
     "MERNET_FETCH_TIMEOUT": "5",
@@ -103,6 +109,9 @@ class Scene:
     has_own_disk: bool = False
     workers: list[Worker] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    harmed: set[str] = field(default_factory=set)
+    ingest: "subprocess.Popen[bytes] | None" = None
+    _ingest_ended: float = 0.0
 
     def __post_init__(self) -> None:
         self.data = self.folder / "data"
@@ -174,6 +183,7 @@ class Scene:
             worker.start()
 
     def end(self) -> None:
+        self.stop_ingest()
         for worker in self.workers:
             worker.stop()
         for link in self.links:
@@ -190,10 +200,36 @@ class Scene:
         return tuple(f"{self.archive.url}{volume}/" for volume in ("mer1po_0xxx", "mer2po_0xxx"))
 
     def queue_run(self, reclassify: bool = True, archives: tuple[str, ...] | None = None) -> int:
-        new = NewRun(archives or self.archives, chunk_size=2, reclassify=reclassify)
+        new = NewRun(archives or self.archives, chunk_size=CHUNK_SIZE, reclassify=reclassify)
         run_id = ledger.create_run(self.engine, new).run_id
         self.send("mernet.list_run", run_id)
         return run_id
+
+    def start_ingest(self) -> None:
+        """Check for new products with the operator's command, again and again until it succeeds."""
+        words = [word for archive in self.archives for word in ("--archive", archive)]
+        with (self.logs / "ingest.log").open("a") as log:
+            self.ingest = subprocess.Popen(
+                self_command("run", "new", *words),
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _supervise_ingest(self) -> None:
+        if self.ingest is None or self.ingest.poll() is None:
+            self._ingest_ended = time.monotonic()
+        elif self.ingest.returncode in DONE:
+            self.ingest = None
+        elif time.monotonic() > self._ingest_ended + INGEST_PAUSE:
+            self.start_ingest()
+
+    def stop_ingest(self) -> None:
+        if self.ingest is not None:
+            self.ingest.kill()
+            self.ingest.wait()
+            self.ingest = None
 
     def send(self, task: str, *arguments: object) -> None:
         self.app.send_task(task, args=arguments, retry=False)
@@ -211,10 +247,21 @@ class Scene:
 
     def forget(self) -> None:
         """Delete all runs and results, so that the next run publishes for the first time."""
-        self.execute("TRUNCATE run, product CASCADE")
+        self.execute("TRUNCATE run, product, listing_state CASCADE")
+
+    def forget_some(self, product_ids: Iterable[str]) -> None:
+        """Delete the results of these products, so that an ingest finds them as new."""
+        for product_id in product_ids:
+            for table in ("classification", "outcome"):
+                self.execute(f"DELETE FROM {table} WHERE product_id = '{product_id}'")
+        self.execute("TRUNCATE listing_state CASCADE")
 
     def open_runs(self) -> list[tuple[Any, ...]]:
         return self.rows("SELECT run_id, state FROM run WHERE finished_at IS NULL")
+
+    def is_busy(self) -> bool:
+        """Whether a run is open or an ingest is at work."""
+        return self.ingest is not None or bool(self.open_runs())
 
     def is_listing(self) -> bool:
         return bool(self.rows("SELECT FROM run WHERE state = 'listing'"))
@@ -231,32 +278,51 @@ class Scene:
         return False
 
     def wait_for_the_end(self, seconds: float = PATIENCE) -> bool:
-        return self.wait_until(lambda: not self.open_runs(), seconds)
+        return self.wait_until(lambda: not self.is_busy(), seconds)
 
     def supervise(self) -> None:
         for worker in self.workers:
             worker.supervise()
+        self._supervise_ingest()
 
     # Processes
 
     def children(self, worker: Worker) -> list[psutil.Process]:
-        """The processes that classify; all children where the worker does not answer."""
-        with suppress(Exception):
-            stats = self.app.control.inspect(timeout=1.0).stats() or {}
-            for name, answer in stats.items():
-                if name.startswith(f"{worker.name}@"):
-                    pids = set(answer["pool"]["processes"])
-                    return [each for each in worker.family() if each.pid in pids]
-        return worker.family()
+        """The processes that list and classify."""
+        return [each for each in worker.family() if not _is_scheduler(each)]
 
     def scheduler(self) -> list[psutil.Process]:
-        classifying = {each.pid for each in self.children(self.near)}
-        return [each for each in self.near.family() if each.pid not in classifying]
+        """The only scheduler of the scene."""
+        return [each for each in self.near.family() if _is_scheduler(each)]
+
+    def callers(self) -> list[psutil.Process]:
+        """The processes that hold a connection to the archive: those that list or fetch."""
+        found = [each for worker in self.workers for each in worker.family()]
+        if self.ingest is not None:
+            with suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(self.ingest.pid))
+        return [each for each in found if self._calls_archive(each)]
+
+    def _calls_archive(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return any(
+                each.raddr and each.raddr.port == self.archive.port
+                for each in process.net_connections("tcp")
+            )
+        return False
+
+    def switch(self, name: str, product: str | None) -> None:
+        """Let a product do harm in the workers, or no more."""
+        switch = self.switches / name
+        switch.unlink(missing_ok=True) if product is None else switch.write_text(product)
 
     def postmaster(self) -> psutil.Process:
         return psutil.Process(
             int((self.data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
         )
+
+    def postmaster_children(self) -> list[psutil.Process]:
+        return self.postmaster().children(recursive=True)
 
     def redis_server(self) -> psutil.Process:
         return psutil.Process(int(self.redis.info("server")["process_id"]))
@@ -270,8 +336,21 @@ class Scene:
             time.sleep(1)
         raise RuntimeError("services start does not succeed")
 
+    def resume_servers(self) -> None:
+        """Wake what was stopped."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if str(self.data) in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGCONT)
+
     def reset(self) -> None:
         """Bring everything back after a disturbance that was not survived."""
+        self.archive.release()
+        self.stop_ingest()
+        for switch in self.switches.iterdir():
+            switch.unlink()
+        (self.data / "ballast").unlink(missing_ok=True)
+        self.resume_servers()
         for worker in self.workers:
             worker.stop()
         for link in self.links:
@@ -292,6 +371,12 @@ class Scene:
         path.write_bytes(content)
         header = {"input_size": 224}
         classifiers.add(self.engine, NewClassifier(sha256, name, str(path), 0.9, header))
+
+
+def _is_scheduler(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "scheduler" in process.cmdline()
+    return False
 
 
 @contextmanager

@@ -8,11 +8,22 @@ from fixtures.outside_inputs import OUTSIDE
 
 pytestmark = pytest.mark.faults
 SEED, COUNT = 10, 600
+REFUSED = {
+    "http redirect",
+    "http busy",
+    "http location",
+    "http retry after",
+    "packed bomb",
+    "png bomb",
+    "checkpoint of scalars",
+    "checkpoint with deep json",
+}
+"""Kinds of which the one that is changed is an attack already, or no file."""
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_the_inputs_that_are_changed_are_those_that_readers_know(kind: str) -> None:
-    expected = "refused" if kind in ("http redirect", "http busy") else "read"
+    expected = "refused" if kind in REFUSED else "read"
     assert give(Input(kind, OUTSIDE[kind][0])) == expected
 
 

@@ -1,7 +1,9 @@
 """Makes Python's clocks wrong."""
 
 import datetime
+import os
 import time
+from pathlib import Path
 
 right_time, RightDatetime = time.time, datetime.datetime
 
@@ -24,3 +26,6 @@ def shift(seconds: float) -> None:
 
     time.time = lambda: right_time() + seconds
     datetime.datetime = WrongDatetime
+    if "FAULTS_SWITCHES" in os.environ:
+        clocks = f"{time.time()} {right_time()}"
+        Path(os.environ["FAULTS_SWITCHES"], "clock").write_text(clocks)
