@@ -136,6 +136,7 @@ class Scene:
                 "MERNET_DATA_DIR": str(self.data),
                 "PYTHONPATH": str(IN_WORKERS),
                 "FAULTS_SWITCHES": str(self.switches),
+                "FAULTS_CLOCKS": str(self.switches / "clock"),
                 "OMP_NUM_THREADS": "1",
             }
         )

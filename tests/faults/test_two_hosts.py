@@ -10,6 +10,8 @@ SELECT product_id, class, probability
 FROM classification JOIN outcome USING (product_id, classifier) WHERE run_id = {} ORDER BY 1, 2
 """
 PUBLISHED_AT = "SELECT product_id, finished_at FROM outcome WHERE run_id = {} ORDER BY 1"
+LISTED, CLASSIFIED = "products listed", " classified"
+SENT_AGAIN = "messages sent that were missing"
 QUICK = {
     "MERNET_CHUNK_SIZE": "2",
     "MERNET_LEASE_SECONDS": "3",
@@ -75,21 +77,30 @@ def test_a_host_without_network_loses_nothing_and_continues_when_it_is_reconnect
 def test_one_host_without_the_checkpoint_and_one_a_minute_ahead_do_a_run_together(
     make_network_service, make_host, gated_network_archive
 ):
-    """Only the sweep sends the chunks' messages, between hosts of which one lives in the future."""
-    ahead = {"FAULTS_CLOCK_SHIFT": "60", "PYTHONPATH": str(IN_WORKERS)}
+    """All messages are lost; only the host that lives in the future can send them again."""
     service = make_network_service(**QUICK)
+    clocks = service.folder / "clocks"
+    ahead = {
+        "FAULTS_CLOCK_SHIFT": "60",
+        "FAULTS_CLOCKS": str(clocks),
+        "PYTHONPATH": str(IN_WORKERS),
+    }
     host = make_host(service, has_checkpoints=False)
     other = make_host(service, **ahead)
     gated_network_archive.is_open.set()
     volume = f"{gated_network_archive.url}mer1po_0xxx/"
 
-    with host.worker("--processes", "1"):
+    with host.worker("--processes", "1", "--no-scheduler"):
         disturbed = queue_run(service, volume)
         service.wait_for("what the host lacks", lambda: "checkpoint" in host.log())
         assert service.rows("SELECT state FROM run") == [("running",)]
         redis.Redis.from_url(service.settings["MERNET_BROKER_URL"]).flushall()
         with other.worker("--processes", "1"):
             wait_for_the_end(service, disturbed)
+            wrong, right = map(float, (other.folder / clocks.name).read_text().split())
+    assert round(wrong - right) == 60
+    assert [text in host.log() for text in (LISTED, CLASSIFIED, SENT_AGAIN)] == [True, False, False]
+    assert [text in other.log() for text in (LISTED, CLASSIFIED, SENT_AGAIN)] == [False, True, True]
     assert service.json("reconcile", str(disturbed))["ok"]
     assert service.rows("SELECT DISTINCT attempts FROM chunk") == [(1,)]
     found = results(service, disturbed)

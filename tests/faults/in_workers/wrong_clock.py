@@ -26,6 +26,5 @@ def shift(seconds: float) -> None:
 
     time.time = lambda: right_time() + seconds
     datetime.datetime = WrongDatetime
-    if "FAULTS_SWITCHES" in os.environ:
-        clocks = f"{time.time()} {right_time()}"
-        Path(os.environ["FAULTS_SWITCHES"], "clock").write_text(clocks)
+    if "FAULTS_CLOCKS" in os.environ:
+        Path(os.environ["FAULTS_CLOCKS"]).write_text(f"{time.time()} {right_time()}")
