@@ -69,7 +69,7 @@ def inflict(scene: Scene, disturbance: Disturbance, seed: int, expected: Publish
         if record.fresh:
             scene.forget()
         _disturb_a_run(scene, disturbance, chosen, record)
-        _judge(scene, disturbance, record, expected)
+        _judge(scene, [disturbance], record, expected)
     except Exception as error:  # noqa: BLE001  # what it broke in the scene is a finding too
         record.complaints.append(f"{type(error).__name__}: {str(error)[:300]}")
     _make_whole(scene, record, expected)
@@ -90,7 +90,7 @@ def inflict_in_turn(
                 scene.archive.release()
                 time.sleep(each.seconds[0])
         _wait_for_the_end(scene, record)
-        _judge(scene, disturbances[-1], record, expected)
+        _judge(scene, disturbances, record, expected)
     except Exception as error:  # noqa: BLE001  # what it broke in the scene is a finding too
         record.complaints.append(f"{type(error).__name__}: {str(error)[:300]}")
     _make_whole(scene, record, expected)
@@ -142,6 +142,7 @@ def _next_run(scene: Scene) -> int:
 
 def _begin_work(scene: Scene, disturbance: Disturbance, chosen: random.Random) -> None:
     """Bring the service to where the disturbance strikes: callers of the archive wait there."""
+    require(scene.wait_until(scene.is_manned, BEGIN_SECONDS), "a worker has not started")
     if disturbance.strikes is Strikes.AT_WORK:
         scene.wait_until(lambda: _has_much_to_do(scene) or not scene.is_busy(), END_SECONDS)
         scene.archive.keep_back(IMAGES, let_through=chosen.choice((0, 2, 4, 8)))
@@ -192,13 +193,16 @@ def _chunks(scene: Scene) -> list[object]:
     return list(scene.rows("SELECT run_id, state, count(*) FROM chunk GROUP BY 1, 2 ORDER BY 1, 2"))
 
 
-def _judge(scene: Scene, disturbance: Disturbance, record: Record, expected: Published) -> None:
+def _judge(
+    scene: Scene, disturbances: Sequence[Disturbance], record: Record, expected: Published
+) -> None:
     if record.complaints:
         return
     record.complaints += _not_finished(scene, record.first_run)
-    if disturbance.strikes is Strikes.INGEST:
-        record.complaints += _not_ingested(scene, record.first_run)
-    may_differ = scene.harmed if record.fresh and disturbance.harms else set()
+    ingests = sum(each.strikes is Strikes.INGEST for each in disturbances)
+    record.complaints += _not_ingested(scene, record.first_run, ingests)
+    harms = any(each.harms for each in disturbances)
+    may_differ = scene.harmed if record.fresh and harms else set()
     different = _differences(expected, scene.published(), may_differ)
     record.complaints += [f"published: {each}" for each in different[:5]]
     if len(different) > 5:
@@ -220,10 +224,11 @@ def _not_finished(scene: Scene, first_run: int) -> list[str]:
     return complaints
 
 
-def _not_ingested(scene: Scene, first_run: int) -> list[str]:
+def _not_ingested(scene: Scene, first_run: int, ingests: int) -> list[str]:
+    """Each ingest, however often it was tried, makes one run."""
     ingested = "SELECT run_id FROM run WHERE kind = 'new' AND run_id >= :first_run"
     found = scene.rows(ingested, first_run=first_run)
-    return [] if len(found) == 1 else [f"{len(found)} runs over what is new: {found}"]
+    return [] if len(found) == ingests else [f"{len(found)} runs over what is new: {found}"]
 
 
 def _differences(

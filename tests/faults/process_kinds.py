@@ -150,7 +150,7 @@ def lister_killed_twice(scene: Scene, random: Random) -> Iterator[None]:
 @disturbance(
     "listing: lister stopped beyond its lease",
     "listing",
-    seconds=(5, 7),
+    seconds=(3, 6),
     strikes=Strikes.LISTING,
 )
 def lister_stopped(scene: Scene, random: Random) -> Iterator[None]:
@@ -159,8 +159,13 @@ def lister_stopped(scene: Scene, random: Random) -> Iterator[None]:
     stopped = scene.callers()
     stop(stopped)
     yield
-    (after,) = scene.rows("SELECT claimed_by, state FROM run ORDER BY run_id DESC LIMIT 1")
-    require(after[1] != "listing" or after[0] != before[0], "nobody has taken the listing over")
+
+    def is_taken_over() -> bool:
+        newest = "SELECT claimed_by, state FROM run ORDER BY run_id DESC LIMIT 1"
+        ((claimant, state),) = scene.rows(newest)
+        return state != "listing" or claimant not in (None, *before)
+
+    require(scene.wait_until(is_taken_over, 20), "nobody has taken the listing over")
     send_signal(stopped, signal.SIGCONT)
 
 

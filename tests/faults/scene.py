@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,11 @@ DONE = (0, 3)
 """Exit codes of what was done; with 3, products failed, as some of the sample archive's do."""
 
 INGEST_PAUSE = 2.0
+ONE_MIGRATION = threading.Lock()
+"""Alembic cannot migrate in two threads at once."""
+
 CHUNK_SIZE = 2
+PROCESSES = 2
 CLASSIFIERS = ("first", "second")
 QUICK = {
     "MERNET_CHUNK_SIZE": str(CHUNK_SIZE),
@@ -77,7 +82,9 @@ class Worker:
     def start(self, **more: str) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                self_command("worker", "--processes", "2", "--name", self.name, *self.options),
+                self_command(
+                    "worker", "--processes", str(PROCESSES), "--name", self.name, *self.options
+                ),
                 env=self.environment | more,
                 stdout=log,
                 stderr=log,
@@ -158,7 +165,8 @@ class Scene:
 
     def begin(self) -> None:
         self.start_servers()
-        migrate.upgrade(self.engine)
+        with ONE_MIGRATION:
+            migrate.upgrade(self.engine)
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for setting in ("max_wal_size = '64MB'", "min_wal_size = '32MB'"):
                 connection.exec_driver_sql(f"ALTER SYSTEM SET {setting}")
@@ -291,6 +299,11 @@ class Scene:
     def children(self, worker: Worker) -> list[psutil.Process]:
         """The processes that list and classify."""
         return [each for each in worker.family() if not _is_scheduler(each)]
+
+    def is_manned(self) -> bool:
+        """Whether all processes of the workers run."""
+        has_children = all(len(self.children(each)) >= PROCESSES for each in self.workers)
+        return has_children and bool(self.scheduler())
 
     def scheduler(self) -> list[psutil.Process]:
         """The only scheduler of the scene."""

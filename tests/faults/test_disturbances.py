@@ -55,7 +55,6 @@ GROUPS = {
         "listing: index half as long",
     ),
     "ingest": ("ingest: postmaster killed, started again at once", "ingest: archive answers 503"),
-    "poison": ("product that kills its process",),
     "checkpoint": ("checkpoint file away for a moment",),
     "runs": (
         "overlapping runs",
