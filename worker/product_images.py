@@ -17,7 +17,7 @@ from mernet.pds.fetch import Copy
 from mernet.pds.image import Frame, decode
 from mernet.pds.rendering import render
 from mernet.printable import LONGEST_DETAIL, printable
-from mernet.worker.archive_hosts import HostGuard
+from mernet.worker.archive_hosts import HostGuard, host_of
 from mernet.worker.errors import HostDown
 from mernet.worker.faults import is_fault, is_memory_left
 from mernet.worker.metrics import STAGE_SECONDS
@@ -122,9 +122,8 @@ class ProductReader:
         again = self._fetch(product)
         if again.digest != files.digest:
             return _to_picture(product, again)
-        # A body without an announced length may have been cut off in the same place again.
-        if isinstance(damage, TruncatedError) and not again.image.is_whole:
-            return self._failed(product, damage, lambda: False)
+        if isinstance(damage, TruncatedError):
+            self._check_host_sends_whole_files(product, damage)
         return self._failed(product, damage, lambda: self._are_others_sound(product))
 
     def _fetch(self, product: ProductRow) -> Files:
@@ -144,6 +143,19 @@ class ProductReader:
             product.product_id, error.reason, printable(error, LONGEST_DETAIL), is_lasting
         )
 
+    def _check_host_sends_whole_files(self, product: ProductRow, error: TruncatedError) -> None:
+        """Raise HostDown if the archive's other images end too early, too: its host cuts them off.
+
+        The images of PDS4 products are not tried, since they have no label with them.
+        """
+        url = self._place(product)
+        host = host_of(url)
+        if host is None or product.label_url:
+            return
+        others = [self._fault(each) for each in self.guard.others(url)]
+        if None not in others and any(isinstance(each, TruncatedError) for each in others):
+            raise HostDown(host, f"{error}. The other images that were tried end too early, too.")
+
     def _are_others_sound(self, product: ProductRow) -> bool:
         """Return whether another image of the archive can be decoded.
 
@@ -153,19 +165,20 @@ class ProductReader:
         if product.label_url:
             return True
         others = self.guard.others(self._place(product))
-        return any(map(self._is_sound, others))
+        return any(self._fault(each) is None for each in others)
 
     def _can_another_be_read(self, product: ProductRow) -> bool:
         """Return whether there is memory for another image, so that this one asks for too much."""
         others = () if product.label_url else self.guard.others(self._place(product))
-        return any(map(self._is_sound, others)) or is_memory_left()
+        return any(self._fault(each) is None for each in others) or is_memory_left()
 
-    def _is_sound(self, url: str) -> bool:
+    def _fault(self, url: str) -> PdsError | None:
+        """Return why another image cannot be decoded; None if it can."""
         try:
             decode(self.guard.fetch(url), url)
-        except PdsError:
-            return False
-        return True
+        except PdsError as error:
+            return error
+        return None
 
     def _is_at_mirror(self, product: ProductRow) -> bool:
         return self.mirror is not None and is_mirrored(product.image_url)

@@ -18,6 +18,7 @@ from mernet.pds.errors import (
     NotFoundError,
     SlowTransferError,
     TransferError,
+    TruncatedError,
 )
 from mernet.pds.fetch import Copy, Transfers
 from mernet.pds.image import Frame
@@ -98,6 +99,8 @@ def pipeline(story, archive, classifier, monkeypatch, pauses):
     def decode(data, name, label=None):
         if data.endswith(b"damaged"):
             raise DecodeError(f"{name} is damaged")
+        if data.endswith(b"cut"):
+            raise TruncatedError(f"{name} has 3 bytes but its label says 5; fetch it again")
         pixels = np.arange(1024 * 1024, dtype=np.uint32).reshape(1024, 1024)
         return Frame(pixels, None, 0.25)
 
@@ -301,7 +304,23 @@ def test_damage_of_the_only_known_image_of_an_archive_is_not_proven(story, pipel
     assert outcomes(story) == [(1, "failed", "undecodable", False)]
 
 
-def test_a_host_that_serves_all_files_cut_short_proves_no_damage(story, pipeline, archive):
+def test_a_host_that_serves_all_files_cut_short_is_waited_for(story, pipeline, archive):
+    run_id = story.listed(count=4)
+    archive.everything = GOOD + b" cut"
+    assert "waits" in pipeline.work_on(run_id, 1, "worker").summary
+    assert outcomes(story) == []
+    (obstacle,) = obstacles.current(story.engine)
+    assert "The other images that were tried end too early, too." in obstacle.reason
+
+
+def test_a_file_that_is_cut_short_alone_fails_in_passing(story, pipeline, archive):
+    archive.files[url(1)] = GOOD + b" cut"
+    pipeline.work_on(story.listed(count=4), 1, "worker")
+    assert outcomes(story)[0] == (1, "failed", "truncated", False)
+    assert [state for _, state, _, _ in outcomes(story)[1:]] == ["classified"] * 3
+
+
+def test_a_host_that_serves_all_files_damaged_proves_no_damage(story, pipeline, archive):
     pipeline.work_on(story.listed(count=4), 1, "worker")
     before = outcomes(story)
     archive.everything = GOOD + b" damaged"
