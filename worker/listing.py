@@ -9,7 +9,13 @@ from itertools import chain
 from typing import cast
 
 import sqlalchemy as sa
-from tenacity import before_sleep_log, retry, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    before_sleep_log,
+    retry,
+    retry_if_exception_type,
+    stop_after_attempt,
+)
 
 from mernet.db import ledger
 from mernet.db.errors import ConnectionFailed, ListingRefused
@@ -19,7 +25,7 @@ from mernet.errors import MernetError
 from mernet.pds.archive import resolve
 from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.disk import is_gone
-from mernet.pds.errors import PdsError, TransferError
+from mernet.pds.errors import PdsError, ShortListingError, TransferError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import highest_versions, list_products
 from mernet.pds.product import Product
@@ -37,7 +43,13 @@ from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 log = logging.getLogger(__name__)
 
 LISTING_ATTEMPTS = 3
-"""How often an archive is listed of which a file cannot be transferred though its host answers."""
+"""How often an archive is listed of which a file cannot be transferred though its host answers.
+
+So often, too, if a table ends early: it may just be replaced.
+"""
+
+SHORT_TABLE_PAUSE = 5.0
+"""Seconds after which a table that ended early is read again."""
 
 WORKERS_LOST = 6
 """How many workers may be lost, one after the other, while they list an archive.
@@ -256,8 +268,15 @@ def _list_archives(
         )
 
 
+def _pause(state: RetryCallState) -> float:
+    """Return how long to wait before an archive is listed again."""
+    error = state.outcome and state.outcome.exception()
+    return SHORT_TABLE_PAUSE if isinstance(error, ShortListingError) else 0.0
+
+
 @retry(
-    retry=retry_if_exception_type(TransferError),
+    retry=retry_if_exception_type((TransferError, ShortListingError)),
+    wait=_pause,
     stop=stop_after_attempt(LISTING_ATTEMPTS),
     before_sleep=before_sleep_log(log, logging.WARNING),
     reraise=True,

@@ -80,6 +80,16 @@ def only(suffix: str, behaviour: Behaviour) -> Behaviour:
     return answer
 
 
+def _of_files(behaviour: Behaviour) -> Behaviour:
+    """Behave so for files that exist; for others say that they do not."""
+
+    def answer(request: Request) -> None:
+        (serve if request.body() is None else behaviour)(request)
+
+    return answer
+
+
+@_of_files
 def cut(request: Request) -> None:
     """Close the connection in the middle of the body."""
     body = request.body() or b""
@@ -87,18 +97,20 @@ def cut(request: Request) -> None:
     request.close_connection = True
 
 
+@_of_files
 def drip(request: Request) -> None:
     """Send a few bytes twice a second."""
     body = request.body() or b""
     request.answer(200, b"", Content_Length=str(len(body)))
     for start in range(0, len(body), 16):
-        if request.archive.behaviour is not drip:
+        if request.archive.behaviour is serve:
             request.wfile.write(body[start:])
             return
         request.wfile.write(body[start : start + 16])
         time.sleep(DRIP_SECONDS)
 
 
+@_of_files
 def short_length(request: Request) -> None:
     """Promise less than the file has: the reader stops early and sees no error."""
     body = request.body() or b""
@@ -106,6 +118,7 @@ def short_length(request: Request) -> None:
     request.close_connection = True
 
 
+@_of_files
 def strange_length(request: Request) -> None:
     """State a length that is not one."""
     request.answer(200, request.body() or b"", Content_Length="many")
@@ -131,6 +144,7 @@ def hang_up(request: Request) -> None:
     request.close_connection = True
 
 
+@_of_files
 def changing_index(request: Request) -> None:
     """Serve only the first half of each index table, as while it is being uploaded."""
     body = request.body() or b""

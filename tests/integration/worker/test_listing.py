@@ -9,7 +9,7 @@ from mernet.pds.errors import BadIndexError, PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason
-from mernet.worker.listing import record_products, to_row
+from mernet.worker.listing import _list_archive, record_products, to_row
 from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 NAME = ProductName.parse("1P128287181EFF0000P2303L2M1")
@@ -118,25 +118,43 @@ def test_a_listing_claimed_by_another_worker_is_left_alone(story, run_id, monkey
     assert ledger.get_run(story.engine, run_id).state == "listing"
 
 
-def list_short_volume(story, folder, **options):
-    """List a run over a volume whose label promises three rows and which has two."""
-    volume = Volume(folder / "volume")
+@pytest.fixture
+def volume(tmp_path):
+    """A volume whose label promises three rows and which has two."""
+    volume = Volume(tmp_path / "volume")
     volume.write("edrindex.lbl", LABEL.replace("OBJECT = COLUMN", "ROWS = 3\r\nOBJECT = COLUMN", 1))
     volume.lists(name(1), name(2))
-    wanted = NewRun(archives=(str(folder / "volume"),), **options)
+    return volume
+
+
+def list_volume(story, volume, **options):
+    wanted = NewRun(archives=(str(volume.index.parent),), **options)
     run_id = ledger.create_run(story.engine, wanted).run_id
     return lambda: record(story, run_id), lambda: ledger.get_run(story.engine, run_id)
 
 
-def test_a_listing_that_ends_early_fails_the_run_with_the_cause(story, tmp_path):
-    list_it, read_run = list_short_volume(story, tmp_path)
+def test_a_table_that_is_just_replaced_is_read_again(story, volume, monkeypatch):
+    list_it, read_run = list_volume(story, volume)
+
+    def replaced(state):
+        volume.lists(name(1), name(2), name(3))
+        return 0
+
+    monkeypatch.setattr(_list_archive.retry, "wait", replaced)
+    assert list_it().summary.startswith("3 products listed")
+    assert read_run().state == "running"
+
+
+def test_a_listing_that_ends_early_fails_the_run_with_the_cause(story, volume, monkeypatch):
+    monkeypatch.setattr("mernet.worker.listing.SHORT_TABLE_PAUSE", 0)
+    list_it, read_run = list_volume(story, volume)
     with pytest.raises(BadIndexError, match="ends after 2 of 3 rows"):
         list_it()
     assert (read_run().state, "ends after 2 of 3 rows" in read_run().error) == ("failed", True)
 
 
-def test_a_run_that_accepts_it_lists_as_far_as_it_goes(story, tmp_path):
-    list_it, read_run = list_short_volume(story, tmp_path, accept_short_listing=True)
+def test_a_run_that_accepts_it_lists_as_far_as_it_goes(story, volume):
+    list_it, read_run = list_volume(story, volume, accept_short_listing=True)
     assert list_it().summary.startswith("2 products listed")
     assert read_run().accept_short_listing
 
