@@ -29,4 +29,4 @@ def moved(
     products = move_archive(engine, before, after)
     if host := host_of(before):
         obstacles.clear(engine, ObstacleKind.ARCHIVE_HOST, host)
-    note(f"{products:,} products are at {after} now; `mernet run new` checks what it lists.")
+    note(f"Products that are at {after} now: {products:,}. `mernet run new` checks what it lists.")

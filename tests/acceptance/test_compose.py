@@ -264,6 +264,7 @@ def test_the_page_of_a_worker_shows_no_password(stack, history):
         "TRUNCATE outcome CASCADE",
         "DELETE FROM run_product",
         "DELETE FROM outcome_history",
+        "DELETE FROM product_history",
         "UPDATE alembic_version SET version_num = '0001'",
         "CREATE ROLE mine",
         "COPY (SELECT 1) TO PROGRAM 'true'",

@@ -1,0 +1,80 @@
+"""`mernet archive moved`: products keep their results at a new address."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mernet.cli.service import archive as module
+from mernet.db import obstacles
+from mernet.db.errors import UnknownArchive
+from mernet.db.obstacles import ObstacleKind, Patience
+from mernet.pds.errors import BadArchiveError
+
+SCORES = (0.95, *[0.1] * 24)
+
+
+@pytest.fixture
+def moved(story, monkeypatch):
+    """Run the command; raise its error."""
+    monkeypatch.setattr(module, "ledger", lambda: story.engine)
+    app = typer.Typer()
+    app.command()(module.moved)
+
+    def run(old, new):
+        ran = CliRunner().invoke(app, [old, new])
+        if ran.exception and not isinstance(ran.exception, SystemExit):
+            raise ran.exception
+        assert ran.exit_code == 0
+        return ran.output
+
+    return run
+
+
+def shown(story):
+    return [row[0] for row in story.rows("SELECT image_url FROM atlas_search")]
+
+
+def test_results_are_shown_at_the_new_address_and_back(story, moved, product):
+    old = product(1, source="https://old.example/v/", image_url="https://old.example/v/1.img")
+    story.classified([old], SCORES)
+    assert "at https://new.example/x/ now: 1." in moved(
+        "https://old.example/v", "https://new.example/x"
+    )
+    assert shown(story) == ["https://new.example/x/1.img"]
+    moved("https://new.example/x/", "https://old.example/v/")
+    assert shown(story) == [old.image_url]
+
+
+def test_an_archive_whose_name_only_begins_alike_has_not_moved(story, moved, product):
+    old = product(1, source="https://old.example/v2/", image_url="https://old.example/v2/1.img")
+    story.classified([old], SCORES)
+    with pytest.raises(UnknownArchive, match=r"https://old\.example/v2/"):
+        moved("https://old.example/v", "https://new.example/")
+    assert shown(story) == [old.image_url]
+
+
+def test_a_folder_is_given_by_its_path_though_it_is_gone(story, moved, product, tmp_path):
+    old, new = (tmp_path / name for name in ("my images", "b"))
+    image = product(
+        1, source=f"{old.as_uri()}/", image_url=f"{old.as_uri()}/1.img", collection="own"
+    )
+    story.classified([image], SCORES)
+    moved(str(old), f"{new}/")
+    assert story.rows("SELECT source, image_url FROM product") == [
+        (f"{new.as_uri()}/", f"{new.as_uri()}/1.img")
+    ]
+
+
+def test_nothing_waits_for_the_old_host_any_more(story, moved, product):
+    old = product(1, source="https://old.example/", image_url="https://old.example/1.img")
+    story.classified([old], SCORES)
+    kind = ObstacleKind.ARCHIVE_HOST
+    obstacles.report(story.engine, kind, "https://old.example", "It is down.", Patience(30, 300))
+    moved("https://old.example/", "https://new.example/")
+    assert obstacles.current(story.engine) == []
+
+
+@pytest.mark.parametrize("address", ["ftp://old.example/", "~nosuchuser/a", "a\0b"])
+def test_what_is_no_address_is_refused(moved, address):
+    with pytest.raises(BadArchiveError):
+        moved(address, "https://new.example/")
