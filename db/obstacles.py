@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from mernet.db.engine import storable_text, transaction
+from mernet.db.engine import storable_text, transaction, why_not_writable
 from mernet.db.tables import obstacle, run_obstacle
 
 FORGET_AFTER = "1 day"
@@ -139,6 +139,19 @@ GROUP BY obstacle.kind, obstacle.subject
 ORDER BY obstacle.next_try_at DESC
 """
 )
+
+# Every open run that is not paused waits. Workers try again every few seconds.
+UNWRITABLE = sa.text("""
+SELECT since, now() AS last_seen_at, now() AS next_try_at, 0::float AS seconds_left,
+    extract(epoch FROM now() - since)::float AS age_seconds,
+    ARRAY(SELECT run_id FROM run WHERE finished_at IS NULL AND NOT paused ORDER BY 1) AS run_ids
+FROM (SELECT coalesce(
+    (SELECT since FROM obstacle
+     WHERE kind = :kind AND subject = :subject AND cleared_at IS NULL),
+    (SELECT max(heartbeat_at) FROM service_lock),
+    now()
+) AS since) AS began
+""")
 
 HOLDS_BACK = sa.text("""
 SELECT EXISTS (
@@ -390,6 +403,21 @@ def current(connection: sa.Connection) -> list[Obstacle]:
     return [_to_obstacle(row) for row in connection.execute(CURRENT)]
 
 
+def unwritable_database(engine: sa.Engine) -> Obstacle | None:
+    """Return the database as an obstacle if it can be read but not written; None if it can be.
+
+    It began when an obstacle of this kind was noted, or else after the last sweep.
+    """
+    reason = why_not_writable(engine)
+    if reason is None:
+        return None
+    subject = engine.url.database or "postgres"
+    key = {"kind": str(ObstacleKind.DATABASE), "subject": subject}
+    with engine.connect() as connection:
+        row = connection.execute(UNWRITABLE, key).one()
+    return _to_obstacle(row, reason=reason, **key)
+
+
 def _who_waits(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:
     waiting = run_obstacle.c
     return sa.and_(waiting.kind == str(kind), waiting.subject == storable_text(subject))
@@ -405,6 +433,6 @@ def _is(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _to_obstacle(row: "sa.Row[tuple[object, ...]]") -> Obstacle:
-    values = row._asdict()
+def _to_obstacle(row: "sa.Row[tuple[object, ...]]", **more: object) -> Obstacle:
+    values = row._asdict() | more
     return Obstacle(**values | {"run_ids": tuple(values["run_ids"])})

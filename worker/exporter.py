@@ -101,7 +101,7 @@ def _ledger_metrics(now: Overview) -> Iterator[GaugeMetricFamily]:
     )
     yield _gauge(
         "idle_seconds",
-        "Time since a chunk was last closed, while others are open.",
+        "Time since a chunk was last closed, while others are open of runs that do not wait.",
         now.idle_seconds,
     )
 

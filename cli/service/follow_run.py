@@ -157,4 +157,6 @@ def _count_chunks(now: ledger.RunProgress) -> str:
 def _name_activity(now: ledger.RunProgress) -> str:
     if now.run.paused:
         return "paused"
+    if now.run.waits:
+        return "waiting, see `mernet status`"
     return "classifying" if now.classified + now.failed else "loading the classifier"

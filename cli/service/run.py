@@ -1,8 +1,9 @@
 """`mernet run`: queue runs over archives, new or failed products; pause, cancel and list runs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
@@ -10,7 +11,9 @@ import typer
 from mernet.cli.service.exit_codes import exit_as_run_ended
 from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.learned_types import other_types_warning
+from mernet.cli.service.run_progress import as_json as progress_as_json
 from mernet.cli.service.run_progress import print_progress
+from mernet.cli.service.waiting import all_obstacles, print_obstacles, with_database_down
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.options import Mirror, ProductsWanted
@@ -28,6 +31,7 @@ from mernet.db.ledger import (
     resume_run,
 )
 from mernet.db.ledger import progress as read_progress
+from mernet.db.obstacles import Obstacle
 from mernet.pds.archive import ArchiveKind, named_archives, resolve
 from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
@@ -282,9 +286,13 @@ def resume(run_id: PausedRun) -> None:
 def list_latest(as_json: AsJson = False) -> None:
     """List the latest runs, newest first."""
     engine = ledger()
-    found = [read_progress(engine, run.run_id) for run in list_runs(engine, limit=LATEST)]
+    obstacles = all_obstacles(engine)
+    found = [
+        with_database_down(read_progress(engine, run.run_id), obstacles)
+        for run in list_runs(engine, limit=LATEST)
+    ]
     if as_json:
-        print_json([asdict(each) for each in found])
+        print_json([_with_obstacles(each, obstacles) for each in found])
         return
     columns = (
         "run", "kind", "state", "listed", "classified", "failed", "kept", "waiting",
@@ -295,8 +303,15 @@ def list_latest(as_json: AsJson = False) -> None:
     for each in found:
         if why := each.run.error or each.run.listing_error:
             note(f"Run {each.run.run_id}: {printable(why)}")
+    print_obstacles([each for each in obstacles if each.run_ids])
     if not found:
         note("No run has been created yet; `mernet run full` starts one.")
+
+
+def _with_obstacles(now: RunProgress, obstacles: Sequence[Obstacle]) -> dict[str, Any]:
+    """Return the progress of a run, and what it waits for, for JSON."""
+    its_own = [asdict(each) for each in obstacles if now.run.run_id in each.run_ids]
+    return progress_as_json(now) | {"obstacles": its_own}
 
 
 def _table_row(now: RunProgress) -> tuple[object, ...]:
@@ -363,7 +378,7 @@ def _report_queued_run(engine: sa.Engine, run: Run, follow: bool, as_json: bool)
         else read_progress(engine, run.run_id)
     )
     if as_json:
-        print_json(asdict(now))
+        print_json(progress_as_json(now))
     elif follow:
         print_progress(now)
     else:

@@ -1,5 +1,8 @@
 """The progress of a run, in words and tables."""
 
+from dataclasses import asdict
+from typing import Any
+
 from mernet.cli.shared.output import in_words, moment, note, print_table, say
 from mernet.db.ledger import LeftOutCount, Run, RunProgress, RunState
 
@@ -10,10 +13,17 @@ CONDITION_WORDS = {
     "listing": "is listing",
     "running": "is running",
     "paused": "is paused",
+    "waiting": "is waiting",
     "finished": "has finished",
     "failed": "has failed",
     "cancelled": "was cancelled",
 }
+
+
+def as_json(now: RunProgress) -> dict[str, Any]:
+    """Return the progress of a run for JSON, with the condition that tables show."""
+    shown = asdict(now)
+    return shown | {"run": shown["run"] | {"condition": now.run.condition}}
 
 
 def describe(now: RunProgress) -> str:

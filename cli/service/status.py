@@ -9,8 +9,9 @@ import typer
 from mernet.cli.service.exit_codes import NOT_COMPLETE, PRODUCTS_FAILED
 from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.learned_types import other_types_warning
+from mernet.cli.service.run_progress import as_json as progress_as_json
 from mernet.cli.service.run_progress import print_progress
-from mernet.cli.service.waiting import print_obstacles
+from mernet.cli.service.waiting import all_obstacles, print_obstacles, with_database_down
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.errors import with_advice
 from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
@@ -27,13 +28,12 @@ from mernet.db.ledger import (
 )
 from mernet.db.ledger import progress as read_progress
 from mernet.db.ledger import reconcile as check_completeness
-from mernet.db.obstacles import current as current_obstacles
 from mernet.worker.app import QueueName
 from mernet.worker.broker import BrokerState, broker_state
 from mernet.worker.errors import BrokerError
 
 NEEDED_QUEUES = {"listing": QueueName.LISTING, "running": QueueName.CLASSIFY}
-"""The queue that a worker must consume for a run in this condition to make progress."""
+"""The queue that a worker must consume for a run in this state to make progress."""
 
 COMPLETE = (
     "Complete: every listed product has a result, and the published rows are exactly those that "
@@ -64,12 +64,13 @@ def status(
     failures = failed_products(engine, now.run.run_id) if failed else None
     others = [each for each in open_runs(engine) if each.run_id != now.run.run_id]
     transfers = run_transfers(engine, now.run.run_id)
-    obstacles = current_obstacles(engine)
+    obstacles = all_obstacles(engine)
+    now = with_database_down(now, obstacles)
     state = _ask_broker()
     if as_json:
         waiting = {"obstacles": [asdict(each) for each in obstacles]}
         print_json(
-            asdict(now)
+            progress_as_json(now)
             | asdict(transfers)
             | waiting
             | _json_besides_progress(failures, others, state)
@@ -177,7 +178,7 @@ def _print_broker(now: RunProgress, state: BrokerState) -> None:
 
 def _queues_without_worker(now: RunProgress, state: BrokerState) -> list[str]:
     """Return the queues that no worker consumes although messages wait or the run needs them."""
-    needed = {NEEDED_QUEUES.get(now.run.condition)}
+    needed = set() if now.run.paused else {NEEDED_QUEUES.get(now.run.state)}
     if now.run.state.is_open and now.run.unlisted:
         needed.add(QueueName.LISTING)
     return [

@@ -1,8 +1,13 @@
 """What work waits for, in sentences: what, since when, why, the next try, and what to do."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
 
 from mernet.cli.shared.output import in_words, moment, say
+from mernet.db import obstacles
+from mernet.db.ledger import RunProgress
 from mernet.db.obstacles import Obstacle, ObstacleKind
 
 ADVICE: Mapping[str, str] = {
@@ -23,9 +28,29 @@ ADVICE: Mapping[str, str] = {
 """What to do about a kind of obstacle."""
 
 
-def print_obstacles(obstacles: Sequence[Obstacle]) -> None:
+def all_obstacles(engine: sa.Engine) -> list[Obstacle]:
+    """Return what work waits for: what workers have noted, and a database that is not writable.
+
+    Workers cannot note that; this process finds it out by trying.
+    """
+    noted = obstacles.current(engine)
+    found = obstacles.unwritable_database(engine)
+    if found is None:
+        return noted
+    return [found, *(each for each in noted if each.kind != ObstacleKind.DATABASE)]
+
+
+def with_database_down(now: RunProgress, found: Sequence[Obstacle]) -> RunProgress:
+    """Return the progress of a run, which waits if the database cannot be written."""
+    waits = any(
+        each.kind == ObstacleKind.DATABASE and now.run.run_id in each.run_ids for each in found
+    )
+    return replace(now, run=replace(now.run, waits=now.run.waits or waits))
+
+
+def print_obstacles(found: Sequence[Obstacle]) -> None:
     """Print a paragraph for each obstacle, nothing without any."""
-    for each in obstacles:
+    for each in found:
         say()
         say(_describe(each), "yellow")
         say(f"  Reason: {each.reason}")

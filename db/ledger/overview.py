@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.ledger.messages import SWEEP_LOCK
-from mernet.db.ledger.runs import RunState
+from mernet.db.ledger.runs import RUN_WAITS, RunState
 
-RUNS = sa.text("""
-SELECT CASE WHEN paused AND finished_at IS NULL THEN 'paused' ELSE state END AS state, count(*)
+RUNS = sa.text(f"""
+SELECT CASE
+    WHEN paused AND finished_at IS NULL THEN 'paused'
+    WHEN {RUN_WAITS} THEN 'waiting'
+    ELSE state
+END AS state, count(*)
 FROM run GROUP BY 1
 """)
 
-# Chunks of runs that have neither ended nor are paused.
-CHUNKS = sa.text("""
+# Chunks of runs that have neither ended nor are paused. A run that waits does not idle.
+CHUNKS = sa.text(f"""
 SELECT
     count(*) FILTER (
         WHERE chunk.state = 'ready' AND chunk.sent_at IS NULL AND NOT chunk.waits
@@ -31,10 +35,10 @@ SELECT
     extract(epoch FROM now() - min(chunk.last_heartbeat_at) FILTER (
         WHERE chunk.state = 'claimed'
     ))::float AS oldest_heartbeat_seconds,
-    CASE WHEN bool_or(chunk.state IN ('ready', 'claimed')) THEN
+    CASE WHEN bool_or(chunk.state IN ('ready', 'claimed') AND NOT run.waits) THEN
         extract(epoch FROM now() - greatest(max(run.created_at), max(chunk.closed_at)))::float
     END AS idle_seconds
-FROM run CROSS JOIN LATERAL (
+FROM (SELECT run.*, {RUN_WAITS} AS waits FROM run) AS run CROSS JOIN LATERAL (
     SELECT chunk.*, EXISTS (
         SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
         WHERE run_obstacle.run_id = chunk.run_id AND cleared_at IS NULL
@@ -68,7 +72,7 @@ class Overview:
     """Counts, and ages in seconds; an age is 0 if nothing has that age.
 
     Attributes:
-        runs: Number of runs by state; 'paused' counts as a state.
+        runs: Number of runs by state; 'paused' and 'waiting' count as states.
         outcomes: Number of outcomes under the current classifier by state and reason; the reason
             of 'classified' is ''.
         unsent: Chunks of running, unpaused runs for which no message is on its way. They are sent
@@ -78,7 +82,7 @@ class Overview:
         claimed: Chunks of these runs that a worker has claimed.
         oldest_message_seconds: Age of the oldest message of an open chunk.
         oldest_heartbeat_seconds: Age of the oldest heartbeat of a claimed chunk.
-        idle_seconds: Time since a chunk was closed, while others are open.
+        idle_seconds: Time since a chunk was closed, while others are open of runs that do not wait.
         last_sweep_seconds: Time since the ledger was last swept; infinite if it never was.
         last_checks: Time since the ingest last checked an archive under the current classifier, by
             the archive's URL and the kind of products; an archive never checked is absent.
@@ -106,7 +110,7 @@ def overview(engine: sa.Engine) -> Overview:
         sqlalchemy.exc.SQLAlchemyError: The database failed.
     """
     with engine.begin() as connection:
-        runs = {state.value: 0 for state in RunState} | {"paused": 0}
+        runs = {state.value: 0 for state in RunState} | {"paused": 0, "waiting": 0}
         runs |= dict(connection.execute(RUNS).all())
         chunks = connection.execute(CHUNKS).one()._asdict()
         outcomes = {(row.state, row.reason): row.products for row in connection.execute(OUTCOMES)}

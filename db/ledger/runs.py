@@ -103,6 +103,7 @@ class Run:
         unlisted: Those of `archives` that are still to be listed.
         listing_error: Sentences that name archives which cannot be listed and say why; None without
             any. Such a run ends as failed, after the products of the others.
+        waits: Whether it is open, and all that is left of it waits for obstacles.
     """
 
     run_id: int
@@ -125,14 +126,50 @@ class Run:
     accept_short_listing: bool
     unlisted: tuple[str, ...]
     listing_error: str | None
+    waits: bool
 
     @property
     def condition(self) -> str:
-        """The state for display: 'paused' if the run is open and paused."""
-        return "paused" if self.paused and self.state.is_open else str(self.state)
+        """The state for display: 'paused' or 'waiting' if the run is open and paused or waits."""
+        if self.paused and self.state.is_open:
+            return "paused"
+        return "waiting" if self.waits else str(self.state)
 
 
-RUN_COLUMNS = tuple(run.c[name] for name in Run.__dataclass_fields__)
+# Whether a run waits: it has met an obstacle, nobody works on it, and all chunks that are left need
+# what is not there; or only workers on other hosts might do them, and none does. An obstacle has no
+# sources if it is one of a worker's host.
+RUN_WAITS = """
+CASE
+WHEN run.finished_at IS NOT NULL OR run.paused OR NOT EXISTS (
+    SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
+    WHERE run_obstacle.run_id = run.run_id AND cleared_at IS NULL
+) THEN false
+WHEN run.claimed_by IS NOT NULL AND run.last_heartbeat_at > now() - interval '1 minute' THEN false
+WHEN EXISTS (
+    SELECT FROM chunk
+    WHERE chunk.run_id = run.run_id AND chunk.state = 'claimed'
+      AND chunk.last_heartbeat_at > now() - interval '1 minute'
+) THEN false
+ELSE EXISTS (
+    SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
+    WHERE run_obstacle.run_id = run.run_id AND cleared_at IS NULL
+      AND sources = '{}' AND NOT is_listing
+) OR NOT EXISTS (
+    SELECT FROM chunk
+    WHERE chunk.run_id = run.run_id AND chunk.state IN ('ready', 'claimed') AND NOT EXISTS (
+        SELECT FROM run_obstacle JOIN obstacle USING (kind, subject)
+        WHERE run_obstacle.run_id = run.run_id AND cleared_at IS NULL
+          AND run_obstacle.sources && chunk.sources
+    )
+)
+END
+"""
+
+RUN_COLUMNS = (
+    *(run.c[name] for name in Run.__dataclass_fields__ if name != "waits"),
+    sa.literal_column(RUN_WAITS, sa.Boolean).label("waits"),
+)
 
 
 def create_run(engine: sa.Engine, new: NewRun) -> Run:

@@ -222,6 +222,28 @@ def test_workers_see_checkpoints_and_archives_of_the_host_but_cannot_change_them
         assert folders == {"/var/lib/mernet", "/checkpoints:ro", "/archives:ro"}, name
 
 
+LARGEST_TABLE = 772 * 10**6
+"""Bytes of the largest index table known."""
+
+
+def mebibytes(size: str) -> float:
+    return float(size[:-1]) * {"m": 1, "g": 1024}[size[-1]]
+
+
+def test_what_processes_list_at_a_time_is_on_a_volume_and_not_in_memory():
+    listing = next(each for each in WORKERS.values() if queues(each) == {"listing"})
+    folder = listing["environment"]["TMPDIR"]
+    assert folder in {volume.split(":")[1] for volume in listing["volumes"]}
+
+
+def test_temporary_files_in_memory_leave_room_for_the_program():
+    for name, service in OURS.items():
+        [size] = re.findall(r"/tmp:size=(\w+)", str(service["tmpfs"]))
+        assert mebibytes(size) <= mebibytes(service["mem_limit"]) / 8, name
+        if mebibytes(size) * 2**20 < 2 * LARGEST_TABLE:
+            assert "listing" not in queues(service) or "TMPDIR" in service["environment"], name
+
+
 def test_redis_persists_its_data_and_hides_its_password():
     command = " ".join(SERVICES["redis"]["command"])
     assert "--appendonly yes" in command

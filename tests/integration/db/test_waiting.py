@@ -1,7 +1,9 @@
 """Chunks that wait for what they need: not claimed, not sent, not counted, until the next try."""
 
+import pytest
+
 from mernet.db import ledger, obstacles
-from mernet.db.ledger import Chunk
+from mernet.db.ledger import Chunk, NewRun, NotListed
 from mernet.db.obstacles import ObstacleKind, Patience
 
 HOST = ObstacleKind.ARCHIVE_HOST
@@ -132,3 +134,66 @@ def test_a_chunk_whose_products_another_archive_lists_by_now_waits_for_that_one(
     postpone(story, run_id, sources=["https://other/"])
     assert take(story, run_id) == [2]
     assert story.claim(run_id, 1) is None
+
+
+def condition(story, run_id):
+    return ledger.get_run(story.engine, run_id).condition
+
+
+@pytest.fixture
+def put_off(story):
+    """Claims a chunk and puts it off, with others of the archives that cannot be read."""
+
+    def put_off(run_id, number, kind, sources):
+        obstacles.report(story.engine, kind, "it", "it is down", Patience(60, 300))
+        story.claim(run_id, number)
+        assert ledger.postpone(story.engine, run_id, number, "worker", kind, "it", sources)
+
+    return put_off
+
+
+def test_a_run_is_waiting_if_all_that_is_left_of_it_needs_what_is_not_there(
+    story, product, put_off
+):
+    products = [product(1, source="https://a/"), product(2, source="https://b/")]
+    run_id = story.listed_products(products, chunk_size=1)
+    assert condition(story, run_id) == "running"
+    put_off(run_id, 1, ObstacleKind.ARCHIVE_HOST, ["https://a/"])
+    assert condition(story, run_id) == "running", "the other archive is there"
+    story.publish(run_id, 2)
+    assert condition(story, run_id) == "waiting"
+    assert [each.condition for each in ledger.open_runs(story.engine)] == ["waiting"]
+    assert [each.condition for each in ledger.list_runs(story.engine)] == ["waiting"]
+    obstacles.clear(story.engine, ObstacleKind.ARCHIVE_HOST, "it")
+    assert condition(story, run_id) == "running"
+
+
+def test_a_run_is_waiting_while_no_host_can_do_it_and_running_while_one_does(story, put_off):
+    run_id = story.listed(count=8)
+    put_off(run_id, 1, ObstacleKind.DEVICE, ())
+    assert condition(story, run_id) == "waiting"
+    story.claim(run_id, 2, "on another host")
+    assert condition(story, run_id) == "running"
+    story.lose_claims()
+    assert condition(story, run_id) == "waiting"
+
+
+def test_a_paused_or_ended_run_is_not_waiting(story, put_off):
+    run_id = story.listed(count=4)
+    put_off(run_id, 1, ObstacleKind.DATABASE, [""])
+    assert condition(story, run_id) == "waiting"
+    ledger.pause_run(story.engine, run_id)
+    assert condition(story, run_id) == "paused"
+    assert ledger.cancel_run(story.engine, run_id).condition == "cancelled"
+
+
+def test_a_listing_that_waits_is_waiting(story):
+    run_id = ledger.create_run(story.engine, NewRun(archives=("https://a/",))).run_id
+    assert condition(story, run_id) == "listing"
+    kind = ObstacleKind.MACHINE
+    obstacles.report(story.engine, kind, "host", "its disk is full", Patience(60, 300))
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    assert condition(story, run_id) == "listing"
+    left = NotListed(("https://a/",), waits=((kind, "host"),))
+    assert ledger.record_not_listed(story.engine, run_id, "lister", left)
+    assert condition(story, run_id) == "waiting"

@@ -120,6 +120,21 @@ def test_what_work_waits_for_is_a_gauge_of_its_age_in_seconds(story, redis):
     assert found["obstacle_age_seconds", "archive host", "https://a"] == pytest.approx(100, abs=20)
 
 
+def test_a_run_that_waits_is_counted_as_waiting_and_does_not_idle(story, redis):
+    run_id = story.listed(count=8)
+    story.execute("UPDATE run SET created_at = now() - interval '1 hour'")
+    assert values(scraped(story.engine))["idle_seconds",] > 3000
+    obstacles.report(story.engine, ObstacleKind.DATABASE, "mernet", "disk full", Patience(5, 300))
+    story.claim(run_id, 1)
+    ledger.postpone(
+        story.engine, run_id, 1, "worker", ObstacleKind.DATABASE, "mernet", sources=[""]
+    )
+    found = values(scraped(story.engine))
+    assert (found["runs", "waiting"], found["runs", "running"]) == (1, 0)
+    assert found["idle_seconds",] == 0
+    assert found["obstacle_age_seconds", "database", "mernet"] >= 0
+
+
 def test_without_open_work_all_ages_are_zero(story, redis):
     found = values(scraped(story.engine))
     ages = ("oldest_heartbeat_seconds", "oldest_message_seconds", "idle_seconds")

@@ -12,7 +12,7 @@ from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
 from mernet.model.classes import CODES
 from mernet.model.classifier import Classifier
-from mernet.model.errors import ModelError, OutOfDeviceMemoryError, RenderingError
+from mernet.model.errors import DeviceError, ModelError, OutOfDeviceMemoryError, RenderingError
 
 
 @pytest.fixture
@@ -137,6 +137,40 @@ def test_out_of_memory_at_one_image_is_an_error(
     classifier, _ = on_small_device(saved, tiny, largest=0)
     with pytest.raises(OutOfDeviceMemoryError, match="one image does not fit"):
         classifier.probabilities(renderings)
+
+
+class BrokenDevice(torch.nn.Module):
+    """A network whose device fails."""
+
+    def __init__(self, network: torch.nn.Module, text: str) -> None:
+        super().__init__()
+        self.network, self.text = network, text
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(self.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CUDA error: device-side assert triggered\nCompile with TORCH_USE_CUDA_DSA", DeviceError),
+        ("CUDA error: unspecified launch failure", DeviceError),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", DeviceError),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", OutOfDeviceMemoryError),
+        ("CUDA error: out of memory", OutOfDeviceMemoryError),
+        ("mat1 and mat2 shapes cannot be multiplied", RuntimeError),
+    ],
+)
+def test_a_device_that_fails_is_told_apart_from_a_defect(
+    saved: Path, tiny: Backbone, renderings: list[np.ndarray], text: str, expected: type[Exception]
+):
+    loaded = checkpoint.load(saved)
+    backbone = Backbone("tiny", BrokenDevice(tiny.network, text), tiny.feature_count)
+    classifier = Classifier(loaded.header, backbone, loaded.head, None, "sha", batch_size=8)
+    with pytest.raises(expected) as caught:
+        classifier.probabilities(renderings)
+    assert type(caught.value) is expected
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")

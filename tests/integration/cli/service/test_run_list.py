@@ -1,5 +1,6 @@
 """`mernet run list`: every run in a row that a terminal of 80 characters shows whole."""
 
+import json
 from io import StringIO
 
 import pytest
@@ -8,7 +9,8 @@ from typer.testing import CliRunner
 
 from mernet.cli.commands import app
 from mernet.cli.shared import output
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
+from mernet.db.obstacles import ObstacleKind, Patience
 
 
 @pytest.fixture
@@ -49,3 +51,18 @@ def test_an_archive_that_could_not_be_listed_is_named(lines, story, product):
     assert named in " ".join(lines(of_stderr=True))
     story.publish(run_id, 1)
     assert named in " ".join(lines(of_stderr=True))
+
+
+def test_a_run_that_waits_is_listed_as_waiting_and_what_it_waits_for_is_below(lines, story):
+    run_id = story.listed(count=1)
+    obstacles.report(
+        story.engine, ObstacleKind.MACHINE, "host", "its disk is full", Patience(60, 300), run_id
+    )
+    words = " ".join(" ".join(lines()).split())
+    assert f"{run_id} full waiting" in words
+    assert f"Run {run_id} waits for the machine host since" in words
+    assert "Reason: its disk is full" in words
+    ran = CliRunner().invoke(app, ["run", "list", "--json"])
+    [found] = json.loads(ran.stdout)
+    assert found["run"]["condition"] == "waiting"
+    assert [each["subject"] for each in found["obstacles"]] == ["host"]

@@ -135,6 +135,7 @@ def test_the_counts_of_a_run_have_one_word_each_and_its_times_are_told(said, sto
     assert "Kept as they were: 2 have an outcome from another run." in said()
     assert "ended" not in said()
     story.publish(again, 1)
+    story.execute("UPDATE run SET created_at = finished_at")
     created, ended = story.rows(
         "SELECT created_at, finished_at FROM run WHERE run_id = :run_id", run_id=again
     )[0]
@@ -242,6 +243,41 @@ def test_what_a_run_waits_for_is_told_with_time_reason_next_try_and_what_to_do(
     assert f"next try at {moment(found.next_try_at)} UTC" in words
     assert "Reason: It was answered with 503." in words
     assert f"`mernet run cancel {waiting_run}`" in words.replace("\n", " ")
+
+
+def test_a_run_that_waits_says_so_in_words_and_in_json(said, waiting_run):
+    assert f"Run {waiting_run} is waiting:" in said()
+    assert json.loads(said("--json"))["run"]["condition"] == "waiting"
+
+
+def test_a_database_that_cannot_be_written_is_told_with_what_waits_and_what_to_do(
+    said, story, monkeypatch
+):
+    run_id = story.listed(count=1)
+    reader = story.engine.execution_options(postgresql_readonly=True)
+    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda **_: reader)
+    words = " ".join(said().split())
+    assert f"Run {run_id} is waiting:" in words
+    assert f"Run {run_id} waits for the database {story.engine.url.database} since" in words
+    assert "Reason: The database can only be read" in words
+    assert "goes on by itself when the database can be written" in words
+    answer = json.loads(said("--json"))
+    assert answer["run"]["condition"] == "waiting"
+    assert [each["kind"] for each in answer["obstacles"]] == ["database"]
+
+
+def test_a_database_that_was_full_before_is_told_with_the_time_since_then(said, story, monkeypatch):
+    run_id = story.listed(count=1)
+    name = story.engine.url.database
+    obstacles.report(
+        story.engine, ObstacleKind.DATABASE, name, "no room left", Patience(5, 60), run_id
+    )
+    story.execute("UPDATE obstacle SET since = now() - interval '1 hour'")
+    [noted] = obstacles.current(story.engine)
+    reader = story.engine.execution_options(postgresql_readonly=True)
+    monkeypatch.setattr("mernet.cli.service.status.ledger", lambda **_: reader)
+    [found] = json.loads(said("--json"))["obstacles"]
+    assert found["since"] == noted.since.isoformat()
 
 
 def test_a_wait_is_told_while_the_broker_does_not_answer(said, waiting_run, monkeypatch):
