@@ -64,7 +64,8 @@ def undisturbed(scene: Scene) -> Published:
 def inflict(scene: Scene, disturbance: Disturbance, seed: int, expected: Published) -> Record:
     """Disturb a run once and judge it; the scene is whole again afterwards."""
     chosen = random.Random(seed)
-    record = Record(disturbance.name, seed, fresh=chosen.random() < 0.5)
+    is_fresh = chosen.random() < 0.5 and not disturbance.needs_results
+    record = Record(disturbance.name, seed, fresh=is_fresh)
     try:
         if record.fresh:
             scene.forget()

@@ -45,6 +45,8 @@ class Disturbance:
         strikes: What the service does when it begins.
         harms: Whether it harms one product, which then fails in this run; the next one classifies
             it. This is the only thing that a disturbance may cost.
+        needs_results: Whether the archive has to be known. One that refuses the first request ever
+            may be named wrongly, so a run over it fails at once, with the cause.
         why_not: Returns why it cannot be inflicted here, None if it can.
     """
 
@@ -54,6 +56,7 @@ class Disturbance:
     seconds: tuple[float, float] = (0.0, 0.0)
     strikes: Strikes = Strikes.AT_WORK
     harms: bool = False
+    needs_results: bool = False
     why_not: Callable[[Scene], str | None] = lambda _: None
 
 
@@ -72,13 +75,18 @@ def disturbance(
 
     def register(generate: Generate) -> Generate:
         inflict = contextmanager(generate)
-        _add(Disturbance(name, group, inflict, seconds, strikes, harms, why_not))
+        _add(Disturbance(name, group, inflict, seconds, strikes, harms, why_not=why_not))
         return generate
 
     return register
 
 
-def also(name: str, strikes: Strikes, seconds: tuple[float, float] | None = None) -> None:
+def also(
+    name: str,
+    strikes: Strikes,
+    seconds: tuple[float, float] | None = None,
+    needs_results: bool = False,
+) -> None:
     """Register a kind once more, which strikes at another time."""
     known = ALL[name]
     when = "ingest" if strikes is Strikes.INGEST else "listing"
@@ -89,6 +97,7 @@ def also(name: str, strikes: Strikes, seconds: tuple[float, float] | None = None
             group=when,
             strikes=strikes,
             seconds=seconds or known.seconds,
+            needs_results=needs_results,
         )
     )
 

@@ -118,7 +118,7 @@ def scheduler_stopped(scene: Scene, random: Random) -> Iterator[None]:
 
 def _lister_gets(number: int) -> Generate:
     def inflict(scene: Scene, random: Random) -> Iterator[None]:
-        killed = scene.callers()
+        killed = scene.listers()
         require(killed, "nobody lists")
         send_signal(killed, number)
         yield
@@ -140,8 +140,8 @@ for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
 @disturbance("listing: two listers killed, one after the other", "listing", strikes=Strikes.LISTING)
 def lister_killed_twice(scene: Scene, random: Random) -> Iterator[None]:
     for _ in range(2):
-        require(scene.wait_until(lambda: bool(scene.callers()), 30), "nobody lists")
-        killed = scene.callers()
+        require(scene.wait_until(lambda: bool(scene.listers()), 30), "nobody lists")
+        killed = scene.listers()
         send_signal(killed, signal.SIGKILL)
         _require_end(scene, killed)
     yield
@@ -156,7 +156,7 @@ def lister_killed_twice(scene: Scene, random: Random) -> Iterator[None]:
 def lister_stopped(scene: Scene, random: Random) -> Iterator[None]:
     """The archive keeps the index back until the lister is stopped; then another one lists."""
     (before,) = scene.rows("SELECT claimed_by FROM run WHERE state = 'listing'")
-    stopped = scene.callers()
+    stopped = scene.listers()
     stop(stopped)
     yield
 
@@ -171,7 +171,7 @@ def lister_stopped(scene: Scene, random: Random) -> Iterator[None]:
 
 @disturbance("ingest: `run new` stopped", "ingest", seconds=(2, 5), strikes=Strikes.INGEST)
 def ingest_stopped(scene: Scene, random: Random) -> Iterator[None]:
-    stopped = scene.callers()
+    stopped = scene.listers()
     stop(stopped)
     yield
     send_signal(stopped, signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ DONE = (0, 3)
 """Exit codes of what was done; with 3, products failed, as some of the sample archive's do."""
 
 INGEST_PAUSE = 2.0
+PROCESS = re.compile(r"process (\d+)")
 ONE_MIGRATION = threading.Lock()
 """Alembic cannot migrate in two threads at once."""
 
@@ -309,21 +311,19 @@ class Scene:
         """The only scheduler of the scene."""
         return [each for each in self.near.family() if _is_scheduler(each)]
 
-    def callers(self) -> list[psutil.Process]:
-        """The processes that hold a connection to the archive: those that list or fetch."""
-        found = [each for worker in self.workers for each in worker.family()]
+    def listers(self) -> list[psutil.Process]:
+        """The process of `run new`, or that which lists a run."""
         if self.ingest is not None:
-            with suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(self.ingest.pid))
-        return [each for each in found if self._calls_archive(each)]
-
-    def _calls_archive(self, process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return any(
-                each.raddr and each.raddr.port == self.archive.port
-                for each in process.net_connections("tcp")
+            pids = [self.ingest.pid]
+        else:
+            claims = self.rows(
+                "SELECT claimed_by FROM run WHERE state = 'listing' AND claimed_by IS NOT NULL"
             )
-        return False
+            pids = [int(PROCESS.findall(claim)[0]) for (claim,) in claims]
+        with suppress(psutil.NoSuchProcess):
+            found = [psutil.Process(pid) for pid in pids]
+            return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+        return []
 
     def switch(self, name: str, product: str | None) -> None:
         """Let a product do harm in the workers, or no more."""
