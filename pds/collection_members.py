@@ -11,6 +11,7 @@ from mernet.pds.errors import (
     DecodeError,
     NotAFileError,
     NotFoundError,
+    TooLargeError,
     UnavailableFileError,
 )
 from mernet.pds.fetch import FileSource
@@ -79,7 +80,7 @@ def _read_member(
         label = pds4.read_label(data, label_url)
     except NotFoundError:
         return LeftOut(member.product, LeftOutReason.LABEL_NOT_FOUND)
-    except (DecodeError, NotAFileError, UnavailableFileError):
+    except (DecodeError, NotAFileError, TooLargeError, UnavailableFileError):
         return LeftOut(member.product, LeftOutReason.UNREADABLE_LABEL)
     named = (url for url in member.file_urls if unquote(url.rpartition("/")[2]) == label.file_name)
     image_url = next(named, urljoin(label_url, quote(label.file_name)))

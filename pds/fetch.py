@@ -42,8 +42,10 @@ from mernet.printable import printable
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
+EMPTY = 416  # a file without bytes has no first ones (RFC 9110, 15.5.17)
 BUSY = (408, 425, 429)  # request time-out, too early, too many requests
 LONGEST_REST_SECONDS = 7 * 86400.0  # the longest Retry-After that is believed
+FROM_FIRST_BYTE = re.compile(r"\s*bytes\s+0*0-", re.IGNORECASE)
 SECONDS = re.compile(r"\d+", re.ASCII)
 MAX_WAIT_SECONDS = 60.0
 PAGE_BYTES = 1024
@@ -337,7 +339,11 @@ class Fetcher:
             with self._request(url, condition) as response:
                 if condition and response.status_code == requests.codes.not_modified:
                     return None
-                if enough is None or response.status_code != requests.codes.partial_content:
+                if enough is not None and response.status_code == EMPTY:
+                    return response.headers
+                if enough is not None and response.status_code == requests.codes.partial_content:
+                    _check_range(response.headers.get("Content-Range", ""), url)
+                else:
                     _check_status(response, url)
                 length = content_length(response.headers.get("Content-Length"), url)
                 check_transfer_encoding(response.headers.get("Transfer-Encoding"), url)
@@ -439,6 +445,15 @@ def _check_status(response: requests.Response, url: str) -> None:
             seconds,
         )
     raise FetchError(f"{printable(url)} was answered with {status} instead of 200; check the URL")
+
+
+def _check_range(header: str, url: str) -> None:
+    """Raise TransferError for a part of a file that does not begin with its first byte."""
+    if header and not FROM_FIRST_BYTE.match(header):
+        raise TransferError(
+            f"{printable(url)} was answered with {printable(header, 40)} instead of its first "
+            "bytes; try again later, or use a mirror"
+        )
 
 
 def _check_size(size: int, limits: Limits, name: str) -> None:

@@ -16,6 +16,7 @@ from mernet.pds.errors import (
     ForbiddenError,
     NotAFileError,
     NotFoundError,
+    TooLargeError,
     TruncatedError,
     UnavailableFileError,
 )
@@ -302,7 +303,7 @@ def _read_size(row: UnsizedRow, reader: RowReader, fetcher: FileSource) -> Produ
             return reader.product(row, facts.lines, facts.line_samples)
     except NotFoundError:
         return LeftOut(row.file_name, LeftOutReason.LABEL_NOT_FOUND)
-    except (DecodeError, NotAFileError, UnavailableFileError):
+    except (DecodeError, NotAFileError, TooLargeError, UnavailableFileError):
         pass
     return LeftOut(row.file_name, LeftOutReason.UNREADABLE_LABEL)
 

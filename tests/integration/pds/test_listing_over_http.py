@@ -11,11 +11,12 @@ from mernet.pds.errors import (
     ForbiddenError,
     NotFoundError,
     ShortListingError,
+    TransferError,
 )
 from mernet.pds.fetch import Fetcher
 from mernet.pds.label_batches import BATCH
 from mernet.pds.listing import list_products
-from mernet.pds.selection import Selection
+from mernet.pds.selection import LeftOutReason, Selection
 
 COLUMNS = ("PATH_NAME", "FILE_NAME", "LINES", "LINE_SAMPLES")
 RDR = "2p{:09d}rad0361p2600l2c1"
@@ -142,6 +143,38 @@ def test_of_a_server_without_ranges_no_more_is_read_than_a_label_has(server, ans
     with Fetcher(attempts=1) as fetcher:
         assert fetcher.fetch_start(url, 1000) == b"x" * 1000
         assert fetcher.transfers.received_bytes < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(416, {}), (200, {}), (200, {"Content_Length": str(10**9)})],
+    ids=["empty file with ranges", "empty file", "huge file"],
+)
+def test_a_product_whose_file_is_empty_or_huge_does_not_fail_the_listing(
+    server, answers, listed, pds3_product, status, headers
+):
+    server.on("/v/index/edrindex.lbl", answers(200, label_of(COLUMNS[:2])))
+    table = table_of(EDR.format(1), EDR.format(2), sizes=())
+    server.on("/v/index/EDRINDEX.TAB", answers(200, table))
+    server.on(f"/v/data/{EDR.format(1)}.img", answers(status, **headers))
+    server.on(f"/v/data/{EDR.format(2)}.img", answers(200, pds3_product))
+    found, reasons = listed(server.url("/v/"))
+    assert [product.product_id for product in found] == [EDR.format(2).upper()]
+    assert reasons == [LeftOutReason.UNREADABLE_LABEL]
+
+
+@pytest.mark.parametrize("part", ["bytes 100-200/1000", "bytes 1-2/3", "items 0-5/9", "none"])
+def test_another_part_than_the_first_bytes_is_a_fault_of_the_host(server, answers, part):
+    url = server.on("/a.img", answers(206, b"x" * 100, Content_Range=part))
+    with Fetcher(attempts=1) as fetcher, pytest.raises(TransferError, match="first bytes"):
+        fetcher.fetch_start(url, 100)
+
+
+@pytest.mark.parametrize("part", ["bytes 0-99/100", "Bytes 0-99/*", "bytes  00-99/100"])
+def test_the_first_bytes_may_be_announced_in_any_way(server, answers, part):
+    url = server.on("/a.img", answers(206, b"x" * 100, Content_Range=part))
+    with Fetcher(attempts=1) as fetcher:
+        assert fetcher.fetch_start(url, 100) == b"x" * 100
 
 
 def test_a_label_that_cannot_be_fetched_now_fails_the_listing(server, answers, listed):
