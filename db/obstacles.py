@@ -13,7 +13,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from mernet.db.engine import storable_text, transaction, why_not_writable
-from mernet.db.tables import obstacle, run_obstacle
+from mernet.db.tables import obstacle, run_obstacle, service_lock
 
 FORGET_AFTER = "1 day"
 """An obstacle that nobody has met for this long concerns nobody any more."""
@@ -41,7 +41,7 @@ class Obstacle:
         since: When it was first met.
         last_seen_at: When it was last met.
         next_try_at: When somebody tries next whether it is gone.
-        run_ids: The open runs that wait for it; none for a check for new products.
+        run_ids: The open runs that wait for it; none if only the scheduled ingest does.
         seconds_left: Time until the next try; 0 if it is due.
         age_seconds: Time since it was first met.
     """
@@ -120,13 +120,13 @@ IS_OLD = (
     f"greatest(obstacle.last_seen_at, obstacle.next_try_at) < now() - interval '{FORGET_AFTER}'"
 )
 
-# An obstacle that only runs met which have ended concerns nobody.
+# An obstacle that only runs met which have ended, or a person's command, concerns nobody.
 CURRENT = sa.text(
     WITH_OPEN_RUNS
     + f"""
 AND NOT {IS_OLD}
 GROUP BY obstacle.kind, obstacle.subject
-HAVING count(run.run_id) > 0 OR count(run_obstacle.run_id) = 0
+HAVING count(run.run_id) > 0 OR obstacle.is_for_ingest
 ORDER BY obstacle.since, obstacle.kind, obstacle.subject
 """
 )
@@ -335,8 +335,16 @@ def clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
 
 def remove(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
     """Clear an obstacle as `clear` does, in an open transaction."""
+    if connection.scalar(sa.select(obstacle.c.is_for_ingest).where(_is(kind, subject))):
+        connection.execute(
+            sa.update(service_lock)
+            .where(service_lock.c.next_start_at > sa.func.now())
+            .values(next_start_at=sa.func.now())
+        )
     cleared = connection.execute(
-        sa.update(obstacle).where(_is(kind, subject)).values(cleared_at=sa.func.now())
+        sa.update(obstacle)
+        .where(_is(kind, subject))
+        .values(cleared_at=sa.func.now(), is_for_ingest=False)
     )
     runs = sa.select(run_obstacle.c.run_id).where(
         _who_waits(kind, subject), run_obstacle.c.is_listing
@@ -399,8 +407,18 @@ def not_met_lately(
 
 @transaction
 def current(connection: sa.Connection) -> list[Obstacle]:
-    """Return the obstacles that open runs, or work without a run, have met, the oldest first."""
+    """Return the obstacles for which open runs or the scheduled ingest wait, the oldest first."""
     return [_to_obstacle(row) for row in connection.execute(CURRENT)]
+
+
+@transaction
+def let_ingest_wait(connection: sa.Connection, waits: Collection[tuple[ObstacleKind, str]]) -> None:
+    """Note what the scheduled ingest waits for, in place of what it did.
+
+    When one of these is cleared, the ingest is due if `ledger.plan_start` has planned its next one.
+    """
+    is_it = [_is(kind, subject) for kind, subject in waits]
+    connection.execute(sa.update(obstacle).values(is_for_ingest=sa.or_(sa.false(), *is_it)))
 
 
 def unwritable_database(engine: sa.Engine) -> Obstacle | None:

@@ -183,6 +183,7 @@ service_lock = sa.Table(
     sa.Column("holder", sa.Text),
     sa.Column("since", _TIME, nullable=False, server_default=_NOW),
     sa.Column("heartbeat_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("next_start_at", _TIME),
 )
 
 obstacle = sa.Table(
@@ -195,6 +196,7 @@ obstacle = sa.Table(
     sa.Column("last_seen_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("next_try_at", _TIME, nullable=False),
     sa.Column("cleared_at", _TIME),
+    sa.Column("is_for_ingest", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 run_obstacle = sa.Table(

@@ -240,6 +240,7 @@ def require_hosts(
     hosts: Collection[str],
     rules: HostRules,
     why_down: Callable[[str], HostDown | None],
+    is_asked_for: bool = False,
 ) -> None:
     """Check that none of these hosts is known to be down; a try that is due is made here.
 
@@ -248,6 +249,7 @@ def require_hosts(
         hosts: The hosts that the work needs.
         rules: How long a try may take.
         why_down: Tries a host, and returns why it is down; None if it answers.
+        is_asked_for: Whether a person asks for a try now, so that it is always due.
 
     Raises:
         HostDown: A host was tried and is down.
@@ -256,9 +258,10 @@ def require_hosts(
     kind = ObstacleKind.ARCHIVE_HOST
     while known := obstacles.first_among(engine, kind, hosts):
         host = known.subject
-        if known.seconds_left > 0 or not obstacles.claim_try(
-            engine, kind, host, rules.lease_seconds
-        ):
+        is_due = is_asked_for or (
+            known.seconds_left <= 0 and obstacles.claim_try(engine, kind, host, rules.lease_seconds)
+        )
+        if not is_due:
             raise MustWait(kind, host, known.seconds_left)
         down = why_down(host)
         if down:

@@ -64,7 +64,22 @@ class ClassesNotPublishable(CheckpointUnusable):
 
 
 class ArchivesNotListed(WorkerError):
-    """One or more archives could not be listed, so their new products are still unknown."""
+    """One or more archives could not be listed, so their new products are still unknown.
+
+    Attributes:
+        causes: Why, archive by archive.
+        waits: What archives wait for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        causes: tuple[MernetError, ...] = (),
+        waits: tuple[MustWait, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.causes = causes
+        self.waits = waits
 
 
 class ServiceError(WorkerError):

@@ -1,25 +1,28 @@
 """Ingest: creates a run over what archives list as new. It does not use Celery."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
 from itertools import chain
 from typing import cast
 
 import sqlalchemy as sa
 
 from mernet.db import classifiers, ledger
+from mernet.db.errors import ListingRefused
 from mernet.db.ledger import (
     Harvested,
     Ingested,
-    LeftOutCount,
     ListedArchives,
     ListedFile,
     NewRun,
     ProductRow,
     Run,
+    add_left_out,
 )
+from mernet.errors import MernetError
 from mernet.pds.archive import Archive, resolve
 from mernet.pds.changes import ChangeDetector, FileVersion
 from mernet.pds.completeness import CompletenessCheck
@@ -31,11 +34,17 @@ from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
-from mernet.worker.archive_hosts import HostRules, clear_host, host_of, report_host
+from mernet.worker.archive_hosts import (
+    HostRules,
+    clear_host,
+    host_of,
+    report_host,
+    require_hosts,
+)
 from mernet.worker.errors import ArchivesNotListed, HostDown, MustWait
 from mernet.worker.held_lock import hold_lock
 from mernet.worker.listing import Tally, moved_images, to_row
-from mernet.worker.listing_source import listing_source
+from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +60,18 @@ class IngestReport:
         run: The run over the new products, None if nothing is new.
         withdrawn: How many products were marked as withdrawn.
         sentence: The result in one sentence.
-        failure: A sentence about the archives that could not be listed, None if all could.
+        not_listed: Which archives could not be listed and why, None if all could.
     """
 
     run: Run | None
     withdrawn: int
     sentence: str
-    failure: str | None = None
+    not_listed: ArchivesNotListed | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """A sentence about the archives that could not be listed, None if all could."""
+        return str(self.not_listed) if self.not_listed else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +106,113 @@ class ChangedListing:
         return self.harvest.up_to is None and not self.is_short
 
 
+@dataclass(slots=True)
+class ArchiveCheck:
+    """Lists archives one by one as far as they have changed; notes those that cannot be listed.
+
+    Attributes:
+        engine: The ledger.
+        wanted: The archives, and which of their products.
+        fetcher: Fetches the listings.
+        rules: How archive hosts are treated.
+        is_scheduled: Whether the check is made again later by itself, so that a host that is known
+            to be down is asked only when its next try is due.
+        on_wait: Told once that all connections to a host are in use. None for a check that is made
+            again later by itself.
+        listings: The archives that could be listed by their own URLs; None for unchanged ones.
+        errors: Why archives could not be listed.
+        waits: What they wait for.
+    """
+
+    engine: sa.Engine
+    wanted: NewRun
+    fetcher: Fetcher
+    rules: HostRules
+    is_scheduled: bool
+    on_wait: Callable[[MustWait], None] | None
+    listings: dict[str, ChangedListing | None] = field(default_factory=dict)
+    errors: list[MernetError] = field(default_factory=list)
+    waits: list[MustWait] = field(default_factory=list)
+    _down: dict[str | None, HostDown] = field(default_factory=dict)
+
+    def list_all(self) -> None:
+        """List all archives as far as they have changed."""
+        sha256 = classifiers.current(self.engine).sha256
+        for name in self.wanted.archives:
+            try:
+                archive = resolve(name, self.wanted.mirror)
+                if archive.source not in self.listings:
+                    self.listings[archive.source] = self._list_if_host_answers(sha256, archive)
+            except (HostDown, MustWait, PdsError) as error:
+                self.errors.append(error)
+
+    def changed(self) -> list[ChangedListing]:
+        """Return the listings of the archives that have changed."""
+        return [listing for listing in self.listings.values() if listing]
+
+    def refuse(self, error: ListingRefused) -> None:
+        """Note that the ledger refuses what an archive lists."""
+        del self.listings[str(error.source)]
+        self.errors.append(error)
+
+    def not_listed(self) -> ArchivesNotListed | None:
+        """Return which archives could not be listed and why; None if all could."""
+        if not self.errors:
+            return None
+        asked = len(self.listings) + len(self.errors)
+        why = "; ".join(printable(error, LONGEST_DETAIL) for error in self.errors)
+        of_all = f"{len(self.errors)} of {asked} archives could not be listed: "
+        return ArchivesNotListed(
+            f"{of_all if self.listings else ''}{why}", tuple(self.errors), tuple(self.waits)
+        )
+
+    def _list_if_host_answers(self, sha256: str, archive: Archive) -> ChangedListing | None:
+        host = host_of(archive.url)
+        if host in self._down:
+            raise self._down[host]
+        try:
+            require_hosts(
+                self.engine,
+                hosts_of([archive]),
+                self.rules,
+                lambda host: why_archives_fail(self.engine, [archive], self.fetcher, host),
+                is_asked_for=not self.is_scheduled,
+            )
+            listing = self._list_if_changed(sha256, archive)
+        except HostDown as down:
+            self._down[down.host] = down
+            self.waits.append(report_host(self.engine, down, self.rules))
+            raise
+        except MustWait as waiting:
+            self.waits.append(waiting)
+            raise
+        clear_host(self.engine, host)
+        return listing
+
+    def _list_if_changed(self, sha256: str, archive: Archive) -> ChangedListing | None:
+        """List an archive; return None if its tables have not changed since the last check."""
+        engine, products = self.engine, self.wanted.products
+        known = ledger.known_files(engine, sha256, archive.source, products)
+        with (
+            listing_source(
+                engine, [archive], self.fetcher, self.rules, None, lambda: True, self.on_wait
+            ) as source,
+            ChangeDetector(source, _to_file_versions(archive, known)) as files,
+        ):
+            if files.is_unchanged():
+                ledger.note_unchanged(engine, sha256, products, _listed_files(archive, files))
+                return None
+            since = ledger.harvested_to(engine, sha256, archive.source, products)
+            return _list_archive(archive, self.wanted, files, HarvestCursor(since))
+
+
 def ingest(
     engine: sa.Engine,
     wanted: NewRun,
     fetcher: Fetcher,
     withdraw_many: bool = False,
     rules: HostRules | None = None,
+    is_scheduled: bool = False,
     on_wait: Callable[[MustWait], None] | None = None,
 ) -> IngestReport:
     """Create a run over the products that archives list as new under the current classifier.
@@ -108,7 +223,8 @@ def ingest(
     - A registry search is asked for the products harvested since the last ingest, or since the
       first product with such a label. It does not report withdrawals.
     - A mirror may lag behind its archive, so what it does not list is not withdrawn.
-    - If an archive cannot be listed, nothing about it is stored, and the others are ingested.
+    - If an archive cannot be listed, or lists far fewer products than before, nothing about it is
+      stored, and the others are ingested.
     - Only one ingest runs at a time. One that was stopped for long has lost its turn: it changes
       nothing.
     - If an ingest fails, nothing is stored, so the next one finds the same products.
@@ -119,80 +235,41 @@ def ingest(
         fetcher: Fetches the listings.
         withdraw_many: Whether many products at once may be marked as withdrawn.
         rules: How archive hosts are treated; None for the defaults.
-        on_wait: Told when all connections to a host are in use; the ingest then waits for one. None
-            to raise `MustWait` instead.
+        is_scheduled: As in `ArchiveCheck`.
+        on_wait: As in `ArchiveCheck`.
 
     Raises:
-        MustWait: If all connections to a host are in use.
         ArchivesNotListed: If none of the archives could be listed.
-        TooManyWithdrawn: If an archive lists far fewer products than before; see `record_new`.
+        TooManyWithdrawn: If the only archive lists far fewer products than before; see
+            `record_new`.
+        ListingRefused: If the only archive lists a product that breaks a rule.
         UnknownClassifier: If no classifier is current.
         LockHeld: If another ingest is running.
         LockLost: If another ingest has taken over, since this one was stopped for too long.
     """
+    check = ArchiveCheck(engine, wanted, fetcher, rules or HostRules(), is_scheduled, on_wait)
     with hold_lock(engine, ledger.INGEST_LOCK) as holder:
-        report = _ingest(
-            engine, wanted, fetcher, withdraw_many, rules or HostRules(), holder, on_wait
-        )
+        check.list_all()
+        report = _record(check, withdraw_many, holder)
     log.info("%s", report.sentence)
     return report
 
 
-def _ingest(
-    engine: sa.Engine,
-    wanted: NewRun,
-    fetcher: Fetcher,
-    withdraw_many: bool,
-    rules: HostRules,
-    holder: str,
-    on_wait: Callable[[MustWait], None] | None,
-) -> IngestReport:
-    sha256 = classifiers.current(engine).sha256
-    listings: dict[str, ChangedListing | None] = {}
-    failures: list[str] = []
-    for name in wanted.archives:
+def _record(check: ArchiveCheck, withdraw_many: bool, holder: str) -> IngestReport:
+    """Record what has changed; without the archives whose listings the ledger refuses."""
+    while changed := check.changed():
         try:
-            archive = resolve(name, wanted.mirror)
-            if archive.source not in listings:
-                listings[archive.source] = _list_if_changed(
-                    engine, sha256, archive, wanted, fetcher, rules, on_wait
-                )
-                clear_host(engine, host_of(archive.url))
-        except HostDown as down:
-            seconds = report_host(engine, down, rules).seconds
-            failures.append(f"{down}; a worker's next check comes after {seconds:.0f} s at least")
-        except PdsError as error:
-            failures.append(printable(error, LONGEST_DETAIL))
-    if not listings:
-        raise ArchivesNotListed("; ".join(failures))
-    changed = [listing for listing in listings.values() if listing]
-    if changed:
-        report = _record_changes(engine, wanted, changed, withdraw_many, holder)
-    else:
-        report = IngestReport(None, 0, OTHERS_UNCHANGED if failures else UNCHANGED)
-    return replace(report, failure=_failure_sentence(failures, len(listings) + len(failures)))
-
-
-def _list_if_changed(
-    engine: sa.Engine,
-    sha256: str,
-    archive: Archive,
-    wanted: NewRun,
-    fetcher: Fetcher,
-    rules: HostRules,
-    on_wait: Callable[[MustWait], None] | None,
-) -> ChangedListing | None:
-    """List an archive; return None if its tables have not changed since the last check."""
-    known = ledger.known_files(engine, sha256, archive.source, wanted.products)
-    with (
-        listing_source(engine, [archive], fetcher, rules, None, lambda: True, on_wait) as source,
-        ChangeDetector(source, _to_file_versions(archive, known)) as files,
-    ):
-        if files.is_unchanged():
-            ledger.note_unchanged(engine, sha256, wanted.products, _listed_files(archive, files))
-            return None
-        since = ledger.harvested_to(engine, sha256, archive.source, wanted.products)
-        return _list_archive(archive, wanted, files, HarvestCursor(since))
+            report = _record_changes(check.engine, check.wanted, changed, withdraw_many, holder)
+        except ListingRefused as error:
+            if len(check.wanted.archives) == 1 or error.source not in check.listings:
+                raise
+            check.refuse(error)
+        else:
+            return replace(report, not_listed=check.not_listed())
+    not_listed = check.not_listed()
+    if not_listed and not check.listings:
+        raise not_listed
+    return IngestReport(None, 0, OTHERS_UNCHANGED if not_listed else UNCHANGED, not_listed)
 
 
 def _list_archive(
@@ -251,7 +328,7 @@ def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
             for file in each.files
         ),
         rows_read=sum(each.tally.rows for each in changed),
-        left_out=_sum_left_out(changed),
+        left_out=reduce(add_left_out, (each.tally.left_out() for each in changed)),
         harvested=tuple(
             Harvested(each.source, each.harvest.since, each.harvest.up_to)
             for each in changed
@@ -265,16 +342,6 @@ def _complete(changed: Iterable[ChangedListing], at_mirror: bool) -> tuple[str, 
     return tuple(
         each.source for each in changed if each.is_complete and each.is_mirrored == at_mirror
     )
-
-
-def _sum_left_out(changed: Iterable[ChangedListing]) -> Mapping[str, LeftOutCount]:
-    """Add up by reason what the listings left out."""
-    total: dict[str, LeftOutCount] = {}
-    for listing in changed:
-        for reason, more in listing.tally.left_out().items():
-            so_far = total.get(reason, LeftOutCount(0, ()))
-            total[reason] = LeftOutCount(so_far.count + more.count, so_far.examples + more.examples)
-    return total
 
 
 def _product_ids(names: Iterable[str]) -> Iterator[str]:
@@ -295,12 +362,6 @@ def _listed_files(archive: Archive, files: ChangeDetector) -> list[ListedFile]:
 def _to_file_versions(archive: Archive, known: Iterable[ListedFile]) -> Iterator[FileVersion]:
     for file in known:
         yield FileVersion(archive.url_to_read(file.url), file.etag, file.last_modified, file.sha256)
-
-
-def _failure_sentence(failures: Sequence[str], asked: int) -> str | None:
-    if not failures:
-        return None
-    return f"{len(failures)} of {asked} archives could not be listed: {'; '.join(failures)}"
 
 
 def _result_sentence(recorded: Ingested, found: ListedArchives) -> str:

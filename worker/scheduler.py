@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 SCHEDULED_INGEST = "scheduled ingest"
 
 INGEST_RETRY_SECONDS = 300.0
-"""Seconds from the start of a scheduled ingest whose worker was lost to the next one."""
+"""Seconds from the start of a scheduled ingest that did not come to its end to the next one."""
 
 GRACE_SECONDS = 30.0
 """Added to three missed intervals before the scheduler counts as stopped."""
@@ -70,9 +70,7 @@ def _do_what_is_due(engine: sa.Engine, config: Settings, holder: str) -> None:
 
 
 def _is_ingest_due(engine: sa.Engine, config: Settings, interval: float) -> bool:
-    due = ledger.is_due(
-        engine, SCHEDULED_INGEST, interval, config.lease_seconds, INGEST_RETRY_SECONDS
-    )
+    due = ledger.is_due(engine, SCHEDULED_INGEST, interval, config.lease_seconds)
     return due and INGEST_SUBJECT not in waiting_subjects()
 
 

@@ -7,6 +7,7 @@ often, send no events, because in Flower they would hide the chunks.
 
 import logging
 import os
+from collections.abc import Sequence
 from functools import cache
 
 import sqlalchemy as sa
@@ -14,17 +15,18 @@ from celery import Task
 
 from mernet.db import ledger
 from mernet.db.engine import connect
-from mernet.db.errors import DbError
+from mernet.db.errors import ConnectionFailed, DbError, LockHeld, LockLost
 from mernet.db.ledger import NewRun
+from mernet.db.obstacles import let_ingest_wait
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
 from mernet.worker.app import app
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import load_registered_classifier
-from mernet.worker.errors import BrokerError, WorkerError
+from mernet.worker.errors import ArchivesNotListed, BrokerError, MustWait, WorkerError
 from mernet.worker.fetcher import create_fetcher
 from mernet.worker.held_lock import keep_lock
-from mernet.worker.ingest import ingest
+from mernet.worker.ingest import IngestReport, ingest
 from mernet.worker.listing import record_products
 from mernet.worker.pipeline import ImageClassifier, Pipeline
 from mernet.worker.process_name import process_name
@@ -87,13 +89,42 @@ def ingest_new() -> str:
         ):
             return "nothing to do: the ingest is not due, or runs already"
         with keep_lock(_engine(), SCHEDULED_INGEST, holder):
-            return _ingest_new()
+            return _ingest_and_plan_next(holder)
     except EXPECTED_ERRORS as error:
         log.error("ingest failed: %s", error)
         raise
 
 
-def _ingest_new() -> str:
+def _ingest_and_plan_next(holder: str) -> str:
+    """Ingest, and plan the next one: at its interval, or when archives that are down are tried.
+
+    An ingest that was interrupted, or that found another one or no database, is due again after
+    `INGEST_RETRY_SECONDS`, as `start_if_due` has planned.
+    """
+    try:
+        report = _ingest_new()
+    except (LockHeld, LockLost, ConnectionFailed):
+        raise
+    except ArchivesNotListed as error:
+        _plan_next_ingest(holder, error.waits)
+        raise
+    except Exception:  # whatever it is, the same at once would fail the same way
+        _plan_next_ingest(holder, ())
+        raise
+    _plan_next_ingest(holder, report.not_listed.waits if report.not_listed else ())
+    if report.failure:
+        log.warning("%s", report.failure)
+        return f"{report.sentence} {report.failure}"
+    return report.sentence
+
+
+def _plan_next_ingest(holder: str, waits: Sequence[MustWait]) -> None:
+    seconds = min((each.seconds for each in waits), default=None)
+    ledger.plan_start(_engine(), SCHEDULED_INGEST, holder, seconds)
+    let_ingest_wait(_engine(), [(each.kind, each.subject) for each in waits])
+
+
+def _ingest_new() -> IngestReport:
     config = settings()
     wanted = NewRun(
         archives=config.ingest_archives,
@@ -101,13 +132,10 @@ def _ingest_new() -> str:
         products=config.ingest_products,
         chunk_size=config.chunk_size,
     )
-    report = ingest(_engine(), wanted, _fetcher(), rules=_rules())
+    report = ingest(_engine(), wanted, _fetcher(), rules=_rules(), is_scheduled=True)
     if report.run is not None:
         _send_chunks(report.run.run_id)
-    if report.failure:
-        log.warning("%s", report.failure)
-        return f"{report.sentence} {report.failure}"
-    return report.sentence
+    return report
 
 
 @app.task(name="mernet.probe", send_events=False)

@@ -37,7 +37,7 @@ from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import DEMO_CLASSIFIER
-from mernet.worker.errors import ArchivesNotListed, MustWait
+from mernet.worker.errors import MustWait
 from mernet.worker.failure_reasons import failure_reasons
 from mernet.worker.fetcher import create_fetcher
 from mernet.worker.ingest import ingest
@@ -219,8 +219,8 @@ def new(
         now = _send_chunks_and_report(engine, ingested.run, follow, as_json)
     elif as_json:
         print_json({"run": None, "withdrawn": ingested.withdrawn})
-    if ingested.failure:
-        raise ArchivesNotListed(ingested.failure)
+    if ingested.not_listed:
+        raise ingested.not_listed
     if now is not None:
         exit_as_run_ended(now)
 

@@ -82,8 +82,10 @@ def print_error(error: Exception) -> bool:
 
 
 def with_advice(error: MernetError) -> str:
-    """Return the message of an error, and the command that helps if there is one."""
-    advice = _advice(type(error))
+    """Return the message of an error, and the commands that help with it or with its causes."""
+    causes: tuple[MernetError, ...] = getattr(error, "causes", ())
+    found = (_advice(type(each)) for each in (error, *causes))
+    advice = " ".join(dict.fromkeys(each for each in found if each))
     return f"{str(error).removesuffix('.')}. {advice}" if advice else str(error)
 
 

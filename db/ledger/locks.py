@@ -55,7 +55,7 @@ def start_if_due(
     holder: str,
     interval_seconds: float,
     lease_seconds: float,
-    retry_seconds: float = 0,
+    retry_seconds: float | None = None,
 ) -> bool:
     """Take the lock of a periodic task, unless the task runs or was last started too recently.
 
@@ -65,17 +65,16 @@ def start_if_due(
         holder: A name that no other process has.
         interval_seconds: The time between two starts.
         lease_seconds: Seconds without a heartbeat after which the task counts as lost.
-        retry_seconds: The time between the start of a task that was lost and the next start.
+        retry_seconds: The time to the next start if nobody says how the task ended; None for the
+            interval. See `plan_start`.
 
     Returns:
         Whether the task is to be done now; `release_lock` notes its end.
     """
-    interval = sa.case(
-        (LOCK.holder.is_(None), timedelta(seconds=interval_seconds)),
-        else_=timedelta(seconds=min(retry_seconds, interval_seconds)),
-    )
-    due = sa.and_(_is_free(holder, lease_seconds), LOCK.since <= sa.func.now() - interval)
-    return _take(connection, name, holder, due) is None
+    if _take(connection, name, holder, _is_due(holder, interval_seconds, lease_seconds)):
+        return False
+    _plan(connection, name, holder, retry_seconds)
+    return True
 
 
 @transaction
@@ -84,18 +83,35 @@ def is_due(
     name: str,
     interval_seconds: float,
     lease_seconds: float,
-    retry_seconds: float = 0,
 ) -> bool:
     """Return whether `start_if_due` would start a periodic task."""
-    lost = LOCK.heartbeat_at <= sa.func.now() - timedelta(seconds=lease_seconds)
-    retry = timedelta(seconds=min(retry_seconds, interval_seconds))
-    age = sa.func.now() - LOCK.since
-    due = sa.case(
-        (LOCK.holder.is_(None), age >= timedelta(seconds=interval_seconds)),
-        else_=sa.and_(lost, age >= retry),
+    due = _is_due("", interval_seconds, lease_seconds)
+    return connection.scalar(sa.select(due).where(LOCK.name == name)) is not False
+
+
+@transaction
+def plan_start(connection: sa.Connection, name: str, holder: str, seconds: float | None) -> None:
+    """Note when a periodic task that `holder` does is to be started again.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        name: The task.
+        holder: Who does it; nothing changes if the lock is not the holder's any more.
+        seconds: The time from now; None for the task's interval.
+    """
+    _plan(connection, name, holder, seconds)
+
+
+@transaction
+def seconds_since_start(connection: sa.Connection, name: str) -> float | None:
+    """Return how long ago a periodic task was last started; None if it never was."""
+    age: float | None = connection.scalar(
+        sa.text(
+            "SELECT extract(epoch FROM now() - since)::float FROM service_lock WHERE name = :name"
+        ),
+        {"name": name},
     )
-    answer = connection.scalar(sa.select(due).where(LOCK.name == name))
-    return answer is not False
+    return age
 
 
 @transaction
@@ -133,6 +149,26 @@ def require_lock(connection: sa.Connection, name: str, holder: str) -> None:
             f"This process sent no heartbeat for too long and lost the lock of the {name} to "
             "another; nothing was changed. Start it again if it is still needed."
         )
+
+
+def _plan(connection: sa.Connection, name: str, holder: str, seconds: float | None) -> None:
+    start = None if seconds is None else sa.func.now() + timedelta(seconds=seconds)
+    connection.execute(
+        sa.update(service_lock)
+        .where(LOCK.name == name, LOCK.holder == holder)
+        .values(next_start_at=start)
+    )
+
+
+def _is_due(holder: str, interval_seconds: float, lease_seconds: float) -> sa.ColumnElement[bool]:
+    now = sa.func.now()
+    return sa.and_(
+        _is_free(holder, lease_seconds),
+        sa.or_(
+            LOCK.since <= now - timedelta(seconds=interval_seconds),
+            sa.func.coalesce(LOCK.next_start_at <= now, False),
+        ),
+    )
 
 
 def _is_free(holder: str, lease_seconds: float) -> sa.ColumnElement[bool]:

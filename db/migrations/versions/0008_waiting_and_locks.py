@@ -28,20 +28,22 @@ DROP INDEX chunk_unsent, chunk_sent, chunk_claimed;
 ALTER TABLE chunk DROP sources;
 """
 
-# A lock without a holder is free; `since` is then when it was last taken.
+# A lock without a holder is free; `since` is then when it was last taken. A periodic task may be
+# started before its interval is over, at `next_start_at`.
 LOCKS = """
 CREATE TABLE service_lock (
     name text PRIMARY KEY,
     holder text,
     since timestamptz NOT NULL DEFAULT now(),
-    heartbeat_at timestamptz NOT NULL DEFAULT now()
+    heartbeat_at timestamptz NOT NULL DEFAULT now(),
+    next_start_at timestamptz
 );
 """
 
 LOCKS_BACK = "DROP TABLE service_lock;"
 
 # What work waits for, and which runs: their listings, and the chunks of the archives in `sources`.
-# An obstacle that is gone stays for a while, should it come back.
+# The scheduled ingest has no run. An obstacle that is gone stays for a while, should it come back.
 OBSTACLES = """
 CREATE TABLE obstacle (
     kind text NOT NULL,
@@ -51,6 +53,7 @@ CREATE TABLE obstacle (
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     next_try_at timestamptz NOT NULL,
     cleared_at timestamptz,
+    is_for_ingest boolean NOT NULL DEFAULT false,
     PRIMARY KEY (kind, subject)
 );
 CREATE TABLE run_obstacle (

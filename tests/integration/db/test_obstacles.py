@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from fixtures.ledger import make_product
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
 from mernet.db.obstacles import ObstacleKind, Patience
@@ -15,7 +16,10 @@ PATIENCE = Patience(first=5, longest=300)
 
 
 def report(story, reason="refused", run_id=None, patience=PATIENCE):
-    return obstacles.report(story.engine, HOST, URL, reason, patience, run_id)
+    seconds = obstacles.report(story.engine, HOST, URL, reason, patience, run_id)
+    if run_id is None:
+        obstacles.let_ingest_wait(story.engine, [(HOST, URL)])
+    return seconds
 
 
 def met_before(story, seconds):
@@ -155,6 +159,61 @@ def test_an_obstacle_that_nobody_has_met_for_a_day_is_forgotten(story):
     assert len(obstacles.current(story.engine)) == 1, "its next try is still to come"
     story.execute("UPDATE obstacle SET next_try_at = now() - interval '2 days'")
     assert obstacles.current(story.engine) == []
+
+
+def test_an_obstacle_that_neither_a_run_nor_the_scheduled_ingest_waits_for_is_not_told(story):
+    report(story)
+    obstacles.let_ingest_wait(story.engine, [])
+    assert obstacles.current(story.engine) == []
+    known = obstacles.first_among(story.engine, HOST, [URL])
+    assert (known.subject, known.reason) == (URL, "refused")
+
+
+def waiting_listing(story, *subjects):
+    """A run with a chunk, and one archive to be listed that waits for each of these hosts."""
+    archives = tuple(f"archive {subject}" for subject in subjects)
+    run_id = ledger.create_run(story.engine, NewRun(archives=("first", *archives))).run_id
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    for subject in subjects:
+        obstacles.report(story.engine, HOST, subject, "refused", PATIENCE)
+    waits = ledger.NotListed(archives, waits=tuple((HOST, subject) for subject in subjects))
+    product = make_product(1)
+    assert ledger.record_listing(story.engine, run_id, "lister", [product], {}, waits)
+    return run_id
+
+
+def is_listing_due(story, run_id):
+    return (run_id, None) in ledger.stale(story.engine, 600, 600)
+
+
+def test_a_listing_that_waits_holds_back_no_chunk_of_other_archives(story):
+    run_id = waiting_listing(story, URL)
+    assert not is_listing_due(story, run_id)
+    assert ledger.take_unsent(story.engine, run_id, 8) == [1]
+    assert story.claim(run_id, 1) is not None
+
+
+def test_a_chunk_that_waits_does_not_hold_back_the_listing_of_other_archives(story):
+    run_id = waiting_listing(story)
+    story.execute("UPDATE run SET unlisted = '{another}', finished_at = NULL, state = 'running'")
+    story.claim(run_id, 1)
+    report(story)
+    ledger.postpone(story.engine, run_id, 1, "worker", HOST, URL, [""])
+    assert is_listing_due(story, run_id)
+
+
+@pytest.mark.parametrize("event", ["the first answers", "the next try of the first is due"])
+def test_a_listing_that_waits_for_two_hosts_is_due_as_soon_as_one_may_be_tried(story, event):
+    run_id = waiting_listing(story, URL, "https://example.com")
+    assert not is_listing_due(story, run_id)
+    if event == "the first answers":
+        obstacles.clear(story.engine, HOST, URL)
+    else:
+        story.execute("UPDATE obstacle SET next_try_at = now() WHERE subject = :url", url=URL)
+    assert is_listing_due(story, run_id)
+    assert ledger.claim_listing(story.engine, run_id, "next", 600, 3).unlisted == (
+        f"archive {URL}", "archive https://example.com",
+    )  # fmt: skip
 
 
 def test_transfers_of_a_chunk_and_of_a_listing_add_up(story):

@@ -115,6 +115,7 @@ def test_a_scrape_returns_the_state_of_ledger_and_broker(story, redis):
 def test_what_work_waits_for_is_a_gauge_of_its_age_in_seconds(story, redis):
     patience = Patience(5, 300)
     obstacles.report(story.engine, ObstacleKind.ARCHIVE_HOST, "https://a", "down", patience)
+    obstacles.let_ingest_wait(story.engine, [(ObstacleKind.ARCHIVE_HOST, "https://a")])
     story.execute("UPDATE obstacle SET since = now() - interval '100 s'")
     found = values(scraped(story.engine))
     assert found["obstacle_age_seconds", "archive host", "https://a"] == pytest.approx(100, abs=20)

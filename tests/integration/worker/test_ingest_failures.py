@@ -6,7 +6,8 @@ import pytest
 
 from fixtures.index_volume import Volume, name, products_of_run, withdrawn
 from mernet.db import ledger
-from mernet.db.errors import TooManyWithdrawn
+from mernet.db.errors import ListingRefused, TooManyWithdrawn
+from mernet.db.ledger import merging
 from mernet.demo import pds4_bundle
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.ingest import UNCHANGED
@@ -168,6 +169,49 @@ def test_a_half_written_index_is_refused_at_each_ingest_and_nothing_is_changed(
     report = run_ingest(withdraw_many=True)
     assert (report.withdrawn, products_of_run(story, report)) == (200, {name(MANY)})
     assert run_ingest().sentence == UNCHANGED
+
+
+def half_written(volume):
+    volume.lists(*map(name, range(MANY - 200)), name(MANY))
+
+
+def test_an_archive_that_lists_far_too_few_products_does_not_keep_the_others_from_being_ingested(
+    story, run_ingest, volume, url, tmp_path
+):
+    volume.lists(*map(name, range(MANY)))
+    other = Volume(tmp_path / "other")
+    other.lists(name(2001))
+    both = (url, url.replace("volume", "other"))
+    run_ingest(*both)
+    half_written(volume)
+    other.lists(name(2001), name(2002))
+    for new in ({name(2002)}, None):
+        report = run_ingest(*both)
+        assert (products_of_run(story, report) if report.run else None) == new
+        assert report.failure.startswith("1 of 2 archives could not be listed: ")
+        assert f"no longer lists 200 of its {MANY} known products" in report.failure
+        assert isinstance(report.not_listed.causes[0], TooManyWithdrawn)
+    assert withdrawn(story) == []
+    volume.lists(*map(name, range(MANY)), name(MANY))
+    assert products_of_run(story, run_ingest(*both)) == {name(MANY)}
+
+
+def test_an_archive_whose_product_the_ledger_refuses_does_not_keep_the_others_from_being_ingested(
+    story, run_ingest, url, other, monkeypatch
+):
+    merge = merging.merge_into_products
+
+    def refuse(listed, how):
+        if listed.connection.exec_driver_sql(
+            "SELECT count(*) FROM listed WHERE source LIKE '%%/volume/'"
+        ).scalar():
+            raise ListingRefused("a size is beyond all bounds", url)
+        merge(listed, how)
+
+    monkeypatch.setattr("mernet.db.ledger.ingest.merge_into_products", refuse)
+    report = run_ingest(url, other)
+    assert products_of_run(story, report) == {name(11)}
+    assert "beyond all bounds" in report.failure
 
 
 @pytest.mark.parametrize(("before", "gone"), [(12, 2), (101, 100), (MANY, 105)])

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from fixtures.index_volume import Volume, name
 from mernet.cli.commands import app
+from mernet.cli.shared.errors import with_advice
 from mernet.db.errors import TooManyWithdrawn
 from mernet.demo.server import serve
 from mernet.worker.errors import ArchivesNotListed
@@ -114,3 +115,19 @@ def test_what_is_checked_and_each_retry_are_told_while_it_happens(run_new, monke
     assert said.startswith(f"Checking {refused} for new products ...\n")
     assert "connection refused; check that the server runs at this host and port. Next" in said
     assert "Max retries" not in said
+
+
+def test_many_withdrawals_of_one_archive_are_told_with_what_to_do_and_the_others_are_ingested(
+    run_new, volume, url, tmp_path, sent
+):
+    volume.lists(*map(name, range(150)))
+    Volume(tmp_path / "other").lists(name(501))
+    assert run_new(url).exit_code == 0
+    volume.lists(name(1))
+    ran = run_new(url, url.replace("volume", "other"))
+    assert ran.exit_code == 1
+    assert sent == [1, 2]
+    assert "Run 2 contains 1 new products" in ran.stderr
+    said = with_advice(ran.exception)
+    assert "no longer lists 149 of its 150 known products" in said
+    assert said.endswith("`mernet run new --withdraw-many` confirms it.")

@@ -302,4 +302,6 @@ def test_a_check_for_new_products_that_waits_is_told_too(said, story, failed_run
     obstacles.report(
         story.engine, ObstacleKind.ARCHIVE_HOST, "https://a", "refused", Patience(60, 300)
     )
+    assert "https://a" not in said(), "a person's command does not wait"
+    obstacles.let_ingest_wait(story.engine, [(ObstacleKind.ARCHIVE_HOST, "https://a")])
     assert "The check for new products waits for the archive host https://a" in said()
