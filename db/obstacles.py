@@ -306,6 +306,19 @@ def first_among(
 
 
 @transaction
+def known_seconds(connection: sa.Connection, kind: ObstacleKind, subject: str) -> float:
+    """Return how long ago an obstacle was first met; 0 if it is not there, and was not lately."""
+    age = sa.func.extract("epoch", sa.func.now() - obstacle.c.since)
+    lately = sa.func.now() - sa.text(f"interval '{SAME_AGAIN}'")
+    known = sa.select(age).where(
+        obstacle.c.kind == str(kind),
+        obstacle.c.subject == storable_text(subject),
+        sa.or_(obstacle.c.cleared_at.is_(None), obstacle.c.cleared_at > lately),
+    )
+    return float(connection.scalar(known) or 0)
+
+
+@transaction
 def claim_try(
     connection: sa.Connection, kind: ObstacleKind, subject: str, lease_seconds: float
 ) -> bool:

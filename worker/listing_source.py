@@ -9,6 +9,8 @@ from urllib.parse import urljoin
 
 import sqlalchemy as sa
 
+from mernet.db import obstacles
+from mernet.db.obstacles import ObstacleKind
 from mernet.db.products import others_of_source
 from mernet.pds.archive import Archive, ArchiveKind, resolve
 from mernet.pds.disk import path_from_url
@@ -37,6 +39,13 @@ from mernet.worker.errors import HostDown, MustWait
 
 WITH_LABELS = (ArchiveKind.INVENTORY, ArchiveKind.REGISTRY)
 """Kinds of archives of which a label is read for each product."""
+
+
+REFUSED_SECONDS = 300.0
+"""How long a listing waits while an archive that was never listed is refused or redirected.
+
+Its address may be wrong.
+"""
 
 
 class ListingSource:
@@ -158,6 +167,9 @@ def why_archives_fail(
 ) -> HostDown | None:
     """Return why a host of archives is down, None if it answers.
 
+    It is judged by images that earlier listings had. If none is known, it is judged by files of the
+    listing; one that refuses these or redirects elsewhere is down for `REFUSED_SECONDS` only.
+
     Args:
         engine: The ledger, which knows images of the archives.
         archives: The archives.
@@ -177,25 +189,26 @@ def why_archives_fail(
         if host_of(archive.url) == host:
             files |= dict.fromkeys(listing_files(archive.url))
     asked = [url for url in files if url != failed] or [failed or f"{host}/"]
-    return _why_down(host, others, asked, fetcher)
+    known_seconds = obstacles.known_seconds(engine, ObstacleKind.ARCHIVE_HOST, host)
+    is_patient = bool(others) or known_seconds < REFUSED_SECONDS
+    return _why_down(host, others or asked, is_patient, fetcher)
 
 
 def _why_down(
-    host: str, others: Sequence[str], files: Sequence[str], source: ImageSource
+    host: str, files: Sequence[str], is_patient: bool, source: ImageSource
 ) -> HostDown | None:
     """Return why the host of an archive is down, after single attempts; None if it is not.
 
     Args:
         host: The host.
-        others: Images there that an earlier listing had; the host is down if it gives none.
-        files: Files of the listing, by which it is judged if no image is known. A host that refuses
-            these or redirects elsewhere is not down: the archive's address may be wrong.
+        files: The files by which it is judged; it is down if it gives none.
+        is_patient: Whether a host that refuses files or redirects elsewhere may be down.
         source: Fetches the files.
     """
     failures: list[FetchError] = []
-    for url in others or files:
+    for url in files:
         failure = failure_of(url, source)
-        if failure is None or not (others or isinstance(failure, TransferError)):
+        if failure is None or not (is_patient or isinstance(failure, TransferError)):
             return None
         failures.append(failure)
         # Wrong places may be answered with pages, and quickly; a broken host answers slowly.

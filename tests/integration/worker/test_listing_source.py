@@ -118,12 +118,17 @@ def test_the_listing_of_a_known_archive_waits_while_its_host_refuses_everything(
 
 
 @pytest.mark.parametrize("refusal", [busy(403), redirect_elsewhere])
-def test_an_archive_that_was_never_listed_and_is_refused_fails_with_the_cause(
+def test_an_archive_that_was_never_listed_and_is_refused_fails_after_a_while_with_the_cause(
     story, web, run_listing, volume, refusal
 ):
     web.behaviour = refusal
-    run = run_listing()
-    assert run.state == "failed"
+    run = run_listing(tries=LISTING_ATTEMPTS + 1)
+    assert (run.state, run.attempts) == ("listing", 0)
+    cause = waits_for(story)
+    story.execute("UPDATE obstacle SET since = now() - interval '301 seconds'")
+    list_again(story, run.run_id)
+    run = ledger.get_run(story.engine, run.run_id)
+    assert (run.state, run.error) == ("failed", cause)
     assert obstacles.current(story.engine) == []
 
 
