@@ -1,6 +1,7 @@
 """Disturbances in a row, of random kinds and at random times: `make soak`.
 
-SOAK_SEED (default 1) gives the same kinds and choices again; SOAK_COUNT (200) is their number.
+SOAK_SEED (default 1) gives the same kinds and choices again; SOAK_COUNT (200) is their number, and
+SOAK_FIRST (1) the first: one of a log is inflicted again with its number and SOAK_COUNT=1.
 SOAK_KINDS takes only the kinds whose name contains a text, SOAK_SCENES (2) is the number of scenes
 side by side, SOAK_FUZZ the number of inputs of the fuzz (100,000; 0 for none), SOAK_FOLDER where
 the table and the log are written. A soak that SOAK_MINUTES ends before SOAK_COUNT disturbances has
@@ -47,6 +48,7 @@ class Soak:
     Attributes:
         seed: Gives the same kinds and choices again.
         count: The number of disturbances; 0 for as many as the time allows.
+        first: The number of the first one.
         deadline: When no other one begins, on the monotonic clock.
         records: What each did, with its number and the seconds that it took in all.
         skipped: The kinds that cannot be inflicted here, with the reason.
@@ -56,6 +58,7 @@ class Soak:
 
     seed: int
     count: int
+    first: int
     deadline: float
     records: list[tuple[int, Record, float]] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -64,8 +67,8 @@ class Soak:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def numbers(self) -> Iterator[int]:
-        number = 0
-        while not self.count or number < self.count:
+        number = self.first
+        while not self.count or number < self.first + self.count:
             if time.monotonic() > self.deadline or self.is_ended.is_set():
                 self.is_cut_off = bool(self.count)
                 return
@@ -125,7 +128,8 @@ def main() -> int:
     seed = _number("SOAK_SEED", 1)
     fuzz_failed = _fuzz(seed, _number("SOAK_FUZZ", 100_000))
     minutes = _number("SOAK_MINUTES", 24 * 60)
-    soak = Soak(seed, _number("SOAK_COUNT", 200), time.monotonic() + 60 * minutes)
+    deadline = time.monotonic() + 60 * minutes
+    soak = Soak(seed, _number("SOAK_COUNT", 200), _number("SOAK_FIRST", 1), deadline)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: soak.is_ended.set())
     began = time.monotonic()
@@ -159,7 +163,7 @@ def line(number: int, record: Record, took: float) -> str:
     """Return a disturbance's line of the log, with a line for each complaint."""
     verdict = "NOT SURVIVED" if is_failure(record) else "survived"
     first = (
-        f"{number + 1:4} {verdict:12} seed {record.seed}{' first' if record.fresh else '      '} "
+        f"{number:4} {verdict:12} seed {record.seed}{' first' if record.fresh else '      '} "
         f"lasted {record.lasted:5.1f} back {record.recovery:5.1f} ended {record.ended:5.1f} "
         f"all {took:5.1f}  {record.name}"
     )
