@@ -33,6 +33,11 @@ GRACE_SECONDS = 30.0
 """Added to three missed intervals before the scheduler counts as stopped."""
 
 
+def longest_silence(config: Settings) -> float:
+    """Return how many seconds may pass between two rounds of a healthy scheduler."""
+    return 3 * config.sweep_seconds + GRACE_SECONDS
+
+
 def last_sweep_file(config: Settings) -> Path:
     """Return the file whose time is that of the scheduler's last round."""
     return config.data_dir / "scheduler" / "last-sweep"
@@ -82,7 +87,7 @@ def why_scheduler_is_unhealthy(config: Settings) -> str | None:
     last_sweep = last_sweep_file(config)
     if not last_sweep.is_file():
         return f"The scheduler has not run yet ({last_sweep} does not exist); start it."
-    allowed = 3 * config.sweep_seconds + GRACE_SECONDS
+    allowed = longest_silence(config)
     age = time.time() - last_sweep.stat().st_mtime
     if age <= allowed:
         return None

@@ -84,7 +84,7 @@ def worker(
     metrics = serve_metrics(
         config.metrics_host, config.metrics_port, config.metrics_cert_file, config.metrics_key_file
     )
-    with metrics, scheduler_process(level) if scheduler else nullcontext():
+    with metrics, scheduler_process(config, level) if scheduler else nullcontext():
         failed = _run_until_exit(celery_arguments(queue or (), name, level))
     if failed:
         _restart()

@@ -16,6 +16,10 @@ from mernet.db.tables import service_lock
 
 LOCK = service_lock.c
 
+LAST_START = sa.text("""
+SELECT extract(epoch FROM now() - since)::float FROM service_lock WHERE name = :name
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
@@ -102,15 +106,9 @@ def plan_start(connection: sa.Connection, name: str, holder: str, seconds: float
     _plan(connection, name, holder, seconds)
 
 
-@transaction
 def seconds_since_start(connection: sa.Connection, name: str) -> float | None:
-    """Return how long ago a periodic task was last started; None if it never was."""
-    age: float | None = connection.scalar(
-        sa.text(
-            "SELECT extract(epoch FROM now() - since)::float FROM service_lock WHERE name = :name"
-        ),
-        {"name": name},
-    )
+    """Return in an open transaction how long ago a periodic task was started; None if never."""
+    age: float | None = connection.scalar(LAST_START, {"name": name})
     return age
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from mernet.db.ledger.locks import seconds_since_start
 from mernet.db.ledger.messages import SWEEP_LOCK
 from mernet.db.ledger.runs import RUN_WAITS, RunState
 
@@ -53,10 +54,6 @@ OUTCOMES = sa.text("""
 SELECT outcome.state, coalesce(outcome.reason, '') AS reason, count(*) AS products
 FROM outcome JOIN classifier ON classifier.sha256 = outcome.classifier AND classifier.is_current
 GROUP BY outcome.state, outcome.reason
-""")
-
-LAST_SWEEP = sa.text("""
-SELECT extract(epoch FROM now() - since)::float FROM service_lock WHERE name = :name
 """)
 
 LAST_CHECKS = sa.text("""
@@ -114,7 +111,7 @@ def overview(engine: sa.Engine) -> Overview:
         runs |= dict(connection.execute(RUNS).all())
         chunks = connection.execute(CHUNKS).one()._asdict()
         outcomes = {(row.state, row.reason): row.products for row in connection.execute(OUTCOMES)}
-        last_sweep = connection.scalar(LAST_SWEEP, {"name": SWEEP_LOCK})
+        last_sweep = seconds_since_start(connection, SWEEP_LOCK)
         rows = connection.execute(LAST_CHECKS)
         checks = {(row.source, row.products): row.seconds for row in rows}
     return Overview(
