@@ -25,7 +25,7 @@ ORDER BY
 
 # What an archive listed changes only if the archive itself, and not a mirror that may lag behind,
 # lists it otherwise, or lists it no more. A folder's image gives way to an archive's. It is at
-# another place only if its file is gone, or if there is no result of it yet.
+# another place only if its file is gone, or if there is no result of it, nor one in the making.
 MAY_CHANGE = """
 CASE
     WHEN {new}.collection = 'own' AND product.collection = 'archive' THEN false
@@ -35,12 +35,19 @@ CASE
     WHEN {new}.collection = 'archive' OR product.withdrawn_at IS NOT NULL THEN true
     ELSE (product.source, product.image_url) = ({new}.source, {new}.image_url)
         OR product.product_id = ANY (CAST(:moved AS text[]))
-        OR NOT EXISTS (
+        OR NOT (product.product_id = ANY (CAST(:awaited AS text[])) OR EXISTS (
             SELECT FROM outcome
             WHERE outcome.product_id = product.product_id AND outcome.state = 'classified'
-        )
+        ))
 END
 """
+
+# Own images that open runs are to classify where they are now.
+AWAITED = sa.text("""
+SELECT DISTINCT product_id
+FROM listed JOIN run_product USING (product_id) JOIN run USING (run_id)
+WHERE listed.collection = 'own' AND run_product.result IS NULL AND run.finished_at IS NULL
+""")
 
 _OLD_COLUMNS = ", ".join(f"product.{name}" for name in PRODUCT_COLUMNS)
 _NEW_COLUMNS = ", ".join(f"excluded.{name}" for name in PRODUCT_COLUMNS)
@@ -98,15 +105,11 @@ WHERE (run_id, number) IN (
 ORDER BY run_id, number FOR NO KEY UPDATE
 """)
 
-LISTED_BY = (
-    "(SELECT DISTINCT ON (product_id) product_id, source FROM listed ORDER BY 1, collection)"
-)
-
 LEAVE_OPEN_RUNS = sa.text(f"""
 UPDATE run_product
 SET (chunk_number, result, reason, detail, recorded_at) =
     (NULL, 'kept', :known, listed.source || ' lists it.', clock_timestamp())
-FROM {LISTED_BY} AS listed
+FROM ({CHOSEN}) AS listed
 WHERE run_product.product_id = listed.product_id
   AND run_product.product_id = ANY (:product_ids) AND run_product.result IS NULL
 """)
@@ -125,7 +128,7 @@ SELECT
     concat('listed by ', listed.source, '; this outcome was made from ', product.image_url)
 FROM gone
 JOIN product USING (product_id)
-JOIN {LISTED_BY} AS listed USING (product_id)
+JOIN ({CHOSEN}) AS listed USING (product_id)
 """)
 
 # The next ingest under any classifier reads these listings again, and classifies the products.
@@ -165,7 +168,8 @@ def merge_into_products(listed: Listed, how: Circumstances) -> None:
     # One listing at a time: which source has a product must not change between two statements.
     # Publishing outcomes does not wait for this lock.
     connection.exec_driver_sql("LOCK TABLE product IN SHARE ROW EXCLUSIVE MODE")
-    rules = {"at_mirror": how.at_mirror, "moved": list(how.moved)}
+    awaited = connection.scalars(AWAITED).all()
+    rules = {"at_mirror": how.at_mirror, "moved": list(how.moved), "awaited": awaited}
     _take_over(connection, how.run_id, rules)
     connection.execute(MERGE, rules | {"publish_own": how.publish_own})
     if how.publish_own:

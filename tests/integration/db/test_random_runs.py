@@ -117,7 +117,7 @@ class Steps:
         ).run_id  # fmt: skip
         ledger.claim_listing(self.engine, run_id, "lister", LEASE, 3)
         products = [product_of(row) for row in rows]
-        assert ledger.record_listing(self.engine, run_id, "lister", products, {}, moved)
+        assert ledger.record_listing(self.engine, run_id, "lister", products, {}, moved=moved)
         self.model.merge(rows, publish, at_mirror, moved)
         self.finish(run_id, self.model.members(rows, reclassify))
 

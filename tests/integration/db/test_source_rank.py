@@ -134,14 +134,37 @@ def test_an_archive_takes_over_a_folders_image_and_its_outcome_goes_to_the_histo
 
 
 def test_images_of_a_moved_folder_that_are_not_classified_are_read_at_the_new_place(story, product):
-    moved = replace(at(product(1), FOLDER), source="file:///new/", image_url="file:///new/1.img")
-    story.list_run(
-        ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id,
-        [at(product(1), FOLDER)],
-    )
+    own = at(product(1), FOLDER)
+    first = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    story.list_run(first, [own])
+    moved = moved_to(own, "file:///new/")
+    run_id = list_moved(story, [moved])
+    assert claimed_places(story, run_id) == [moved.image_url]
+    assert claimed_places(story, first) == [moved.image_url]
+
+
+def test_an_own_image_that_failed_is_read_where_another_folder_has_it(story, product):
+    own = at(product(1), FOLDER)
     run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
-    story.list_run(run_id, [moved])
-    assert [each.image_url for each in story.claim(run_id, 1).products] == [moved.image_url]
+    story.list_run(run_id, [own])
+    story.claim(run_id, 1)
+    failed = Failed(own.product_id, "truncated", "It ends too early.", is_lasting=True)
+    assert story.settle(run_id, 1, [failed])
+    whole = moved_to(own, "file:///new/")
+    run(story, [whole], reclassify=True)
+    assert [row[1] for row in published(story, "own_search")] == [whole.image_url]
+
+
+def test_a_copy_of_an_own_image_that_is_being_classified_changes_nothing(story, product):
+    own = at(product(1), FOLDER)
+    run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
+    story.list_run(run_id, [own])
+    claimed = story.claim(run_id, 1)
+    copies = run(story, [moved_to(own, "file:///copies/")])
+    assert ledger.progress(story.engine, copies).known == 1
+    assert story.settle(run_id, 1, [Classified(claimed.products[0].product_id, SCORES)])
+    assert [row[1] for row in published(story, "own_search")] == [own.image_url]
+    assert ledger.reconcile(story.engine, copies).ok
 
 
 def test_an_ingest_that_takes_over_names_its_run_in_the_history(story, product):
@@ -277,7 +300,7 @@ def list_moved(story, images, **options):
     run_id = ledger.create_run(story.engine, new).run_id
     ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
     moved = [each.product_id for each in images]
-    assert ledger.record_listing(story.engine, run_id, "lister", images, {}, moved)
+    assert ledger.record_listing(story.engine, run_id, "lister", images, {}, moved=moved)
     return run_id
 
 
