@@ -232,6 +232,24 @@ def checkpoint_away(scene: Scene, random: Random) -> Iterator[None]:
     (scene.data / "elsewhere").rename(folder)
 
 
+@disturbance("GPU fails", "products", seconds=(0, 3))
+def device_fails(scene: Scene, random: Random) -> Iterator[None]:
+    """Every process that uses it has to be replaced."""
+    fault = "CUDA error: device-side assert triggered"
+    said = scene.log().count(fault)
+    before = {child for worker in scene.workers for child in scene.children(worker)}
+    scene.switch("device", fault)
+    scene.archive.release()
+    require(scene.wait_until(lambda: scene.log().count(fault) > said, 30), "no worker meets it")
+    yield
+    scene.switch("device", None)
+
+    def is_replaced() -> bool:
+        return not before <= {child for each in scene.workers for child in scene.children(each)}
+
+    require(scene.wait_until(is_replaced, 30), "no process was replaced")
+
+
 # Runs
 
 

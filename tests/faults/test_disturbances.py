@@ -56,6 +56,7 @@ GROUPS = {
     ),
     "ingest": ("ingest: postmaster killed, started again at once", "ingest: archive answers 503"),
     "checkpoint": ("checkpoint file away for a moment",),
+    "device": ("GPU fails",),
     "runs": (
         "overlapping runs",
         "promotion in mid-run",

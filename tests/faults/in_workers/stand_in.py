@@ -23,6 +23,8 @@ class StandIn:
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def probabilities(self, renderings):
+        if (SWITCHES / "device").is_file():
+            raise RuntimeError((SWITCHES / "device").read_text())
         seeds = [hashlib.sha256(each.tobytes()).digest() for each in renderings]
         numbers = [np.random.default_rng(list(seed)).random(25) for seed in seeds]
         return np.array(numbers, dtype=np.float32)
