@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from mernet.model.architecture_name import ArchitectureName
 from mernet.model.device import is_out_of_device_memory
 from mernet.model.errors import BackboneError, OutOfDeviceMemoryError, WeightsDownloadError
 from mernet.model.torchvision_compat import import_torchvision_models
@@ -81,15 +81,6 @@ def _vit_l_16() -> nn.Module:
     vit: nn.Module = import_torchvision_models().vit_l_16(weights=None)
     vit.heads = nn.Identity()
     return vit
-
-
-class ArchitectureName(StrEnum):
-    """Names of the architectures, as torchvision has them."""
-
-    VGG16 = "vgg16"
-    SWIN_V2_B = "swin_v2_b"
-    CONVNEXT_BASE = "convnext_base"
-    VIT_L_16 = "vit_l_16"
 
 
 # All but the vision transformer accept any input size.

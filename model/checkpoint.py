@@ -30,6 +30,7 @@ from mernet.model.chain import ChainHead, ChainSettings
 from mernet.model.classes import CODES
 from mernet.model.errors import CheckpointError, ModelError, NotACheckpoint
 from mernet.model.paths import url_instead
+from mernet.model.product_types import learned_product_types
 from mernet.model.softmax import SoftmaxHead
 from mernet.printable import printable
 
@@ -71,9 +72,6 @@ MAX_HEADER_BYTES = 8 * 1024**2  # a checkpoint of a thousand classes has under 1
 MAX_CLASSES = 1000
 MAX_DRAWN_NUMBERS = 2**24
 """Samples times classes of a chain: its table of random numbers has 128 MB then."""
-
-PRODUCT_TYPES = "product_types"
-"""The key of the training record with the types of the products, such as EFF, that were learned."""
 
 
 def _check_printable(text: str) -> str:
@@ -146,13 +144,6 @@ class Header(BaseModel, frozen=True, extra="forbid"):
                     f"calibration must have {len(self.classes)} temperatures and biases"
                 )
         return self
-
-
-def learned_product_types(training: Mapping[str, object]) -> frozenset[str]:
-    """Return the product types in a checkpoint's training record; empty if it has none."""
-    types = training.get(PRODUCT_TYPES)
-    found = types if isinstance(types, list) else []
-    return frozenset(each for each in found if isinstance(each, str))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

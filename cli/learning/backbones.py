@@ -1,11 +1,14 @@
 """Backbones: the options that choose one, and the code that loads it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mernet.model.backbone import ArchitectureName, Backbone, build_backbone
+from mernet.model.architecture_name import ArchitectureName
+
+if TYPE_CHECKING:
+    from mernet.model.backbone import Backbone
 
 IMAGENET, RANDOM = "imagenet", "random"
 
@@ -23,7 +26,7 @@ Weights = Annotated[
 ]
 
 
-def load_backbone(name: ArchitectureName, weights: str, seed: int) -> Backbone:
+def load_backbone(name: ArchitectureName, weights: str, seed: int) -> "Backbone":
     """Load the backbone that `--backbone` and `--weights` choose.
 
     Args:
@@ -34,6 +37,8 @@ def load_backbone(name: ArchitectureName, weights: str, seed: int) -> Backbone:
     Raises:
         BackboneError: The weights cannot be downloaded or read, or do not fit.
     """
+    from mernet.model.backbone import build_backbone  # torch: --help starts fast without it
+
     if weights == IMAGENET:
         return build_backbone(name, imagenet=True)
     if weights == RANDOM:

@@ -14,8 +14,7 @@ from rich.progress import Progress, track
 from mernet.cli.learning.backbones import IMAGENET, BackboneName, Weights, load_backbone
 from mernet.cli.learning.options import ClassNumbers
 from mernet.cli.shared.output import err, note
-from mernet.model.backbone import ArchitectureName, check_input_size, extract_features
-from mernet.model.classifier import Classifier, select_device
+from mernet.model.architecture_name import ArchitectureName
 from mernet.model.errors import DataSetError, PictureError
 from mernet.model.pictures import Picture
 from mernet.model.training.data.loading import ClassOrder, load_data_set
@@ -144,6 +143,10 @@ def _choose_extractor(
     weights: str,
 ) -> tuple[FeatureExtractor, str]:
     """Return the feature extractor, and its description for the page."""
+    # Here, as in the next function, because torch takes a second to import; --help needs none.
+    from mernet.model.backbone import check_input_size, extract_features
+    from mernet.model.classifier import select_device
+
     if by is ImageFeatures.PIXELS:
         size = size or PIXELS_SIZE
         return partial(pixel_features, size=size), f"grey levels, {size}x{size}"
@@ -157,6 +160,8 @@ def _choose_extractor(
 
 
 def _checkpoint_extractor(path: Path, size: int | None) -> tuple[FeatureExtractor, str]:
+    from mernet.model.classifier import Classifier
+
     classifier = Classifier.load(path)
     header = classifier.header
     if size not in (None, header.input_size):

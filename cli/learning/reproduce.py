@@ -1,13 +1,12 @@
 """`mernet reproduce`: the abstract's experiment, from the data set to its Table 1."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mernet.cli.learning.backbones import IMAGENET, Weights
 from mernet.cli.learning.data import describe
-from mernet.cli.learning.evaluate import evaluate_checkpoint
 from mernet.cli.learning.options import (
     Device,
     Frozen,
@@ -20,8 +19,9 @@ from mernet.cli.learning.options import (
 )
 from mernet.cli.learning.train import SPLIT_FILE, train, training_folder
 from mernet.cli.shared.output import note, print_table, say
-from mernet.model.training.evaluation.evaluate import Evaluation
-from mernet.model.training.evaluation.summary import headlines, table_1_rows
+
+if TYPE_CHECKING:
+    from mernet.model.training.evaluation.evaluate import Evaluation
 
 CHECKPOINT = "mernet.safetensors"
 
@@ -46,6 +46,9 @@ def reproduce(
     make it faster without a GPU. Table 1 shows the published figures beside ours for orientation;
     data or split may differ from the abstract's.
     """
+    # Here because sklearn takes seconds to import, and --help starts fast without it.
+    from mernet.cli.learning.evaluation import evaluate_checkpoint
+
     checkpoint = folder / CHECKPOINT
     note("1. Training and calibration")
     train(
@@ -69,7 +72,9 @@ def reproduce(
     )
 
 
-def _print_results(evaluation: Evaluation) -> None:
+def _print_results(evaluation: "Evaluation") -> None:
+    from mernet.model.training.evaluation.summary import headlines, table_1_rows  # as above
+
     for calibrated, title in ((False, "before"), (True, "after")):
         headers, rows = table_1_rows(evaluation, calibrated)
         if rows:

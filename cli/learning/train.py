@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,17 +23,17 @@ from mernet.cli.learning.options import (
 )
 from mernet.cli.learning.stage_progress import StageProgress
 from mernet.cli.shared.output import note
-from mernet.model.backbone import ArchitectureName
+from mernet.model.architecture_name import ArchitectureName
 from mernet.model.checkpoint import HeadKind
-from mernet.model.classifier import select_device
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.loading import load_data_set
 from mernet.model.training.data.split import complete_split, read_split, write_split
 from mernet.model.training.finetuning.recipes import RECIPES, Recipe, RecipeName
-from mernet.model.training.train import TrainingPlan
-from mernet.model.training.train import train as train_checkpoint
 from mernet.pds.errors import BadNameError
 from mernet.pds.product import ProductName
+
+if TYPE_CHECKING:
+    from mernet.model.training.train import TrainingPlan
 
 SPLIT_FILE = "split.csv"
 FINE_TUNING_OPTIONS = ("iterations", "batch_size", "repeat_threshold", "patience")
@@ -140,6 +140,8 @@ def train(
     interrupted training; the same command continues it. A control head of independent classes is
     trained as well; `mernet evaluate` compares it with the chain.
     """
+    from mernet.model.training.train import TrainingPlan  # torch: --help starts fast without it
+
     changed_recipe = _change_recipe(
         recipe,
         frozen,
@@ -203,9 +205,11 @@ def _write_checkpoint(
     data: DataSet,
     parts: tuple[Part, ...],
     backbone: ArchitectureName,
-    plan: TrainingPlan,
+    plan: "TrainingPlan",
     out: Path,
 ) -> None:
+    from mernet.model.training.train import train as train_checkpoint  # as in `train`
+
     network = load_backbone(backbone, plan.weights, plan.seed)
     folder = training_folder(out)
     try:
@@ -243,6 +247,8 @@ def _parse_recipe_changes(words: list[str]) -> dict[str, Any]:
 
 
 def _select_device(wanted: str | None, frozen: bool) -> str:
+    from mernet.model.classifier import select_device  # as in `train`
+
     device = str(select_device(wanted))
     if not frozen and device == "cpu":
         note("Without a GPU, fine-tuning takes days; --frozen takes minutes.")

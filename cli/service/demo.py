@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from mernet.cli.shared.output import note
-from mernet.demo.tour import serve_sample_archive, tour
 
 
 def demo(
@@ -23,6 +22,9 @@ def demo(
     Starts the embedded servers, draws about 260 products with known truth, and fits a checkpoint
     that knows drawn scenes only. A second run uses what the first one made.
     """
+    # Here because sklearn and torch take seconds to import, and --help starts fast without them.
+    from mernet.demo.tour import serve_sample_archive, tour
+
     try:
         serve_sample_archive() if serve else tour()
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mernet.model.checkpoint import learned_product_types
+from mernet.model.product_types import learned_product_types
 from mernet.pds.selection import DERIVED_IMAGES, RAW_IMAGES
 from mernet.printable import printable
 

@@ -23,10 +23,10 @@ from mernet.model.backbone import (
 )
 from mernet.model.pictures import Picture
 from mernet.model.training.finetuning.augmentation import (
-    AugmentationRanges,
     variant_homographies,
     warp,
 )
+from mernet.model.training.finetuning.recipes import AugmentationRanges
 
 PICTURES_PER_FILE = 64
 """Pictures that are computed and stored together: some seconds of work on a CPU."""

@@ -13,9 +13,10 @@ from mernet.model import checkpoint
 from mernet.model.backbone import Backbone, check_input_size, weights_sha256
 from mernet.model.calibration import Platt
 from mernet.model.chain import ChainHead
-from mernet.model.checkpoint import PRODUCT_TYPES, Head, Header, HeadKind
+from mernet.model.checkpoint import Head, Header, HeadKind
 from mernet.model.errors import CheckpointError, EmptyPartError, TrainingError
 from mernet.model.pictures import Picture, read_picture
+from mernet.model.product_types import PRODUCT_TYPES
 from mernet.model.training.calibrate import fit_platt
 from mernet.model.training.data.data_set import DataSet, Part
 from mernet.model.training.data.split import split_digest

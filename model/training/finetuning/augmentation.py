@@ -7,32 +7,14 @@ down, and -1 and 1 are the outer edges of the first and the last pixel.
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
+
+from mernet.model.training.finetuning.recipes import AugmentationRanges
 
 _CORNERS = np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 _OUTSIDE = 2.0
 """A coordinate outside every picture."""
-
-
-class AugmentationRanges(BaseModel, frozen=True, extra="forbid"):
-    """The largest change in either direction; each amount is drawn from a uniform distribution.
-
-    The abstract gives no figures. The defaults keep the horizon roughly level and a picture
-    recognisable; without cropping, the warped picture still fills at least half of the frame's
-    area, three quarters on average.
-
-    Attributes:
-        rotation: Angle in degrees.
-        shear: Horizontal shift per unit of height.
-        skew: Relative change of the depth from the centre to an edge, along each axis.
-    """
-
-    rotation: float = Field(default=15.0, ge=0, le=180)
-    shear: float = Field(default=0.15, ge=0, le=1)
-    # Two axes add up: at 0.5 a corner would be infinitely far away.
-    skew: float = Field(default=0.15, ge=0, lt=0.5)
 
 
 def draw_homographies(

@@ -13,12 +13,11 @@ from torch import Tensor
 from mernet.model.backbone import normalise, resize
 from mernet.model.errors import TrainingError
 from mernet.model.training.finetuning.augmentation import (
-    AugmentationRanges,
     variant_homographies,
     warp,
 )
 from mernet.model.training.finetuning.oversampling import epoch_order, repeat_factors
-from mernet.model.training.finetuning.recipes import Recipe
+from mernet.model.training.finetuning.recipes import AugmentationRanges, Recipe
 
 Samples = NDArray[np.int64]
 """The pictures of a batch (B, 2): image index, and number of the variant, 0 for the original."""

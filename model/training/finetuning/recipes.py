@@ -6,7 +6,6 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from mernet.model.errors import TrainingError
-from mernet.model.training.finetuning.augmentation import AugmentationRanges
 
 
 class Optimiser(StrEnum):
@@ -21,6 +20,25 @@ class Schedule(StrEnum):
 
     CONSTANT = "constant"
     COSINE = "cosine"
+
+
+class AugmentationRanges(BaseModel, frozen=True, extra="forbid"):
+    """The largest change in either direction; each amount is drawn from a uniform distribution.
+
+    The abstract gives no figures. The defaults keep the horizon roughly level and a picture
+    recognisable; without cropping, the warped picture still fills at least half of the frame's
+    area, three quarters on average.
+
+    Attributes:
+        rotation: Angle in degrees.
+        shear: Horizontal shift per unit of height.
+        skew: Relative change of the depth from the centre to an edge, along each axis.
+    """
+
+    rotation: float = Field(default=15.0, ge=0, le=180)
+    shear: float = Field(default=0.15, ge=0, le=1)
+    # Two axes add up: at 0.5 a corner would be infinitely far away.
+    skew: float = Field(default=0.15, ge=0, lt=0.5)
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):

@@ -56,6 +56,12 @@ def test_the_table_has_the_first_line_of_each_command_s_own_help(words, command:
 
 
 @pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_the_help_of_a_command_imports_nothing_that_takes_seconds(words, command):
+    slow = {"torch", "torchvision", "sklearn", "matplotlib", "pandas"}
+    assert not imported_by(*words, "--help") & slow
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()))
 def test_every_command_in_the_table_loads_with_its_options(words, command):
     shown = CliRunner().invoke(app, [*words, "--help"])
     assert shown.exit_code == 0, shown.output

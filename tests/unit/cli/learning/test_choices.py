@@ -1,7 +1,8 @@
 """The choices that learning commands offer are those that the model has."""
 
-from mernet.cli.learning.evaluate import EvaluationSplit
-from mernet.model.backbone import ARCHITECTURES, ArchitectureName
+from mernet.cli.learning.evaluation_split import EvaluationSplit
+from mernet.model.architecture_name import ArchitectureName
+from mernet.model.backbone import ARCHITECTURES
 from mernet.model.training.data.data_set import Part
 from mernet.model.training.finetuning.recipes import RECIPES, RecipeName
 

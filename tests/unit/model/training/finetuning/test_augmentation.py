@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from mernet.model.training.finetuning.augmentation import (
-    AugmentationRanges,
     draw_homographies,
     variant_homographies,
     warp,
 )
+from mernet.model.training.finetuning.recipes import AugmentationRanges
 
 WIDEST = AugmentationRanges(rotation=180, shear=1, skew=0.49)
 STILL = AugmentationRanges(rotation=0, shear=0, skew=0)

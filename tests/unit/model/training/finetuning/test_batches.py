@@ -8,14 +8,13 @@ import torch
 
 from mernet.model.backbone import preprocess
 from mernet.model.errors import TrainingError
-from mernet.model.training.finetuning.augmentation import AugmentationRanges
 from mernet.model.training.finetuning.batches import (
     load_batch,
     prepare_images,
     training_batches,
     validation_batches,
 )
-from mernet.model.training.finetuning.recipes import RECIPES, Recipe
+from mernet.model.training.finetuning.recipes import RECIPES, AugmentationRanges, Recipe
 
 LABELS = np.ones((5, 1), bool)
 PLAIN = RECIPES["paper"].changed(batch_size=4, variants=3, validation_variants=3)
