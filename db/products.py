@@ -82,26 +82,34 @@ def chunk_products(connection: sa.Connection, run_id: int, number: int) -> tuple
     return tuple(ProductRow(*row) for row in rows)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherImage:
+    """Another image of an archive, and the URL of its label, None if it is attached."""
+
+    image_url: str
+    label_url: str | None
+
+
 OTHERS_OF_SOURCE = sa.text("""
-SELECT image_url FROM (
-    (SELECT product.image_url, 1 AS rank
+SELECT image_url, label_url FROM (
+    (SELECT product.image_url, product.label_url, 1 AS rank
     FROM product JOIN outcome USING (product_id)
     WHERE product.source IS NOT DISTINCT FROM :source AND product.withdrawn_at IS NULL
       AND product.image_url <> :image_url AND outcome.state = 'classified'
     LIMIT 100)
     UNION ALL
-    (SELECT image_url, 2 AS rank
+    (SELECT image_url, label_url, 2 AS rank
     FROM product
     WHERE source IS NOT DISTINCT FROM :source AND withdrawn_at IS NULL
       AND image_url <> :image_url
     LIMIT 100)
 ) AS other
-GROUP BY image_url ORDER BY min(rank), random() LIMIT :count
+GROUP BY image_url, label_url ORDER BY min(rank), random() LIMIT :count
 """)
 
 
 OTHERS_LISTED_AT_SOURCE = sa.text("""
-SELECT DISTINCT image_url FROM run_product
+SELECT DISTINCT image_url, label_url FROM run_product
 WHERE source = :source AND image_url <> :image_url
 LIMIT :count
 """)
@@ -110,15 +118,16 @@ LIMIT :count
 @transaction
 def others_of_source(
     connection: sa.Connection, source: str | None, image_url: str, count: int
-) -> list[str]:
-    """Return the URLs of a few other images that the archive with this URL lists.
+) -> list[OtherImage]:
+    """Return a few other images that the archive with this URL lists.
 
     Those that were classified before come first, since they are most likely to be there. If it is
     no product's own archive, they are images that runs have listed there.
     """
     wanted = {"source": source, "image_url": image_url, "count": count}
-    found = connection.scalars(OTHERS_OF_SOURCE, wanted).all()
-    return list(found or connection.scalars(OTHERS_LISTED_AT_SOURCE, wanted))
+    found = connection.execute(OTHERS_OF_SOURCE, wanted).all()
+    found = found or connection.execute(OTHERS_LISTED_AT_SOURCE, wanted).all()
+    return [OtherImage(*row) for row in found]
 
 
 OWN_IMAGES = sa.text("""

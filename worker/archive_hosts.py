@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from mernet.db import obstacles
 from mernet.db.obstacles import ObstacleKind, Patience
+from mernet.db.products import OtherImage
 from mernet.pds.errors import (
     FetchError,
     NotAFileError,
@@ -112,14 +113,14 @@ class HostGuard:
 
     Args:
         source: Fetches the files.
-        others: Returns the URLs of other files at the same archive as a file.
+        others: Returns a few other images of the archive of a file.
         listings: Returns the URLs of the listing of a file's archive.
     """
 
     def __init__(
         self,
         source: ImageSource,
-        others: Callable[[str], Sequence[str]],
+        others: Callable[[str], Sequence[OtherImage]],
         listings: Callable[[str], Sequence[str]],
     ) -> None:
         self._source = source
@@ -172,8 +173,9 @@ class HostGuard:
             asked_at, answered = self._asked.get(host, (-1.0, False))
             if asked_at < since:
                 asked_at = time.monotonic()
-                urls = self.others(url) or self._listings(url)
-                answered = any(failure_of(each, self._source) is None for each in urls)
+                answered = any(
+                    failure_of(each, self._source) is None for each in self._other_files(url)
+                )
                 self._asked[host] = asked_at, answered
             return answered
 
@@ -182,7 +184,10 @@ class HostGuard:
 
         Its listing counts if no other file of it is known.
         """
-        return any(self._has(each) for each in self.others(url) or self._listings(url))
+        return any(map(self._has, self._other_files(url)))
+
+    def _other_files(self, url: str) -> Sequence[str]:
+        return [each.image_url for each in self.others(url)] or self._listings(url)
 
     def _has(self, url: str) -> bool:
         try:

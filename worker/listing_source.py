@@ -182,7 +182,7 @@ def why_archives_fail(
         url
         for archive in archives
         for other in others_of_source(engine, archive.source, "", OTHERS_ASKED)
-        if host_of(url := archive.url_to_read(other)) == host
+        if host_of(url := archive.url_to_read(other.image_url)) == host
     ]
     files = {had: None} if had else {}
     for archive in archives:

@@ -15,7 +15,7 @@ from mernet.db import ledger
 from mernet.db.errors import ConnectionFailed
 from mernet.db.ledger import Chunk, Lost, ProductRow, Split, publish_chunk
 from mernet.db.obstacles import ObstacleKind
-from mernet.db.products import others_of_source
+from mernet.db.products import OtherImage, others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
 from mernet.model.errors import ScoresError
 from mernet.pds.archive import url_at_mirror
@@ -304,12 +304,18 @@ class Pipeline:
             same_host = (each for place, each in places.items() if host_of(place) == host_of(url))
             return places.get(url) or next(same_host, None)
 
-        def others(url: str) -> list[str]:
+        def others(url: str) -> list[OtherImage]:
             product = product_at(url)
             if product is None:
                 return []
             found = others_of_source(self.engine, product.source, product.image_url, OTHERS_ASKED)
-            return [_place(each, mirror) for each in found]
+            return [
+                OtherImage(
+                    _place(each.image_url, mirror),
+                    each.label_url and _place(each.label_url, mirror),
+                )
+                for each in found
+            ]
 
         def listings(url: str) -> list[str]:
             product = product_at(url)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mernet.db.ledger import INTERNAL_ERROR, ProductRow
+from mernet.db.products import OtherImage
 from mernet.db.publish import Failed
 from mernet.pds.archive import is_mirrored, url_at_mirror
 from mernet.pds.errors import DecodeError, NotFoundError, PdsError, TruncatedError, WrongSizeError
@@ -144,13 +145,10 @@ class ProductReader:
         )
 
     def _check_host_sends_whole_files(self, product: ProductRow, error: TruncatedError) -> None:
-        """Raise HostDown if the archive's other images end too early, too: its host cuts them off.
-
-        The images of PDS4 products are not tried, since they have no label with them.
-        """
+        """Raise HostDown if the archive's other images end too early, too: the host's fault."""
         url = self._place(product)
         host = host_of(url)
-        if host is None or product.label_url:
+        if host is None:
             return
         others = [self._fault(each) for each in self.guard.others(url)]
         if None not in others and any(isinstance(each, TruncatedError) for each in others):
@@ -159,23 +157,21 @@ class ProductReader:
     def _are_others_sound(self, product: ProductRow) -> bool:
         """Return whether another image of the archive can be decoded.
 
-        If none can, or none is known, the host may be serving all files cut short. The images of
-        PDS4 products are not tried, since they have no label with them.
+        If none can, or none is known, the host may be serving all files damaged.
         """
-        if product.label_url:
-            return True
         others = self.guard.others(self._place(product))
         return any(self._fault(each) is None for each in others)
 
     def _can_another_be_read(self, product: ProductRow) -> bool:
         """Return whether there is memory for another image, so that this one asks for too much."""
-        others = () if product.label_url else self.guard.others(self._place(product))
+        others = self.guard.others(self._place(product))
         return any(self._fault(each) is None for each in others) or is_memory_left()
 
-    def _fault(self, url: str) -> PdsError | None:
+    def _fault(self, other: OtherImage) -> PdsError | None:
         """Return why another image cannot be decoded; None if it can."""
         try:
-            decode(self.guard.fetch(url), url)
+            label = self.guard.fetch(other.label_url) if other.label_url else None
+            decode(self.guard.fetch(other.image_url), other.image_url, label)
         except PdsError as error:
             return error
         return None
