@@ -38,6 +38,10 @@ class ShortListingError(BadIndexError):
     """A table or inventory has fewer rows than its label promises."""
 
 
+class CutLabelError(BadIndexError):
+    """The label of a table ends before its END."""
+
+
 class FetchError(PdsError):
     """A file could not be fetched, and an immediate retry would not help."""
 

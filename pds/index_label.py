@@ -1,14 +1,16 @@
 """The label of a PDS3 index table: where its table is, and the shape of the table's rows."""
 
+import re
 from dataclasses import dataclass, field
 
 from mernet.pds import odl
-from mernet.pds.errors import BadIndexError
+from mernet.pds.errors import BadIndexError, CutLabelError
 from mernet.pds.label import whole_or_none
 from mernet.pds.odl import Block, Quantity
 from mernet.pds.plain_name import is_plain_file_name
 from mernet.printable import printable
 
+END = re.compile(rb"^\s*END\s*$", re.MULTILINE | re.IGNORECASE)
 MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
 MAX_FIELDS = 10_000  # real tables have 59
 MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB
@@ -48,6 +50,7 @@ def parse_label(data: bytes, name: str) -> TableShape:
     A column with ITEMS has that many fields, which shifts all columns after it.
 
     Raises:
+        CutLabelError: The label ends before its END.
         BadIndexError: The label is not usable.
     """
     if len(data) > MAX_LABEL_BYTES:
@@ -58,6 +61,10 @@ def parse_label(data: bytes, name: str) -> TableShape:
     try:
         label = odl.parse(data)
     except odl.OdlError as error:
+        if not END.search(data):
+            raise CutLabelError(
+                f"{name} ends before its END ({printable(error)}); try again later, or use a mirror"
+            ) from error
         raise _not_a_label(name, printable(error)) from error
     table, pointer = _table_and_pointer(label, name)
     table_name, skip_bytes, skip_rows = _target(pointer, label, name)

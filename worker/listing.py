@@ -25,7 +25,7 @@ from mernet.errors import MernetError
 from mernet.pds.archive import resolve
 from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.disk import is_gone
-from mernet.pds.errors import PdsError, ShortListingError, TransferError
+from mernet.pds.errors import CutLabelError, PdsError, ShortListingError, TransferError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import highest_versions, list_products
 from mernet.pds.product import Product
@@ -45,11 +45,13 @@ log = logging.getLogger(__name__)
 LISTING_ATTEMPTS = 3
 """How often an archive is listed of which a file cannot be transferred though its host answers.
 
-So often, too, if a table ends early: it may just be replaced.
+So often, too, if a table or its label ends early: it may just be replaced.
 """
 
 SHORT_TABLE_PAUSE = 5.0
-"""Seconds after which a table that ended early is read again."""
+"""Seconds after which a table or label that ended early is read again."""
+
+ENDED_EARLY = (ShortListingError, CutLabelError)
 
 WORKERS_LOST = 6
 """How many workers may be lost, one after the other, while they list an archive.
@@ -271,11 +273,11 @@ def _list_archives(
 def _pause(state: RetryCallState) -> float:
     """Return how long to wait before an archive is listed again."""
     error = state.outcome and state.outcome.exception()
-    return SHORT_TABLE_PAUSE if isinstance(error, ShortListingError) else 0.0
+    return SHORT_TABLE_PAUSE if isinstance(error, ENDED_EARLY) else 0.0
 
 
 @retry(
-    retry=retry_if_exception_type((TransferError, ShortListingError)),
+    retry=retry_if_exception_type((TransferError, *ENDED_EARLY)),
     wait=_pause,
     stop=stop_after_attempt(LISTING_ATTEMPTS),
     before_sleep=before_sleep_log(log, logging.WARNING),

@@ -133,14 +133,18 @@ def list_volume(story, volume, **options):
     return lambda: record(story, run_id), lambda: ledger.get_run(story.engine, run_id)
 
 
-def test_a_table_that_is_just_replaced_is_read_again(story, volume, monkeypatch):
+@pytest.mark.parametrize("cut", [None, len(LABEL) // 2, len(LABEL) - 30])
+def test_a_table_or_label_that_is_just_replaced_is_read_again(story, volume, monkeypatch, cut):
     list_it, read_run = list_volume(story, volume)
+    label = (volume.index / "edrindex.lbl").read_bytes().decode()
+    volume.write("edrindex.lbl", label[:cut])
 
-    def replaced(state):
+    def replace(_):
+        volume.write("edrindex.lbl", label)
         volume.lists(name(1), name(2), name(3))
         return 0
 
-    monkeypatch.setattr(_list_archive.retry, "wait", replaced)
+    monkeypatch.setattr(_list_archive.retry, "wait", replace)
     assert list_it().summary.startswith("3 products listed")
     assert read_run().state == "running"
 

@@ -9,7 +9,7 @@ import pytest
 
 from mernet.pds.archive import resolve
 from mernet.pds.completeness import CompletenessCheck
-from mernet.pds.errors import BadIndexError, PdsError, ShortListingError
+from mernet.pds.errors import BadIndexError, CutLabelError, PdsError, ShortListingError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
 from mernet.pds.selection import LeftOutReason, Selection
@@ -202,6 +202,13 @@ def test_a_table_none_of_whose_wanted_rows_has_a_place_is_a_bad_index(volume, pa
     rows = [row_of(path=path), row_of(1, name='"1p128287181eff0000p2303r2m1.img"')]
     with pytest.raises(BadIndexError, match=r"None of the 1 wanted rows .* says where its file is"):
         listed(volume(label_of(), rows))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
+def test_a_label_that_is_cut_off_is_told_from_a_bad_one(volume, share):
+    label = label_of()
+    with pytest.raises(CutLabelError, match="ends before its END"):
+        listed(volume(label[: int(share * len(label))], [row_of()]))
 
 
 @pytest.mark.parametrize(
