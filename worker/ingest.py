@@ -42,6 +42,7 @@ from mernet.worker.archive_hosts import (
     require_hosts,
 )
 from mernet.worker.errors import ArchivesNotListed, HostDown, MustWait
+from mernet.worker.faults import is_fault
 from mernet.worker.held_lock import hold_lock
 from mernet.worker.listing import Tally, moved_images, to_row
 from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
@@ -144,6 +145,8 @@ class ArchiveCheck:
                 if archive.source not in self.listings:
                     self.listings[archive.source] = self._list_if_host_answers(sha256, archive)
             except (HostDown, MustWait, PdsError) as error:
+                if is_fault(error):  # of this machine
+                    raise
                 self.errors.append(error)
 
     def changed(self) -> list[ChangedListing]:
@@ -180,6 +183,8 @@ class ArchiveCheck:
             )
             listing = self._list_if_changed(sha256, archive)
         except HostDown as down:
+            if is_fault(down):
+                raise
             self._down[down.host] = down
             self.waits.append(report_host(self.engine, down, self.rules))
             raise

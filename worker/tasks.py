@@ -24,6 +24,8 @@ from mernet.worker.app import app
 from mernet.worker.archive_hosts import HostRules
 from mernet.worker.checkpoints import load_registered_classifier
 from mernet.worker.errors import ArchivesNotListed, BrokerError, MustWait, WorkerError
+from mernet.worker.faults import fault_of
+from mernet.worker.faults import report as report_fault
 from mernet.worker.fetcher import create_fetcher
 from mernet.worker.held_lock import keep_lock
 from mernet.worker.ingest import IngestReport, ingest
@@ -96,7 +98,7 @@ def ingest_new() -> str:
 
 
 def _ingest_and_plan_next(holder: str) -> str:
-    """Ingest, and plan the next one: at its interval, or when archives that are down are tried.
+    """Ingest, and plan the next one: at its interval, or at the next try of what it waits for.
 
     An ingest that was interrupted, or that found another one or no database, is due again after
     `INGEST_RETRY_SECONDS`, as `start_if_due` has planned.
@@ -108,9 +110,14 @@ def _ingest_and_plan_next(holder: str) -> str:
     except ArchivesNotListed as error:
         _plan_next_ingest(holder, error.waits)
         raise
-    except Exception:  # whatever it is, the same at once would fail the same way
-        _plan_next_ingest(holder, ())
-        raise
+    except Exception as error:
+        fault = fault_of(error, _engine())
+        if fault is None:  # whatever it is, the same at once would fail the same way
+            _plan_next_ingest(holder, ())
+            raise
+        wait = MustWait(fault.kind, fault.subject, report_fault(_engine(), fault))
+        _plan_next_ingest(holder, (wait,))
+        raise ArchivesNotListed(fault.reason, waits=(wait,)) from None
     _plan_next_ingest(holder, report.not_listed.waits if report.not_listed else ())
     if report.failure:
         log.warning("%s", report.failure)

@@ -1,5 +1,6 @@
 """The scheduled ingest: its failures are in the log and in Flower."""
 
+import errno
 import logging
 
 import pytest
@@ -185,6 +186,31 @@ def test_the_ingest_is_due_when_a_run_finds_that_the_host_answers_again(story, t
     assert not is_due(story)
     obstacles.clear(story.engine, ObstacleKind.ARCHIVE_HOST, "http://127.0.0.1:9")
     assert is_due(story)
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), OSError(errno.ENOSPC, "No space left"), OSError(errno.EMFILE, "many")]
+)
+def test_a_machine_that_lacks_something_makes_the_ingest_wait(
+    story, task, url, complaints, monkeypatch, fault
+):
+    def fail(*args, **options):
+        raise fault
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr("mernet.worker.ingest.list_products", fail)
+        failed = task(url, ingest_seconds=DAY)
+    assert failed.state == "FAILURE"
+    assert isinstance(failed.result, ArchivesNotListed), "Celery ends a worker for a MemoryError"
+    [(level, text)] = complaints()
+    assert (level, text.startswith("ingest failed: On ")) == ("ERROR", True)
+    [found] = obstacles.current(story.engine)
+    assert (found.kind, found.run_ids) == ("machine", ())
+    assert not is_due(story)
+    let_next_try_be_due(story)
+    assert is_due(story)
+    assert task(url, ingest_seconds=DAY).state == "SUCCESS"
+    assert obstacles.current(story.engine) == []
 
 
 def test_when_all_is_listed_the_next_ingest_is_after_the_interval_and_nothing_waits(
