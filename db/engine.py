@@ -1,5 +1,6 @@
 """The connection to Postgres, transactions that are retried, and text that Postgres can store."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -12,6 +13,8 @@ from mernet.db.errors import ConnectionFailed
 OLDEST_SERVER = 15
 NO_ROOM = "53"
 """Class of SQLSTATEs: the server has no disk space, memory or connection left."""
+
+NO_CONNECTION_LEFT = re.compile("too many (clients|connections)|connection slots are reserved")
 
 READ_ONLY = "25006"
 """The server can only be read, such as one that was the primary before a failover."""
@@ -73,6 +76,8 @@ def connect(url: str) -> sa.Engine:
         with engine.connect() as connection:
             version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
     except sa.exc.OperationalError as error:
+        if _has_no_room(error):
+            raise ConnectionFailed(_fault(error)) from error
         where = shown_url(engine)
         raise ConnectionFailed(
             f"No database at {where} ({first_line(error)}); start the server or correct "
@@ -149,15 +154,15 @@ def why_not_writable(engine: sa.Engine) -> str | None:
             connection.exec_driver_sql("INSERT INTO try_to_write SELECT repeat('x', 1000)")
             connection.rollback()
     except sa.exc.DBAPIError as error:
-        code = sqlstate(error) or ""
-        return _fault(error) if code == READ_ONLY or code.startswith(NO_ROOM) else None
+        is_known = sqlstate(error) == READ_ONLY or _has_no_room(error)
+        return _fault(error) if is_known else None
     return None
 
 
 def _fault(error: sa.exc.DBAPIError) -> str:
     """Return a sentence about a fault of the server: the cause, and what to do."""
     code, cause = sqlstate(error) or "", first_line(error)
-    if code.startswith(NO_ROOM):
+    if _has_no_room(error):
         return (
             f"The database server has no room left ({cause}); free disk space, memory or "
             "connections there, then try again."
@@ -196,6 +201,13 @@ def _run_copy(cursor: Any, statement: str, _parameters: object, context: Any) ->
         return False
     cursor.copy_expert(statement, source)
     return True
+
+
+def _has_no_room(error: sa.exc.DBAPIError) -> bool:
+    code = sqlstate(error)
+    if code is None:  # so it is while a connection is made
+        return NO_CONNECTION_LEFT.search(first_line(error)) is not None
+    return code.startswith(NO_ROOM)
 
 
 def _leave_server_that_can_only_be_read(context: Any) -> None:

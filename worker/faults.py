@@ -5,11 +5,11 @@ Work that meets one is put off, uncounted, and goes on by itself when the fault 
 
 import errno
 import logging
+import mmap
 import platform
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 
 from mernet.db import obstacles
@@ -94,8 +94,8 @@ def is_fault(error: BaseException) -> bool:
 def is_memory_left() -> bool:
     """Return whether this process may have more memory than any product needs."""
     try:
-        np.empty(MORE_THAN_A_PRODUCT_NEEDS, np.uint8)
-    except MemoryError:
+        mmap.mmap(-1, MORE_THAN_A_PRODUCT_NEEDS).close()
+    except OSError:
         return False
     return True
 

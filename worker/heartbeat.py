@@ -7,9 +7,8 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from mernet.db.errors import DbError
+from mernet.printable import printable
+from mernet.worker.faults import is_fault
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +17,8 @@ class Heartbeat:
     """Calls `beat` every `interval` seconds in a thread of its own while the block runs.
 
     `beat` returns whether the work is still wanted. After it has returned False, `wanted` is False
-    and `beat` is not called again. If the database does not answer, the next call is made as usual.
+    and `beat` is not called again. After a fault of the database or of this machine, the next call
+    is made as usual.
     """
 
     def __init__(self, beat: Callable[[], bool], interval: float) -> None:
@@ -50,5 +50,7 @@ class Heartbeat:
         while self.wanted and not self._ended.wait(self._interval):
             try:
                 self.wanted = self._beat()
-            except (SQLAlchemyError, DbError) as error:
-                log.warning("heartbeat not recorded: %s", error)
+            except Exception as error:
+                if not is_fault(error):
+                    raise
+                log.warning("heartbeat not recorded: %s", printable(error))

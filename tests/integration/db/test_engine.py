@@ -84,6 +84,20 @@ def test_work_that_never_succeeds_ends_in_one_sentence(empty_engine, monkeypatch
         work(empty_engine, code)
 
 
+def test_a_server_without_a_connection_left_is_told_from_one_that_does_not_run(
+    empty_engine, database_url
+):
+    with empty_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    crowded = sa.make_url(database_url).set(username="crowded")
+    try:
+        with pytest.raises(ConnectionFailed, match=r"no room left .*too many connections"):
+            connect(crowded.render_as_string(hide_password=False))
+    finally:
+        with empty_engine.begin() as connection:
+            connection.exec_driver_sql("DROP ROLE crowded")
+
+
 def test_after_a_failover_the_new_primary_is_asked_on_new_connections(
     empty_engine, database_url, monkeypatch
 ):

@@ -1,7 +1,9 @@
 """The heartbeat: sent while work runs, until the work is no longer wanted."""
 
+import errno
 import threading
 
+import pytest
 from sqlalchemy.exc import OperationalError
 
 from mernet.worker.heartbeat import Heartbeat
@@ -38,14 +40,22 @@ def test_after_a_no_the_work_is_unwanted_and_no_beat_follows() -> None:
     assert len(beats) == 1
 
 
-def test_a_database_that_does_not_answer_changes_nothing() -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OperationalError("SELECT", {}, Exception("server closed the connection")),
+        OSError(errno.EMFILE, "Too many open files"),
+        MemoryError(),
+    ],
+)
+def test_a_fault_of_the_database_or_of_this_machine_changes_nothing(fault: Exception) -> None:
     again = threading.Event()
     beats = []
 
     def beat() -> bool:
         beats.append(1)
         if len(beats) == 1:
-            raise OperationalError("SELECT", {}, Exception("server closed the connection"))
+            raise fault
         again.set()
         return True
 
