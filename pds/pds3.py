@@ -130,7 +130,7 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, LabelFacts]:
     shape = (facts.lines, facts.line_samples)
     stored = np.frombuffer(data, layout.sample_type, math.prod(shape), layout.offset)
     constants = _special_constants(image, layout.sample_type)
-    pixels = to_native_pixels(stored.reshape(shape), name, constants)
+    pixels = to_native_pixels(stored.reshape(shape), name)
     _check_checksum(pixels, image, facts, name)
     check_not_blank(pixels, name, constants)
     return pixels, facts

@@ -425,8 +425,8 @@ def test_a_table_without_sizes_and_without_any_label_is_a_bad_index(volume):
         listed(volume(label_of(COLUMNS[:-2]), rows))
 
 
-IMAGES = "RSD RSL RAL RAD MRD MRL IOF IOL ILF ILL ISL FFL SFL DNL"
-OTHERS = "XYZ XYL RNG RNL DSP DSL UVW SLP RUF IDD MSK"
+IMAGES = "RSD RSL RAL RAD MRD MRL IOF IOL ILF ILL ISF ISL INN ITH FFL SFL DNL THN"
+OTHERS = "XYZ XYL RNG RNL DSP DSL UVW SLP RUF IDD MSK ERP ERS ECS EHG"
 
 
 @pytest.mark.parametrize(

@@ -214,22 +214,29 @@ def test_site_and_drive_are_the_first_of_the_motion_counter(pixels, pds3_product
     assert (facts.site, facts.drive) == (34, 5)
 
 
-@pytest.mark.parametrize(
-    ("constant", "value"),
-    [("-1.0E32", -1.0e32), ("-3.4028226550889045E+38", -3.4028226550889045e38),
-     ("16#FF7FFFFB#", -3.4028226550889045e38), ("(16#FF7FFFFB#)", None), ("16#FFFFFFFFFF#", None),
-     ('"N/A"', None), ("1E400", None)],
-)  # fmt: skip
-def test_special_constants_of_reals_are_no_measurement(pds3_product, constant, value):
-    pixels = np.arange(24, dtype=">f4").reshape(4, 6)
-    if value is not None:
-        pixels[0, :2] = value
-    product = pds3_product(pixels, ">f4", sample_type="IEEE_REAL", checksum="1")
+def reals(pds3_product, pixels, constant):
+    """A derived product of reals with a special constant."""
+    product = pds3_product(pixels.astype(">f4"), ">f4", sample_type="IEEE_REAL", checksum="1")
     product = product.replace(b"-EDR-", b"-RDR-")
-    product = changed(product, b" BANDS", f" MISSING_CONSTANT = {constant}\r\n BANDS".encode())
-    found = decode(product, NAME).pixels
-    assert np.isnan(found).sum() == (0 if value is None else 2)
-    assert np.nanmax(found) == 23
+    return changed(product, b" BANDS", f" MISSING_CONSTANT = {constant}\r\n BANDS".encode())
+
+
+@pytest.mark.parametrize(("constant", "value"), [("0.0", 0.0), ("-1.0E32", -1.0e32)])
+def test_fill_values_of_reals_count_as_pixels_as_in_the_archives_browse_images(
+    pds3_product, constant, value
+):
+    pixels = np.arange(5, 29, dtype=np.float32).reshape(4, 6)
+    pixels[0, :2] = value
+    found = decode(reals(pds3_product, pixels, constant), NAME).pixels
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("constant", ["-3.4028226550889045E+38", "16#FF7FFFFB#"])
+def test_an_image_of_reals_of_one_value_and_fill_values_is_blank(pds3_product, constant):
+    pixels = np.full((4, 6), 7.0)
+    pixels[0, :2] = -3.4028226550889045e38
+    with pytest.raises(BlankImageError, match="with a measurement"):
+        decode(reals(pds3_product, pixels, constant), NAME)
 
 
 @pytest.mark.parametrize("constant", ["0", "0.0", "16#0#", "2#0000#", "0 <DN>"])
