@@ -101,6 +101,19 @@ def test_who_lost_a_listing_can_neither_record_nor_fail_it(story, product):
     assert ledger.get_run(story.engine, run_id).state is RunState.RUNNING
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_who_lost_a_listing_cannot_give_it_back(story, product, counted):
+    run_id = ledger.create_run(story.engine, NEW).run_id
+    ledger.claim_listing(story.engine, run_id, "stopped", 600, 3)
+    story.lose_claims()
+    ledger.claim_listing(story.engine, run_id, "other", 600, 3)
+    held = "SELECT claimed_by, attempts, sent_at FROM run"
+    before = story.rows(held)
+    assert not ledger.release_listing(story.engine, run_id, "stopped", counted=counted)
+    assert story.rows(held) == before
+    assert ledger.record_listing(story.engine, run_id, "other", [product(1)], {})
+
+
 def test_a_listing_whose_claimant_is_silent_goes_to_another_for_good(story):
     run_id = ledger.create_run(story.engine, NEW).run_id
     ledger.claim_listing(story.engine, run_id, "one", 600, 3)
