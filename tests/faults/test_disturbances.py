@@ -38,9 +38,7 @@ GROUPS = {
     "network": ("connections of a host cut", "clock of a host ahead or behind"),
     "archive": (
         "archive answers 503",
-        "archive cuts bodies",
         "archive redirects elsewhere",
-        "archive states too short lengths",
         "archive refuses connections",
         "all images answer 503, the index does not",
     ),
@@ -49,8 +47,6 @@ GROUPS = {
         "listing: lister stopped beyond its lease",
         "listing: message four times",
         "listing: Redis killed, its data lost",
-        "listing: postmaster killed, started again at once",
-        "listing: archive answers 503",
         "listing: one label: answers 503",
         "listing: index half as long",
     ),
