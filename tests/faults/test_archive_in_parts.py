@@ -18,8 +18,8 @@ def images_only(behaviour: Behaviour) -> Behaviour:
 @pytest.mark.parametrize(
     "behaviour",
     [
-        pytest.param(images_only(busy(503)), id="images 503"),
         pytest.param(busy(403), id="all 403"),
+        pytest.param(images_only(busy(503)), id="images 503", marks=pytest.mark.long),
         pytest.param(images_only(html), id="images are web pages", marks=pytest.mark.long),
         pytest.param(redirect_elsewhere, id="all redirected", marks=pytest.mark.long),
     ],
