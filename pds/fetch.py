@@ -1,14 +1,11 @@
 """Fetch files over http(s) or from disk: with retries, limits, and few connections per host."""
 
-import re
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from io import BytesIO
@@ -20,14 +17,18 @@ import urllib3.exceptions
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
+from mernet.pds.answers import (
+    Limits,
+    check_is_file,
+    check_range,
+    check_size,
+    check_status,
+    write_body,
+)
 from mernet.pds.disk import MAX_PRODUCT_BYTES, is_file_url, open_file, path_from_url, read_file
 from mernet.pds.errors import (
     FetchError,
-    ForbiddenError,
-    NotAFileError,
-    NotFoundError,
     SlowTransferError,
-    TooLargeError,
     TransferError,
 )
 from mernet.pds.network_causes import cause_and_remedy
@@ -35,7 +36,6 @@ from mernet.pds.transport import (
     Session,
     check_transfer_encoding,
     content_length,
-    decoded_blocks,
     redirect_target,
 )
 from mernet.printable import printable
@@ -43,17 +43,7 @@ from mernet.printable import printable
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 10
 EMPTY = 416  # a file without bytes has no first ones (RFC 9110, 15.5.17)
-BUSY = (408, 425, 429)  # request time-out, too early, too many requests
-LONGEST_REST_SECONDS = 7 * 86400.0  # the longest Retry-After that is believed
-FROM_FIRST_BYTE = re.compile(r"\s*bytes\s+0*0-", re.IGNORECASE)
-SECONDS = re.compile(r"\d+", re.ASCII)
 MAX_WAIT_SECONDS = 60.0
-PAGE_BYTES = 1024
-PAGE = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(?>(<!--.*?-->\s*)*)(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-"""How a web page begins."""
 BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
 # A retry may help after each of these, except if the cause is a URL that cannot be requested.
 UNUSABLE_URL = urllib3.exceptions.LocationValueError
@@ -74,14 +64,6 @@ def user_agent(contact: str = "") -> str:
     product = f"mernet/{version('mernet')}"
     agent = f"{product} (+{contact})" if contact else product
     return agent.encode("latin-1", "replace").decode("latin-1")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The maximum size and duration of one transfer."""
-
-    max_bytes: int
-    total_seconds: float
 
 
 TABLE_LIMITS = Limits(4 * 1024**3, 3600.0)  # the largest index table known has 772 MB
@@ -342,14 +324,14 @@ class Fetcher:
                 if enough is not None and response.status_code == EMPTY:
                     return response.headers
                 if enough is not None and response.status_code == requests.codes.partial_content:
-                    _check_range(response.headers.get("Content-Range", ""), url)
+                    check_range(response.headers.get("Content-Range", ""), url)
                 else:
-                    _check_status(response, url)
+                    check_status(response, url)
                 length = content_length(response.headers.get("Content-Length"), url)
                 check_transfer_encoding(response.headers.get("Transfer-Encoding"), url)
-                _check_size(length or 0, limits, url)
-                _write_body(response, sink, limits, url, enough)
-                _check_is_file(sink, url)
+                check_size(length or 0, limits, url)
+                write_body(response, sink, limits, url, enough)
+                check_is_file(sink, url)
                 return response.headers
         # requests and urllib3 let some errors of malformed URLs and headers pass as they are.
         except (OSError, urllib3.exceptions.HTTPError, ValueError, OverflowError) as error:
@@ -380,103 +362,6 @@ class Fetcher:
             f"{printable(url)} cannot be fetched: it redirects more than {MAX_REDIRECTS} times; "
             "check the URL"
         )
-
-
-def _write_body(
-    response: requests.Response, sink: IO[bytes], limits: Limits, url: str, enough: int | None
-) -> None:
-    """Write the response body into `sink`; urllib3 raises if it is shorter than Content-Length.
-
-    What a server sends beyond Content-Length is no part of the response (RFC 9112, 6.3), and its
-    connection is not used again.
-    """
-    deadline = time.monotonic() + limits.total_seconds
-    for block in decoded_blocks(response.raw, response.headers.get("Content-Encoding", ""), url):
-        try:
-            sink.write(block)
-        except OSError as error:
-            raise FetchError(
-                f"{printable(url)} cannot be stored: {printable(error)}; free disk space"
-            ) from error
-        _check_size(sink.tell(), limits, url)
-        if enough is not None and sink.tell() >= enough:
-            return
-        if time.monotonic() > deadline:
-            raise SlowTransferError(
-                f"{printable(url)} did not arrive within {limits.total_seconds:g} s; "
-                "raise the transfer's time limit or use a faster mirror"
-            )
-
-
-def _check_is_file(sink: IO[bytes], url: str) -> None:
-    """Raise NotAFileError for a web page: no file of an archive is one."""
-    end = sink.tell()
-    sink.seek(0)
-    start = sink.read(PAGE_BYTES)
-    sink.seek(end)
-    if PAGE.match(start):
-        raise NotAFileError(
-            f"{printable(url)} was answered with a web page, such as one about maintenance or a "
-            "login; open it in a browser, and try again later"
-        )
-
-
-def _check_status(response: requests.Response, url: str) -> None:
-    """Raise the error that fits the response status, unless it is 200."""
-    status = response.status_code
-    if status == requests.codes.ok:
-        return
-    if status in (404, 410):
-        raise NotFoundError(
-            f"{printable(url)} does not exist ({status}); check the archive's base URL or its "
-            "mirror"
-        )
-    if status in (401, 403):
-        raise ForbiddenError(
-            f"{printable(url)} was refused ({status}); some hosts refuse automated clients: "
-            "give a contact for the User-Agent or use a mirror"
-        )
-    if status in BUSY or status >= 500:
-        seconds = _retry_after(response.headers.get("Retry-After", ""))
-        when = f"in {seconds:.0f} s, as it asks," if seconds else "later"
-        raise TransferError(
-            f"{printable(url)} was answered with {status} (server busy or broken); "
-            f"try again {when} or with fewer connections per host",
-            seconds,
-        )
-    raise FetchError(f"{printable(url)} was answered with {status} instead of 200; check the URL")
-
-
-def _check_range(header: str, url: str) -> None:
-    """Raise TransferError for a part of a file that does not begin with its first byte."""
-    if header and not FROM_FIRST_BYTE.match(header):
-        raise TransferError(
-            f"{printable(url)} was answered with {printable(header, 40)} instead of its first "
-            "bytes; try again later, or use a mirror"
-        )
-
-
-def _check_size(size: int, limits: Limits, name: str) -> None:
-    """Raise TooLargeError for a size above the limit."""
-    if size > limits.max_bytes:
-        raise TooLargeError(
-            f"{printable(name)} has more than {limits.max_bytes} bytes; check that it is the "
-            "right file, and raise the size limit if it is"
-        )
-
-
-def _retry_after(header: str) -> float | None:
-    """Return the seconds of a Retry-After header (RFC 9110: seconds or a date), None if invalid."""
-    if SECONDS.fullmatch(header.strip()):
-        return min(float(header), LONGEST_REST_SECONDS)
-    try:
-        moment = parsedate_to_datetime(header)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return min(max(0.0, seconds), LONGEST_REST_SECONDS)
 
 
 def _is_worth_retrying(error: BaseException) -> bool:

@@ -44,42 +44,48 @@ BEST = 3
 """How many probabilities of an earlier outcome the table shows; JSON has all."""
 
 
+Classes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Codes or names of classes, all of which an image must show."),
+]
+Without = Annotated[
+    list[str] | None, typer.Option(help="A class that the image must not show; may be repeated.")
+]
+RoverName = Annotated[str | None, typer.Option(help="Opportunity or Spirit.")]
+Sols = Annotated[
+    str | None, typer.Option(help="Sols A:B, both included; A:, :B or A alone work too.")
+]
+MinProbability = Annotated[
+    float, typer.Option(min=0, max=1, help="Lowest probability of each given class.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Maximum number of images to print; by default {SHOWN} in a table, otherwise all.",
+    ),
+]
+After = Annotated[
+    str | None, typer.Option(help="Continue after a page: the value it printed as --after.")
+]
+Own = Annotated[
+    bool,
+    typer.Option(
+        "--own",
+        help="Search the images of your own folders, which are not among the archives' images.",
+    ),
+]
+
+
 def search(
-    classes: Annotated[
-        list[str] | None,
-        typer.Argument(help="Codes or names of classes, all of which an image must show."),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(help="A class that the image must not show; may be repeated."),
-    ] = None,
-    rover: Annotated[str | None, typer.Option(help="Opportunity or Spirit.")] = None,
-    sol: Annotated[
-        str | None,
-        typer.Option(help="Sols A:B, both included; A:, :B or A alone work too."),
-    ] = None,
-    min_probability: Annotated[
-        float, typer.Option(min=0, max=1, help="Lowest probability of each given class.")
-    ] = 0.0,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help=f"Maximum number of images to print; by default {SHOWN} in a table, "
-            "otherwise all.",
-        ),
-    ] = None,
-    after: Annotated[
-        str | None,
-        typer.Option(help="Continue after a page: the value it printed as --after."),
-    ] = None,
-    own: Annotated[
-        bool,
-        typer.Option(
-            "--own",
-            help="Search the images of your own folders, which are not among the archives' images.",
-        ),
-    ] = False,
+    classes: Classes = None,
+    without: Without = None,
+    rover: RoverName = None,
+    sol: Sols = None,
+    min_probability: MinProbability = 0.0,
+    limit: Limit = None,
+    after: After = None,
+    own: Own = False,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
