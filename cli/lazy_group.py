@@ -65,8 +65,19 @@ class LazyCommand(TyperCommand):
             getattr(import_module(f"mernet.cli.{module}"), function)
         )
         loaded = typer.main.get_command(app)
+        loaded.help = _as_paragraphs(loaded.help)
         raise_interrupts()
         return loaded
+
+
+def _as_paragraphs(text: str | None) -> str | None:
+    """Return a docstring with each paragraph on one line: help is wrapped to the terminal's width.
+
+    Typer would keep the line breaks of the source in all paragraphs but the first.
+    """
+    if text is None:
+        return None
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 class LazyGroup(TyperGroup):

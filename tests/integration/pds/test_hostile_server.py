@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
-from mernet.pds.errors import FetchError, TooLargeError, TransferError
 from mernet.pds.answers import LONGEST_REST_SECONDS
+from mernet.pds.errors import FetchError, TooLargeError, TransferError
 from mernet.pds.fetch import Fetcher
 
 BODY = bytes(range(256)) * 8

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from itertools import pairwise
 
 import pytest
 from typer.testing import CliRunner
@@ -59,6 +60,14 @@ def test_the_table_has_the_first_line_of_each_command_s_own_help(words, command:
 def test_the_help_of_a_command_imports_nothing_that_takes_seconds(words, command):
     slow = {"torch", "torchvision", "sklearn", "matplotlib", "pandas"}
     assert not imported_by(*words, "--help") & slow
+
+
+def test_help_fills_its_lines_whatever_the_line_breaks_of_the_docstring():
+    shown = CliRunner().invoke(app, ["search", "--help"], env={"COLUMNS": "80"}).output
+    paragraph = shown.partition("For example:")[2].partition("╭")[0].strip()
+    lines = [line.strip() for line in paragraph.splitlines()]
+    for line, following in pairwise(lines):
+        assert len(line) + len(" ") + len(following.split()[0]) > 60
 
 
 @pytest.mark.parametrize(("words", "command"), list(commands()))
