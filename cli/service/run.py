@@ -150,9 +150,9 @@ def full(
     """Queue a run over all eligible products: left-eye Pancam, filter 2, 512 or 1024 pixels square.
 
     Products that the classifier has an outcome of are not classified again, and images of a folder
-    whose products an archive has are not classified. The exit code with --follow: 0 if all products
-    are classified, 3 if products failed, also in an earlier run whose outcome was kept, 1
-    otherwise.
+    are not classified if an archive has their products, or another folder their first files. The
+    exit code with --follow: 0 if all products are classified, 3 if products failed, also in an
+    earlier run whose outcome was kept, 1 otherwise.
     """
     archives = _independent_of_folder(archive, mirror)
     _require_folder(archives, publish)
