@@ -257,7 +257,7 @@ def test_the_role_of_the_service_has_no_more_rights_than_rows(story):
     )
     assert {name for (name,) in kept} == {
         *("alembic_version", "image_class", "product", "classifier", "promotion"),
-        *("run", "chunk", "run_product", "outcome_history"),
+        *("run", "chunk", "run_product", "outcome_history", "product_history"),
     }
 
 

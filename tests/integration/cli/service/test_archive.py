@@ -55,6 +55,7 @@ def test_an_archive_whose_name_only_begins_alike_has_not_moved(story, moved, pro
 
 def test_a_folder_is_given_by_its_path_though_it_is_gone(story, moved, product, tmp_path):
     old, new = (tmp_path / name for name in ("my images", "b"))
+    new.mkdir()
     image = product(
         1, source=f"{old.as_uri()}/", image_url=f"{old.as_uri()}/1.img", collection="own"
     )
@@ -63,6 +64,17 @@ def test_a_folder_is_given_by_its_path_though_it_is_gone(story, moved, product, 
     assert story.rows("SELECT source, image_url FROM product") == [
         (f"{new.as_uri()}/", f"{new.as_uri()}/1.img")
     ]
+
+
+@pytest.mark.parametrize("mistyped", ["new.example/v", "file:///nowhere/v/", "/nowhere/v"])
+def test_a_new_place_that_is_not_there_is_refused_and_no_address_changes(
+    story, moved, product, mistyped
+):
+    old = product(1, source="https://old.example/v/", image_url="https://old.example/v/1.img")
+    story.classified([old], SCORES)
+    with pytest.raises(BadArchiveError, match="neither a URL nor an existing folder"):
+        moved("https://old.example/v/", mistyped)
+    assert shown(story) == [old.image_url]
 
 
 def test_nothing_waits_for_the_old_host_any_more(story, moved, product):
