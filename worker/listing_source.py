@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
-from typing import IO
+from typing import IO, TypeVar
 from urllib.parse import urljoin
 
 import sqlalchemy as sa
@@ -36,6 +36,8 @@ from mernet.worker.archive_hosts import (
 )
 from mernet.worker.connections import leased_connections
 from mernet.worker.errors import HostDown, MustWait
+
+T = TypeVar("T")
 
 WITH_LABELS = (ArchiveKind.INVENTORY, ArchiveKind.REGISTRY)
 """Kinds of archives of which a label is read for each product."""
@@ -90,22 +92,23 @@ class ListingSource:
     def open(self, url: str) -> Iterator[IO[bytes]]:
         """Open a table, its label or an inventory; raises as `fetch` does."""
         with ExitStack() as stack:
-            with self._host_faults(url):
-                file = stack.enter_context(self._source.open(url))
-            yield file
+            yield self._in_rounds(url, lambda: stack.enter_context(self._source.open(url)))
 
     def download_table(
         self, url: str, sink: IO[bytes], condition: Mapping[str, str]
     ) -> Mapping[str, str] | None:
         """Download a table if it has changed; raises as `fetch` does."""
-        with self._host_faults(url):
-            return self._source.download_table(url, sink, condition)
+        return self._in_rounds(url, lambda: self._source.download_table(url, sink, condition))
 
-    def _in_rounds(self, url: str, get: Callable[[], bytes]) -> bytes:
+    def _in_rounds(self, url: str, get: Callable[[], T]) -> T:
         """Get a file; once more if its host is fine by now."""
         for _ in range(ROUNDS - 1):
-            with suppress(UnavailableFileError, NotAFileError), self._host_faults(url):
-                return get()
+            try:
+                with self._host_faults(url):
+                    return get()
+            except FetchError as error:
+                if not may_be_host_fault(error):
+                    raise
         with self._host_faults(url):
             return get()
 

@@ -1,11 +1,20 @@
 """Listings over HTTP from hosts that are down in parts or in all: what waits, fails or is left."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from faults import flaky_archive
-from faults.flaky_archive import FlakyArchive, Request, busy, html, redirect_elsewhere, serve
+from faults.flaky_archive import (
+    FlakyArchive,
+    Request,
+    busy,
+    html,
+    redirect_elsewhere,
+    redirect_in_a_circle,
+    serve,
+)
 from fixtures.index_volume import LABEL, name
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
@@ -139,6 +148,29 @@ def bundle(tmp_path):
     (inventory,) = (tmp_path / "pds4").rglob("collection*.csv")
     labels = sorted(each.name for each in (tmp_path / "pds4").rglob("2p*l2*.xml"))
     return inventory.relative_to(tmp_path).as_posix(), labels
+
+
+def first_time(otherwise: Callable[[Request], None], suffix: str) -> Callable[[Request], None]:
+    """Behave otherwise at the first request of a file of that suffix, and serve all others."""
+    is_over = threading.Event()
+
+    def behave(request: Request) -> None:
+        if is_over.is_set() or not request.path.endswith(suffix):
+            serve(request)
+        else:
+            is_over.set()
+            otherwise(request)
+
+    return behave
+
+
+@pytest.mark.parametrize("suffix", [".lbl", ".tab"])
+@pytest.mark.parametrize("fault", [*REFUSALS, redirect_in_a_circle])
+def test_a_fault_that_is_over_when_the_host_is_probed_costs_nothing(
+    web, run_listing, volume, fault, suffix
+):
+    web.behaviour = first_time(fault, suffix)
+    assert run_listing().state == "running"
 
 
 @pytest.mark.parametrize("fault", [html, busy(503), flaky_archive.hang_up])
