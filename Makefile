@@ -10,7 +10,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 help:
 	@echo "make install   install the mernet command into $(VENV)"
 	@echo "make demo      the tour: a sample archive, classified end to end, in about 5 minutes"
-	@echo "make test      linters, types and every test, about 8 minutes on 2 cores"
+	@echo "make test      linters, types and every test, about 15 minutes on 2 cores"
 	@echo "make test-unit the unit tests alone, less than a minute"
 	@echo "make soak      200 faults, 100,000 malformed inputs, an archive down for minutes: about 45 minutes"
 	@echo "make audit     published advisories on the installed packages"
