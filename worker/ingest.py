@@ -163,7 +163,8 @@ class ArchiveCheck:
         if not self.errors:
             return None
         asked = len(self.listings) + len(self.errors)
-        why = "; ".join(printable(error, LONGEST_DETAIL) for error in self.errors)
+        causes = dict.fromkeys(printable(error, LONGEST_DETAIL) for error in self.errors)
+        why = "; ".join(causes)
         of_all = f"{len(self.errors)} of {asked} archives could not be listed: "
         return ArchivesNotListed(
             f"{of_all if self.listings else ''}{why}", tuple(self.errors), tuple(self.waits)

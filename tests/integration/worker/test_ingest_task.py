@@ -232,6 +232,12 @@ def test_archives_on_a_host_that_is_down_cost_one_probe(story, task, asked):
     assert len(asked) == 2
 
 
+def test_what_keeps_several_archives_from_being_listed_is_told_once(run_ingest):
+    with pytest.raises(ArchivesNotListed) as refused:
+        run_ingest(DOWN, OTHER_DOWN)
+    assert str(refused.value).count("is down") == 1
+
+
 def test_a_host_that_is_known_to_be_down_is_not_asked_before_its_next_try(story, task, asked):
     host = "http://127.0.0.1:9"
     patience = Patience(60, 300)
