@@ -201,7 +201,7 @@ def report(
         subject: Which one.
         reason: A sentence that says what is wrong with it.
         patience: How long to wait before the next try.
-        run_id: A run that has met it; its other work goes on unless it is postponed, too.
+        run_id: A run that has met it; its other work continues unless it is postponed, too.
 
     Returns:
         Seconds until the next try.

@@ -1,4 +1,4 @@
-"""Rights on the server: closes the database to all but the service and the readers of the Atlas.
+"""Rights on the server: only the service and the readers of the Atlas can use the database.
 
 Postgres gives everybody (PUBLIC) the right to connect to a database, to create temporary tables in
 it, and to call nearly all functions. What the caller may take away is taken away; `left_open` tells

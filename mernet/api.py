@@ -116,7 +116,7 @@ class ProductClassifier:
 
         Raises:
             MernetError: An image cannot be read; the images after it are not classified.
-                `classify_each` goes on after such an image.
+                `classify_each` continues after such an image.
         """
         remaining = iter(images)
         while batch := list(islice(remaining, self._classifier.batch_size)):

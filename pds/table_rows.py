@@ -79,7 +79,7 @@ def _split_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
         if not is_begun:
             block, is_begun = block.removeprefix(BOM), True
         lines = (rest + block).splitlines(keepends=True)
-        # The last line may go on in the next block, even behind a CR.
+        # The last line may continue in the next block, even behind a CR.
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         for line in lines:
             row = line.rstrip(b"\r\n")

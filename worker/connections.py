@@ -39,7 +39,7 @@ def leased_connections(
             renewed.
         run_id: The run that needs them; None for the check for new products.
         is_wanted: Whether the block is still to run; asked while waiting.
-        on_wait: Told once that all are in use; the wait then goes on until one is free. None for
+        on_wait: Told once that all are in use; the wait then continues until one is free. None for
             work that can be postponed.
 
     Yields:

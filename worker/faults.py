@@ -1,6 +1,6 @@
 """Faults that no product is the cause of: of the database, of this machine, of its device.
 
-Work that meets one is put off, uncounted, and goes on by itself when the fault has passed.
+Work that meets one is put off, uncounted, and continues by itself when the fault has passed.
 """
 
 import errno

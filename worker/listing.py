@@ -134,7 +134,7 @@ def record_products(
 ) -> TaskResult:
     """List a run's products in the ledger and divide them into chunks.
 
-    Archives are listed one by one. If one cannot be listed, the run goes on with the others and
+    Archives are listed one by one. If one cannot be listed, the run continues with the others and
     ends as failed; so it does at once if there are no others. If an archive's host is down, only
     that archive waits to be listed. If a file cannot be transferred though its host answers, the
     archive is listed again, `LISTING_ATTEMPTS` times in all.

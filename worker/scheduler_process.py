@@ -53,7 +53,7 @@ def _keep_running(config: Settings, log_level: str, ended: threading.Event) -> N
         if ended.is_set():
             _stop(process)
         elif hangs:
-            process.kill()  # also if it was stopped, so that it never goes on
+            process.kill()  # also if it was stopped, so that it never continues
             process.wait()
             log.warning("nobody sweeps the ledger: the scheduler hangs and is started again")
         else:

@@ -150,7 +150,7 @@ def full(
     """Queue a run over all eligible products: left-eye Pancam, filter 2, 512 or 1024 pixels square.
 
     Products that the classifier has an outcome of are not classified again, and images of a folder
-    are not classified if an archive has their products, or another folder their first files. The
+    are not classified if an archive has their products, or if another folder had them first. The
     exit code with --follow: 0 if all products are classified, 3 if products failed, also in an
     earlier run whose outcome was kept, 1 otherwise.
     """

@@ -64,7 +64,7 @@ def print_progress(now: RunProgress) -> None:
 
 
 def _print_what_is_not_listed(run: Run) -> None:
-    """Print why a run failed or goes on without archives, and which ones are still to be listed."""
+    """Print why a run failed or continues without archives, and which are still to be listed."""
     if run.error:
         say(f"Reason: {run.error}", "bold red")
     elif run.listing_error:

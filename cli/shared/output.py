@@ -130,7 +130,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _print_row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> None:
-    """Print a row; a last cell that is wider than its column goes on below itself."""
+    """Print a row; a last cell that is wider than its column continues on the next line."""
     *others, last = cells
     lines = _wrap(last, max(1, widths[-1]))
     _print_line([*others, *(lines[:1] or [last])], widths, numeric)

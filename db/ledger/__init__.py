@@ -1,7 +1,8 @@
 """The ledger of runs: which products are to be classified, by which worker, with which outcome.
 
 Every function takes an engine first and runs in a short transaction of its own. All are safe to
-repeat, except `create_run`, `create_retry` and `record_new`. All times are the database's.
+repeat, except `create_run`, `create_retry`, `record_new` and `forgive_attempt`. All times are the
+database's.
 """
 
 from mernet.db.ledger.chunks import (

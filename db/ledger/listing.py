@@ -181,7 +181,7 @@ def record_not_listed(
 ) -> bool:
     """Record that no archive could be listed this time; the attempt does not count.
 
-    The run goes on with what was listed before and what is to be listed later. If nothing is, it
+    The run continues with what was listed before and what is to be listed later. If nothing is, it
     ends as failed.
 
     Returns:

@@ -97,7 +97,7 @@ DROP TABLE archive_connection;
 """
 
 
-# Archives of a run that are still to be listed, and why others cannot be: a run goes on without
+# Archives of a run that are still to be listed, and why others cannot be: a run continues without
 # these and ends as failed.
 UNLISTED = """
 ALTER TABLE run ADD unlisted text[] NOT NULL DEFAULT '{}', ADD listing_error text;

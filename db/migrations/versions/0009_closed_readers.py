@@ -67,7 +67,10 @@ BEGIN
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO mernet_service', ours.named);
         IF ours.relkind = 'r' AND ours.relname NOT IN ('alembic_version', 'image_class') THEN
-            EXECUTE format('GRANT INSERT, UPDATE ON %s TO mernet_service', ours.named);
+            EXECUTE format('GRANT INSERT ON %s TO mernet_service', ours.named);
+            IF ours.relname NOT IN ('outcome_history', 'product_history') THEN
+                EXECUTE format('GRANT UPDATE ON %s TO mernet_service', ours.named);
+            END IF;
             IF ours.relname NOT IN (
                 'product', 'classifier', 'promotion', 'run', 'chunk', 'run_product',
                 'outcome_history', 'product_history'
@@ -76,6 +79,7 @@ BEGIN
             END IF;
         END IF;
     END LOOP;
+    GRANT UPDATE (replaced_by) ON outcome_history TO mernet_service;
 END $$;
 """
 

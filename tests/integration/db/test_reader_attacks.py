@@ -259,6 +259,12 @@ def test_the_role_of_the_service_has_no_more_rights_than_rows(story):
         *("alembic_version", "image_class", "product", "classifier", "promotion"),
         *("run", "chunk", "run_product", "outcome_history", "product_history"),
     }
+    changeable = story.rows(
+        "SELECT attrelid::regclass::text, attname FROM pg_attribute"
+        " WHERE attrelid IN ('outcome_history'::regclass, 'product_history'::regclass)"
+        " AND attnum > 0 AND has_column_privilege('mernet_service', attrelid, attnum, 'UPDATE')"
+    )
+    assert changeable == [("outcome_history", "replaced_by")]
 
 
 def test_the_service_logins_are_made_by_a_superuser_only(empty_engine):

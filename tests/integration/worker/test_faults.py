@@ -1,4 +1,4 @@
-"""Faults of the database and of a machine: work waits, uncounted, and goes on when they pass."""
+"""Faults of the database and of a machine: work waits, uncounted, and continues when they pass."""
 
 import errno
 import platform
