@@ -7,7 +7,7 @@ that waited for it is due at once. All times are the database's.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -402,20 +402,19 @@ def try_now(connection: sa.Connection, kind: ObstacleKind, subjects: Collection[
 
 
 @transaction
-def not_met_lately(
-    connection: sa.Connection, keys: Collection[tuple[ObstacleKind, str]], seconds: float
-) -> list[tuple[ObstacleKind, str]]:
-    """Return those of these obstacles (kind, subject) that nobody has met for some seconds."""
-    known = sa.tuple_(obstacle.c.kind, obstacle.c.subject)
+def seconds_since_met(
+    connection: sa.Connection, keys: Collection[tuple[ObstacleKind, str]]
+) -> dict[tuple[ObstacleKind, str], float]:
+    """Return how long ago those of these obstacles (kind, subject) that are there were last met."""
     asked = {(str(kind), storable_text(subject)): (kind, subject) for kind, subject in keys}
+    age = sa.func.extract("epoch", sa.func.now() - obstacle.c.last_seen_at)
     rows = connection.execute(
-        sa.select(obstacle.c.kind, obstacle.c.subject).where(
-            known.in_(list(asked)),
+        sa.select(obstacle.c.kind, obstacle.c.subject, age.label("age")).where(
+            sa.tuple_(obstacle.c.kind, obstacle.c.subject).in_(list(asked)),
             obstacle.c.cleared_at.is_(None),
-            obstacle.c.last_seen_at <= sa.func.now() - timedelta(seconds=seconds),
         )
     )
-    return [asked[row.kind, row.subject] for row in rows]
+    return {asked[row.kind, row.subject]: float(row.age) for row in rows}
 
 
 @transaction

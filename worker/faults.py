@@ -135,17 +135,19 @@ class Proof:
         """Note that this process has met an obstacle."""
         self._shown.discard(key)
 
-    def show(self, engine: sa.Engine, keys: Collection[Key]) -> None:
+    def clear_shown(self, engine: sa.Engine, keys: Collection[Key]) -> None:
         """Clear the obstacles that work of this process has just shown to be gone.
 
-        One that another process on this host has met lately stays, since that process may still
+        There is one database for all, so whoever has used it shows that it is fine. Of the others,
+        one that another process on this host has met lately stays, since that process may still
         meet it; after `STALE_SECONDS` it may have died.
         """
-        new = set(keys) - self._shown
-        for kind, subject in new | set(obstacles.not_met_lately(engine, keys, STALE_SECONDS)):
-            if obstacles.clear(engine, kind, subject):
+        for key, age in obstacles.seconds_since_met(engine, keys).items():
+            kind, subject = key
+            is_shown = kind is ObstacleKind.DATABASE or key not in self._shown
+            if (is_shown or age >= STALE_SECONDS) and obstacles.clear(engine, kind, subject):
                 log.warning("the %s %s can be used again", kind, subject)
-        self._shown |= new
+        self._shown |= set(keys)
 
 
 def _lack(error: BaseException) -> str | None:

@@ -193,7 +193,7 @@ def _list_and_record(
         _list_archives(engine, run, claimant, fetcher, listings, heart, rules)
         recorded = beat() and _record(engine, run, claimant, listings)
     if listings.products:
-        Proof().show(engine, machine_and_database(engine))
+        Proof().clear_shown(engine, machine_and_database(engine))
     if not recorded:
         return STOPPED
     is_over = run.state is RunState.LISTING and not listings.products and not listings.waits

@@ -195,7 +195,7 @@ class Pipeline:
         shown = machine_and_database(self.engine)
         if any(isinstance(each, Classified) for each in outcomes):
             shown.append((ObstacleKind.DEVICE, device_name()))
-        self._proof.show(self.engine, shown)
+        self._proof.clear_shown(self.engine, shown)
 
     def _postpone(self, chunk: Chunk, claimant: str, waiting: MustWait) -> TaskResult:
         """Give a chunk back that waits for a host, with all of the archives that are there."""
@@ -263,7 +263,7 @@ class Pipeline:
     def _load(self, sha256: str) -> ImageClassifier:
         classifier = self.load_classifier(sha256)
         subject = name_on_this_host(self.engine, sha256)
-        self._proof.show(self.engine, [(ObstacleKind.CHECKPOINT, subject)])
+        self._proof.clear_shown(self.engine, [(ObstacleKind.CHECKPOINT, subject)])
         self._complained.discard(sha256)
         return classifier
 

@@ -168,6 +168,10 @@ def now_due(story):
     story.execute("UPDATE obstacle SET next_try_at = now()")
 
 
+def still_met(story):
+    return story.rows("SELECT kind, subject FROM obstacle WHERE cleared_at IS NULL")
+
+
 def assert_waits_then_goes_on(story, pipeline, kind, undo):
     """A chunk waits however often it is tried, and is classified when the fault has passed."""
     run_id = story.rows("SELECT max(run_id) FROM run")[0][0]
@@ -285,6 +289,31 @@ def test_the_database_may_fail_while_a_product_is_read(story, pipeline, archive)
     assert_waits_then_goes_on(
         story, pipeline, "database", lambda: setattr(archive, "happens", healthy)
     )
+
+
+def test_whoever_publishes_shows_that_the_database_is_fine(story, pipeline, archive):
+    run_id = story.listed(count=8)
+    assert pipeline.work_on(run_id, 1, "before").summary == "4 classified"
+    healthy, archive.happens = archive.happens, raising(ConnectionFailed("no answer"))
+    assert "for the database" in pipeline.work_on(run_id, 2, "during").summary
+    archive.happens = healthy
+    now_due(story)
+    assert pipeline.work_on(run_id, 2, "after").summary == "4 classified"
+    assert still_met(story) == []
+
+
+def test_a_database_that_another_process_has_just_met_is_shown_to_be_fine(
+    story, make_pipeline, archive
+):
+    lucky, unlucky = make_pipeline(), make_pipeline()
+    run_id = story.listed(count=12)
+    assert lucky.work_on(run_id, 1, "lucky").summary == "4 classified"
+    healthy, archive.happens = archive.happens, raising(ConnectionFailed("no answer"))
+    assert "for the database" in unlucky.work_on(run_id, 2, "unlucky").summary
+    archive.happens = healthy
+    now_due(story)
+    assert lucky.work_on(run_id, 3, "lucky again").summary == "4 classified"
+    assert still_met(story) == []
 
 
 @pytest.fixture
