@@ -26,6 +26,13 @@ TRANSIENT_SQLSTATES = (*CONFLICTS, "57P01", "57P02", "57P03", READ_ONLY)
 """Besides the class `NO_ROOM`: conflicts, and a server that shuts down, has crashed, is starting,
 or can only be read."""
 
+MISSING_RIGHT = "42501"
+WRONG_STATEMENT = "42"
+"""Class of SQLSTATEs: the statement does not fit the tables, or the login lacks a right."""
+
+SHUT_DOWN = ("08", "57P")
+"""Beginnings of SQLSTATEs: the connection is lost, or the server shuts down or is starting."""
+
 RAISED = "P0"
 """Class of SQLSTATEs that statements of our own raise."""
 
@@ -114,18 +121,15 @@ def transaction(
 
         try:
             return _RETRYING(attempt)
-        except sa.exc.TimeoutError as error:
-            raise ConnectionFailed(
-                "All connections of this process to the database are in use; try again."
-            ) from error
         except (
+            sa.exc.TimeoutError,
             sa.exc.OperationalError,
             sa.exc.InterfaceError,
             sa.exc.InternalError,
         ) as error:
-            if (sqlstate(error) or "").startswith(RAISED):
+            if not is_server_fault(error):
                 raise
-            raise ConnectionFailed(_fault(error)) from error
+            raise ConnectionFailed(server_fault(error)) from error
 
     return run
 
@@ -159,8 +163,14 @@ def why_not_writable(engine: sa.Engine) -> str | None:
     return None
 
 
+def server_fault(error: BaseException) -> str:
+    """Return a sentence about a fault of the server (see `is_server_fault`): cause and remedy."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return "All connections of this process to the database are in use; try again."
+    return _fault(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
+
+
 def _fault(error: sa.exc.DBAPIError) -> str:
-    """Return a sentence about a fault of the server: the cause, and what to do."""
     code, cause = sqlstate(error) or "", first_line(error)
     if _has_no_room(error):
         return (
@@ -176,6 +186,17 @@ def _fault(error: sa.exc.DBAPIError) -> str:
         return f"The database ended the work again and again ({cause}); try again."
     if code.startswith("XX"):
         return f"The database server reports an internal error ({cause}); read its log."
+    if code == MISSING_RIGHT:
+        return (
+            f"The database login lacks a right ({cause}); grant it, or correct MERNET_DATABASE_URL."
+        )
+    if code.startswith(WRONG_STATEMENT):
+        return (
+            f"The database has other tables than this program needs ({cause}); upgrade the "
+            "database, or this program if it is the older one."
+        )
+    if code and not code.startswith(SHUT_DOWN):
+        return f"The database server ended the work ({cause}); read the server's log."
     return f"The database does not answer ({cause}); check that it runs, then try again."
 
 

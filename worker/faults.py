@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db import obstacles
-from mernet.db.engine import is_server_fault
+from mernet.db.engine import is_server_fault, server_fault
 from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.model.device import is_device_fault
 from mernet.printable import LONGEST_DETAIL, printable
@@ -73,7 +73,8 @@ def fault_of(error: BaseException, engine: sa.Engine) -> Fault | None:
     for each in _nested(error):
         text = printable(each, LONGEST_DETAIL)
         if is_server_fault(each):
-            return Fault(ObstacleKind.DATABASE, database_name(engine), text)
+            reason = printable(server_fault(each), LONGEST_DETAIL)
+            return Fault(ObstacleKind.DATABASE, database_name(engine), reason)
         if is_device_fault(each):
             return Fault(ObstacleKind.DEVICE, device_name(), text)
         if lack := _lack(each):

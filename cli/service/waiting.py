@@ -18,8 +18,8 @@ ADVICE: Mapping[str, str] = {
     "`MERNET_CONNECTIONS_PER_HOST` allows more, if the archive agrees.",
     ObstacleKind.CHECKPOINT: "Copy the checkpoint to that host, at the same path; other workers "
     "that have it continue meanwhile.",
-    ObstacleKind.DATABASE: "Work continues without your help when the database "
-    "can be written again.",
+    ObstacleKind.DATABASE: "Remove the cause that the reason names; work then continues without "
+    "your help.",
     ObstacleKind.DEVICE: "Repair the device of that host, see nvidia-smi there, or set "
     "MERNET_DEVICE=cpu and start its worker again; workers on other hosts continue meanwhile.",
     ObstacleKind.MACHINE: "Free what that machine lacks; its worker then continues without your "

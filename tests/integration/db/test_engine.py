@@ -71,7 +71,7 @@ def test_work_is_repeated_on_a_new_connection_when_the_server_ends_the_old_one(e
         ("53400", "no room left"),
         ("25006", "The database can only be read"),
         ("57P01", "The database does not answer"),
-        ("58030", "The database does not answer"),
+        ("58030", "ended the work .*; read the server's log"),
         ("XX001", "internal error .*; read its log"),
     ],
 )

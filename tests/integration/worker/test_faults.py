@@ -283,6 +283,47 @@ def test_an_attempt_that_the_database_server_made_fail_does_not_count(
     assert_waits_then_goes_on(story, pipeline, "database", patched.undo)
 
 
+@pytest.mark.parametrize(
+    ("statement", "cause", "remedy"),
+    [
+        (
+            "DO $$ BEGIN RAISE SQLSTATE '42501' USING HINT = 'ask',"
+            " MESSAGE = 'permission denied for table outcome'; END $$",
+            "permission denied for table outcome",
+            "grant it",
+        ),
+        ("SELECT no_such_column FROM outcome", 'column "no_such_column" does not exist', "upgrade"),
+        ("SELECT * FROM no_such_table", 'relation "no_such_table" does not exist', "upgrade"),
+        (
+            "DO $$ BEGIN RAISE SQLSTATE '57014' USING MESSAGE = 'canceling statement'; END $$",
+            "canceling statement",
+            "read the server's log",
+        ),
+        (
+            "DO $$ BEGIN RAISE SQLSTATE 'XX001' USING MESSAGE = 'invalid page in block 3'; END $$",
+            "invalid page in block 3",
+            "read its log",
+        ),
+    ],
+    ids=["right", "column", "table", "cancelled", "damage"],
+)
+def test_the_reason_names_what_the_database_refuses_and_no_statement(
+    story, pipeline, monkeypatch, statement, cause, remedy
+):
+    @transaction
+    def publish(connection, *args):
+        connection.exec_driver_sql(statement)
+
+    monkeypatch.setattr("mernet.worker.pipeline.publish_chunk", publish)
+    assert "for the database" in pipeline.work_on(story.listed(count=2), 1, "worker").summary
+    [found] = obstacles.current(story.engine)
+    assert cause in found.reason
+    assert remedy in found.reason
+    for noise in ("SQL", "SELECT", "RAISE", "HINT", "LINE", "sqlalche.me", "psycopg2", "\\n"):
+        assert noise not in found.reason
+    assert chunks(story) == [("ready", 0)]
+
+
 def test_the_database_may_fail_while_a_product_is_read(story, pipeline, archive):
     story.listed(count=2)
     healthy, archive.happens = archive.happens, raising(ConnectionFailed("no answer"))

@@ -260,7 +260,7 @@ def test_a_database_that_cannot_be_written_is_told_with_what_waits_and_what_to_d
     assert f"Run {run_id} is waiting:" in words
     assert f"Run {run_id} waits for the database {story.engine.url.database} since" in words
     assert "Reason: The database can only be read" in words
-    assert "continues without your help when the database can be written again" in words
+    assert "Remove the cause that the reason names; work then continues without your help." in words
     answer = json.loads(said("--json"))
     assert answer["run"]["condition"] == "waiting"
     assert [each["kind"] for each in answer["obstacles"]] == ["database"]
