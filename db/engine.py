@@ -112,7 +112,24 @@ def transaction(
     `ConnectionFailed` after that: after about twenty seconds if the server refuses, two or three
     minutes if the network drops packets without an error.
     """
+    return _in_transaction(work, _RETRYING)
 
+
+def transaction_once(
+    work: Callable[Concatenate[sa.Connection, P], T],
+) -> Callable[Concatenate[sa.Engine, P], T]:
+    """Give `work` a transaction as `transaction` does, if its effect is not safe to repeat.
+
+    It is run again only after a deadlock or a serialization failure, which undo it. If the answer
+    to its COMMIT is lost, nobody knows whether it was done: the function then raises
+    `ConnectionFailed`.
+    """
+    return _in_transaction(work, _RETRYING_WHAT_IS_UNDONE)
+
+
+def _in_transaction(
+    work: Callable[Concatenate[sa.Connection, P], T], retrying: Retrying
+) -> Callable[Concatenate[sa.Engine, P], T]:
     @wraps(work)
     def run(engine: sa.Engine, /, *args: P.args, **kwargs: P.kwargs) -> T:
         def attempt() -> T:
@@ -120,7 +137,7 @@ def transaction(
                 return work(connection, *args, **kwargs)
 
         try:
-            return _RETRYING(attempt)
+            return retrying(attempt)
         except (
             sa.exc.TimeoutError,
             sa.exc.OperationalError,
@@ -257,12 +274,17 @@ def _may_succeed_later(error: BaseException) -> bool:
     return code.startswith(NO_ROOM)
 
 
+def _is_undone(error: BaseException) -> bool:
+    return isinstance(error, sa.exc.DBAPIError) and sqlstate(error) in CONFLICTS
+
+
 _RETRYING = Retrying(
     retry=retry_if_exception(_may_succeed_later),
     wait=wait_random_exponential(multiplier=0.1, max=5),
     stop=stop_after_attempt(10),
     reraise=True,
 )
+_RETRYING_WHAT_IS_UNDONE = _RETRYING.copy(retry=retry_if_exception(_is_undone))
 
 
 def _parse_url(url: str) -> sa.URL:

@@ -208,6 +208,25 @@ def folder_url(spec: str) -> str:
     return url if url.endswith("/") else f"{url}/"
 
 
+def at_new_address(spec: str, old: str, new: str) -> str:
+    """Return how to name an archive after a move, by its address; its name if it has not moved.
+
+    Args:
+        spec: An archive as `resolve` reads it; its place may be gone.
+        old: The URL of a folder, with which the addresses of what has moved began.
+        new: The URL of the folder that has taken its place. What is below it already stays there.
+
+    Raises:
+        BadArchiveError: The archive's name cannot be read.
+    """
+    named = named_archives().get(spec)
+    url = folder_url(urljoin(named.base, named.path) if named else spec)
+    if not url.startswith(old) or (new.startswith(old) and url.startswith(new)):
+        return spec
+    moved = new + url.removeprefix(old)
+    return moved if (named.path if named else spec).endswith("/") else moved.removesuffix("/")
+
+
 @contextmanager
 def _path_errors_as_bad_archive(spec: str) -> Iterator[None]:
     """Raise BadArchiveError for a path that cannot be resolved, such as ~nosuchuser."""

@@ -54,7 +54,7 @@ from mernet.db.ledger.messages import (
     take_unsent,
     unsent_runs,
 )
-from mernet.db.ledger.moving import move_archive
+from mernet.db.ledger.moving import Moved, move_archive
 from mernet.db.ledger.progress import (
     FailedProduct,
     RunProgress,
@@ -97,6 +97,7 @@ __all__ = [
     "ListedFile",
     "LockHolder",
     "Lost",
+    "Moved",
     "NewRun",
     "NotListed",
     "ProductRow",

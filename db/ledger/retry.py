@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from mernet.db import classifiers
+from mernet.db.engine import transaction_once
 from mernet.db.errors import RunRefused
-from mernet.db.ledger.listed_table import list_selected
+from mernet.db.ledger.listed_table import Listed, list_selected
 from mernet.db.ledger.run_products import enrol
 from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
 from mernet.db.products import columns_as_listed
@@ -45,8 +46,9 @@ ORDER BY product.product_id
 MIRRORS = sa.text(FAILED.format(columns="DISTINCT failure.mirror"))
 
 
+@transaction_once
 def create_retry(
-    engine: sa.Engine,
+    connection: sa.Connection,
     chunk_size: int = 32,
     reason: str | None = None,
     failed_in: int | None = None,
@@ -59,7 +61,7 @@ def create_retry(
     run in which it failed had listed it.
 
     Args:
-        engine: The ledger.
+        connection: The function's own transaction; callers pass the engine.
         chunk_size: How many products a chunk holds.
         reason: Only products that failed for this reason.
         failed_in: Only products that failed in this run and were not tried in a later one.
@@ -74,26 +76,29 @@ def create_retry(
         UnknownRun: There is no run `failed_in`.
         RunRefused: The chunk size is below 1, or the run `failed_in` used another classifier.
     """
-    with engine.begin() as connection:
-        current = classifiers.current_in(connection)
-        if failed_in is not None:
-            _require_classifier_of_run(connection, failed_in, current)
-        values = {"classifier": current.sha256, "reason": reason, "failed_in": failed_in}
-        listed = list_selected(connection, FAILED_PRODUCTS, values)
-        if not listed.count():
-            return None
-        created = insert_run(
-            connection,
-            kind=RunKind.RETRY,
-            state=RunState.RUNNING,
-            archives=(),
-            products="any",
-            chunk_size=chunk_size,
-            reclassify=True,
-            mirror=mirror or _common_mirror(connection, values),
-        )
-        enrol(listed, created.run_id)
-        return read_run(connection, created.run_id)
+    current = classifiers.current_in(connection)
+    if failed_in is not None:
+        _require_classifier_of_run(connection, failed_in, current)
+    values = {"classifier": current.sha256, "reason": reason, "failed_in": failed_in}
+    listed = list_selected(connection, FAILED_PRODUCTS, values)
+    if not listed.count():
+        return None
+    return _retry_of(listed, chunk_size, mirror or _common_mirror(connection, values))
+
+
+def _retry_of(listed: Listed, chunk_size: int, mirror: str | None) -> Run:
+    created = insert_run(
+        listed.connection,
+        kind=RunKind.RETRY,
+        state=RunState.RUNNING,
+        archives=(),
+        products="any",
+        chunk_size=chunk_size,
+        reclassify=True,
+        mirror=mirror,
+    )
+    enrol(listed, created.run_id)
+    return read_run(listed.connection, created.run_id)
 
 
 def _common_mirror(connection: sa.Connection, values: Mapping[str, object]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mernet.db import classifiers
-from mernet.db.engine import first_line, storable_text, transaction
+from mernet.db.engine import first_line, storable_text, transaction, transaction_once
 from mernet.db.errors import NoRuns, RunClosed, RunRefused, UnknownRun
 from mernet.db.tables import chunk, listing_state, run
 
@@ -172,21 +172,21 @@ RUN_COLUMNS = (
 )
 
 
-def create_run(engine: sa.Engine, new: NewRun) -> Run:
+@transaction_once
+def create_run(connection: sa.Connection, new: NewRun) -> Run:
     """Create a full run; it waits to be listed.
 
     Raises:
         UnknownClassifier: No classifier has this name, or none is current.
         RunRefused: No run can have these values.
     """
-    with engine.begin() as connection:
-        return insert_run(
-            connection,
-            kind=RunKind.FULL,
-            state=RunState.LISTING,
-            unlisted=list(new.archives),
-            **asdict(new),
-        )
+    return insert_run(
+        connection,
+        kind=RunKind.FULL,
+        state=RunState.LISTING,
+        unlisted=list(new.archives),
+        **asdict(new),
+    )
 
 
 @transaction

@@ -456,7 +456,7 @@ NEW_HOST = "https://moved.example/archive/"
 def test_an_archive_that_has_moved_keeps_its_results_at_its_new_address(story, archived):
     outcomes = story.rows("SELECT * FROM outcome ORDER BY 1")
     run_id = run(story, archived)
-    assert ledger.move_archive(story.engine, ARCHIVE, NEW_HOST) == 2
+    assert story.move_archive(ARCHIVE, NEW_HOST).products == 2
     rows = story.rows("SELECT source, image_url, browse_url FROM product ORDER BY 1")
     assert rows == [
         tuple(
@@ -478,7 +478,7 @@ def test_an_open_run_goes_on_at_the_new_address(story, product):
     story.list_run(run_id, [at(product(1), ARCHIVE)])
     other = ledger.create_run(story.engine, NewRun(archives=("sample",), reclassify=True)).run_id
     story.list_run(other, [at(product(1), OTHER)])
-    ledger.move_archive(story.engine, ARCHIVE, NEW_HOST)
+    story.move_archive(ARCHIVE, NEW_HOST)
     assert claimed_places(story, run_id) == [at(product(1), NEW_HOST).image_url]
     assert story.rows("SELECT sources FROM chunk ORDER BY run_id") == [([NEW_HOST],), ([OTHER],)]
     assert claimed_places(story, other) == [at(product(1), OTHER).image_url]
@@ -486,7 +486,7 @@ def test_an_open_run_goes_on_at_the_new_address(story, product):
 
 def test_an_address_of_no_archive_is_refused_with_those_that_there_are(story, archived):
     with pytest.raises(UnknownArchive, match=ARCHIVE):
-        ledger.move_archive(story.engine, "https://example.com/", NEW_HOST)
+        story.move_archive("https://example.com/", NEW_HOST)
 
 
 def test_chunks_that_are_made_while_a_takeover_waits_for_their_locks_are_locked_too(story, product):

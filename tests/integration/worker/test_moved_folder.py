@@ -111,5 +111,5 @@ def test_what_an_archive_on_disk_has_is_moved_by_the_operator_only(story, tmp_pa
     old, new = (f"{(tmp_path / place).as_uri()}/" for place in "ab")
     [[before]] = story.rows("SELECT image_url FROM product")
     assert before.startswith(old)
-    ledger.move_archive(story.engine, old, new)
+    story.move_archive(old, new)
     assert story.rows("SELECT image_url FROM product") == [(before.replace(old, new),)]

@@ -2,7 +2,14 @@
 
 import pytest
 
-from mernet.pds.archive import ArchiveKind, is_mirrored, named_archives, resolve, url_at_mirror
+from mernet.pds.archive import (
+    ArchiveKind,
+    at_new_address,
+    is_mirrored,
+    named_archives,
+    resolve,
+    url_at_mirror,
+)
 from mernet.pds.errors import BadArchiveError
 
 
@@ -179,3 +186,38 @@ def test_what_is_no_archive_is_quoted_shortly(spec: str) -> None:
         resolve(spec)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 800
+
+
+OLD, NEW = "https://old.example/mer/", "https://new.example/a/"
+
+
+@pytest.mark.parametrize(
+    ("spec", "moved"),
+    [
+        ("https://old.example/mer/volume/", "https://new.example/a/volume/"),
+        ("https://old.example/mer", "https://new.example/a"),
+        ("https://old.example/mer/index/i.tab", "https://new.example/a/index/i.tab"),
+        ("https://old.example/mercury/", "https://old.example/mercury/"),
+        ("spirit", "spirit"),
+    ],
+)
+def test_what_is_below_an_old_address_is_named_by_the_new_one(spec, moved):
+    assert at_new_address(spec, OLD, NEW) == moved
+
+
+@pytest.mark.parametrize("name", ["spirit", "spirit-pds4", "spirit-registry"])
+def test_an_archive_of_the_list_is_named_by_its_new_address_and_stays_of_its_kind(name):
+    archive, base = resolve(name), named_archives()[name].base
+    moved = resolve(at_new_address(name, base, NEW))
+    assert moved.url == archive.url.replace(base, NEW)
+    assert (moved.kind, moved.label) == (archive.kind, archive.label)
+
+
+def test_what_is_at_the_new_address_already_keeps_its_name():
+    below = "https://old.example/mer/v2/"
+    assert at_new_address(f"{below}volume/", OLD, below) == f"{below}volume/"
+
+
+def test_a_path_that_is_gone_is_named_by_the_new_one(tmp_path):
+    old, new = f"{(tmp_path / 'a b').as_uri()}/", f"{(tmp_path / 'c').as_uri()}/"
+    assert at_new_address(str(tmp_path / "a b" / "images"), old, new) == f"{new}images"

@@ -99,7 +99,7 @@ def test_a_product_without_a_past_is_shown_as_its_25_probabilities(story, say, p
 def test_where_an_image_is_and_was_is_shown_with_when_and_why(story, say, product):
     old = product(1, source="https://old.example/", image_url="https://old.example/1.img")
     story.classified([old], SCORES)
-    ledger.move_archive(story.engine, "https://old.example/", "https://new.example/")
+    story.move_archive("https://old.example/", "https://new.example/")
     printed = say("show", old.product_id)
     assert "Image: https://new.example/1.img" in printed
     assert "moved to https://new.example/" in " ".join(printed.split())
