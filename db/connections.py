@@ -1,8 +1,8 @@
 """Connections to archive hosts, shared by the processes of all workers: leases in the database.
 
 A lease ends when its holder gives it back or stops renewing it, for example because it died. What
-finds no connection free has a place in a queue, which is kept until its run asks again. All times
-are the database's.
+finds no connection free has a place in a queue, one for each run and host, which is kept until the
+run asks again. All times are the database's.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ LOCK = sa.text("LOCK TABLE archive_connection IN SHARE ROW EXCLUSIVE MODE")
 QUEUE = sa.text("""
 WITH expired AS (
     DELETE FROM archive_connection
-    WHERE CASE WHEN holder = :place THEN host <> ALL (:hosts) ELSE expires_at <= now() END
+    WHERE expires_at <= now() AND NOT (holder = :place AND host = ANY (:hosts))
 )
 INSERT INTO archive_connection AS known (host, holder, connections, expires_at)
 SELECT host, :place, 0, now() + make_interval(secs => :place_seconds)
@@ -49,12 +49,12 @@ CROSS JOIN LATERAL (
     WHERE other.host = mine.host AND other.expires_at > now() AND other.connections = 0
       AND (other.asked_at, other.holder) < (mine.asked_at, mine.holder)
 ) AS earlier
-WHERE mine.holder = :place
+WHERE mine.holder = :place AND mine.host = ANY (:hosts)
 """)
 
 GRANT = sa.text("""
 WITH granted AS (
-    DELETE FROM archive_connection WHERE holder = :place RETURNING host
+    DELETE FROM archive_connection WHERE holder = :place AND host = ANY (:hosts) RETURNING host
 )
 INSERT INTO archive_connection (host, holder, connections, expires_at)
 SELECT host, :holder, :connections, now() + make_interval(secs => :seconds) FROM granted
@@ -79,7 +79,7 @@ def lease(
         connection: The function's own transaction; callers pass the engine.
         holder: Who leases them; a name that nobody else has.
         run_id: The run for which they are; None for the check for new products. It has one place
-            in the queue, and waits no longer when any are granted.
+            in the queue of each host, and waits no longer for those of which any are granted.
         hosts: The hosts, at least one.
         wanted: How many connections the holder can use.
         limit: The most connections to one host, of all holders together.
@@ -90,13 +90,13 @@ def lease(
     """
     connection.execute(LOCK)
     place = "ingest" if run_id is None else f"run {run_id}"
-    asked = {"place": place, "hosts": sorted(set(hosts)), "place_seconds": PLACE_SECONDS}
-    connection.execute(QUEUE, asked)
-    free: int = connection.execute(FREE, {"place": place, "limit": limit}).scalar_one()
+    asked = {"place": place, "hosts": sorted(set(hosts))}
+    connection.execute(QUEUE, asked | {"place_seconds": PLACE_SECONDS})
+    free: int = connection.execute(FREE, asked | {"limit": limit}).scalar_one()
     granted = max(0, min(wanted, free))
     if granted:
         lasting = {"holder": holder, "connections": granted, "seconds": seconds}
-        connection.execute(GRANT, lasting | {"place": place})
+        connection.execute(GRANT, lasting | asked)
         stop_waiting(connection, ObstacleKind.CONNECTIONS, hosts, run_id)
     return granted
 

@@ -52,8 +52,7 @@ def leased_connections(
     if not hosts:
         yield wanted
         return
-    holder = uuid.uuid4().hex
-    seconds = rules.lease_seconds
+    holder, seconds = uuid.uuid4().hex, rules.lease_seconds
 
     def lease() -> int:
         return connections.lease(engine, holder, run_id, hosts, wanted, rules.connections, seconds)
@@ -62,22 +61,36 @@ def leased_connections(
         connections.renew(engine, holder, seconds)
         return True
 
-    patient_until = time.monotonic() + rules.queue_seconds
-    while not (granted := lease()):
-        if not is_wanted():
-            raise Abandoned
-        if time.monotonic() >= patient_until:
-            waiting = _report(engine, hosts, rules)
-            if on_wait is None:
-                raise waiting
-            on_wait(waiting)
-            patient_until = float("inf")
-        time.sleep(POLL_SECONDS)
+    granted = _ask_until_granted(
+        lease, is_wanted, rules.queue_seconds, lambda: _report(engine, hosts, rules), on_wait
+    )
     try:
         with Heartbeat(renew, seconds / 3):
             yield granted
     finally:
         connections.give_back(engine, holder)
+
+
+def _ask_until_granted(
+    lease: Callable[[], int],
+    is_wanted: Callable[[], bool],
+    patience: float,
+    report: Callable[[], MustWait],
+    on_wait: Callable[[MustWait], None] | None,
+) -> int:
+    """Return how many connections are granted; ask for `patience` seconds, or longer if told."""
+    patient_until = time.monotonic() + patience
+    while not (granted := lease()):
+        if not is_wanted():
+            raise Abandoned
+        if time.monotonic() >= patient_until:
+            waiting = report()
+            if on_wait is None:
+                raise waiting
+            on_wait(waiting)
+            patient_until = float("inf")
+        time.sleep(POLL_SECONDS)
+    return granted
 
 
 def _report(engine: sa.Engine, hosts: Collection[str], rules: HostRules) -> MustWait:
