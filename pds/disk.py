@@ -1,7 +1,10 @@
 """Files on disk, by path or file:// URL; errors of the operating system become this room's."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote, urlsplit
@@ -34,17 +37,42 @@ def path_from_url(url: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
-def is_gone(url: str) -> bool:
-    """Return whether a file on disk does not exist; False if that cannot be found out."""
-    if not is_file_url(url):
-        return False
+def gone_files(urls: Iterable[str]) -> set[str]:
+    """Return those of these files on disk that do not exist any more.
+
+    A file may also be missing because its disk is not mounted. It counts as gone only if the
+    nearest folder above it that exists holds something, and is no place where disks are mounted.
+    """
+    is_mounted = cache(_is_surely_mounted)
+    return {url for url in urls if is_file_url(url) and _is_gone(url, is_mounted)}
+
+
+def _is_gone(url: str, is_mounted: Callable[[Path], bool]) -> bool:
+    """Return whether a file is gone; False if that cannot be found out."""
     try:
-        path_from_url(url).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
+        path = path_from_url(url)
+        return not _exists(path) and is_mounted(next(filter(_exists, path.parents)))
     except (OSError, ValueError, FetchError):
         return False
-    return False
+
+
+def _exists(path: Path) -> bool:
+    """Return whether something is at a path, such as a link to a disk that is not mounted."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_surely_mounted(folder: Path) -> bool:
+    """Return whether a folder is not one at which, or in which, a disk may be missing."""
+    with os.scandir(folder) as entries:
+        first = next(entries, None)
+        return first is not None and not any(
+            entry.is_dir(follow_symlinks=False) and os.path.ismount(entry.path)
+            for entry in chain((first,), entries)
+        )
 
 
 def in_its_case(base: str, url: str) -> str | None:

@@ -24,7 +24,7 @@ from mernet.db.products import own_images
 from mernet.errors import MernetError
 from mernet.pds.archive import resolve
 from mernet.pds.completeness import CompletenessCheck
-from mernet.pds.disk import is_gone
+from mernet.pds.disk import gone_files
 from mernet.pds.errors import CutLabelError, PdsError, ShortListingError, TransferError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import highest_versions, list_products
@@ -325,15 +325,14 @@ def _list_archive(
 def moved_images(engine: sa.Engine, rows: Iterable[ProductRow]) -> tuple[str, ...]:
     """Return the ids of listed own images whose files are gone from where they were.
 
-    They are moved files. If a file is still there, the listed one is a copy.
+    They are moved files. If a file is still there, or its disk may only not be mounted, the listed
+    one is a copy.
     """
     listed = {row.product_id: row.image_url for row in rows if row.collection == "own"}
     known = own_images(engine, list(listed)) if listed else {}
-    return tuple(
-        product_id
-        for product_id, url in known.items()
-        if url != listed[product_id] and is_gone(url)
-    )
+    elsewhere = {product_id: url for product_id, url in known.items() if url != listed[product_id]}
+    gone = gone_files(elsewhere.values())
+    return tuple(product_id for product_id, url in elsewhere.items() if url in gone)
 
 
 def to_row(product: Product) -> ProductRow:

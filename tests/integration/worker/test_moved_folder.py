@@ -15,9 +15,10 @@ from mernet.worker.listing import record_products
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a product."""
+    """A folder with a product, beside another folder."""
     folder = tmp_path / "a" / "images"
     folder.mkdir(parents=True)
+    (folder.parent / "others").mkdir()
     write_pds3_product(folder)
     return folder
 
@@ -94,6 +95,20 @@ def test_a_folder_that_cannot_be_looked_into_has_not_moved(story, classify, fold
     story.execute("UPDATE product SET image_url = 'file://elsewhere/1.img'")
     classify(copy)
     assert own(story) == [("file://elsewhere/1.img", before[0][1])]
+
+
+def test_files_of_a_disk_that_is_not_mounted_have_not_moved(story, classify, folder, tmp_path):
+    classify(folder)
+    before = own(story)
+    copy = shutil.copytree(folder, tmp_path / "b")
+    (file,) = folder.iterdir()
+    file.unlink()  # the empty folder is the mount point
+    for reclassify in (False, True):
+        classify(copy, reclassify)
+    assert own(story) == before
+    folder.rmdir()
+    classify(copy)
+    assert own(story) == places(copy)
 
 
 def test_what_an_archive_on_disk_has_is_moved_by_the_operator_only(story, tmp_path):
