@@ -15,6 +15,7 @@ from mernet.db.errors import RunClosed
 from mernet.model.classes import CODES
 
 ENDS_WITHIN = 30.0
+BETWEEN_SIGNALS = 0.3
 
 
 def send_signal(processes: list[psutil.Process], number: int) -> None:
@@ -59,13 +60,32 @@ def _worker_gets(number: int, times: int = 1) -> Generate:
     def inflict(scene: Scene, random: Random) -> Iterator[None]:
         worker = random.choice(scene.workers)
         before = psutil.Process(worker.process.pid)
-        for _ in range(times):
-            send_signal([before], number)
-            time.sleep(0.3)
+        _send_times([before], number, times)
         yield
         _require_end(scene, [before])
 
     return inflict
+
+
+def _scheduler_gets(number: int, times: int = 1) -> Generate:
+    """Messages are lost too: only a sweep sends them again."""
+
+    def inflict(scene: Scene, random: Random) -> Iterator[None]:
+        before = scene.scheduler()
+        require(before, "there is no scheduler")
+        _send_times(before, number, times)
+        scene.redis.flushall()
+        yield
+        _require_end(scene, before)
+
+    return inflict
+
+
+def _send_times(processes: list[psutil.Process], number: int, times: int) -> None:
+    for nth in range(times):
+        if nth:
+            time.sleep(BETWEEN_SIGNALS)
+        send_signal(processes, number)
 
 
 def _stopped(choose: Callable[[Scene, Worker], list[psutil.Process]]) -> Generate:
@@ -81,7 +101,13 @@ def _stopped(choose: Callable[[Scene, Worker], list[psutil.Process]]) -> Generat
 for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGQUIT):
     disturbance(f"{_number.name} to a child process", "processes")(_child_gets(_number))
     disturbance(f"{_number.name} to a worker", "processes")(_worker_gets(_number))
+    disturbance(f"{_number.name} to the scheduler, messages lost", "processes")(
+        _scheduler_gets(_number)
+    )
 disturbance("SIGINT twice to a worker", "processes")(_worker_gets(signal.SIGINT, times=2))
+disturbance("SIGINT twice to the scheduler, messages lost", "processes")(
+    _scheduler_gets(signal.SIGINT, times=2)
+)
 disturbance("children stopped beyond their lease (SIGSTOP)", "processes", seconds=(4, 6))(
     _stopped(lambda scene, worker: scene.children(worker))
 )
@@ -93,14 +119,24 @@ disturbance("worker and children stopped (SIGSTOP)", "processes", seconds=(4, 6)
 )
 
 
-@disturbance("scheduler killed, messages lost", "processes")
-def scheduler_killed(scene: Scene, random: Random) -> Iterator[None]:
-    killed = scene.scheduler()
-    require(killed, "there is no scheduler")
-    send_signal(killed, signal.SIGKILL)
-    scene.redis.flushall()
+@disturbance("SIGINT twice to a child process", "processes")
+def child_interrupted(scene: Scene, random: Random) -> Iterator[None]:
+    """A child leaves Ctrl-C to its worker, which the terminal sends to both."""
+    chosen = [random.choice(scene.children(random.choice(scene.workers)))]
+    _send_times(chosen, signal.SIGINT, 2)
+    scene.archive.release()
     yield
-    _require_end(scene, killed)
+    require(all(map(is_alive, chosen)), "the child has ended")
+
+
+@disturbance("Ctrl-C twice to a worker and its children (SIGINT)", "processes")
+def interrupted_at_the_terminal(scene: Scene, random: Random) -> Iterator[None]:
+    worker = random.choice(scene.workers)
+    before = psutil.Process(worker.process.pid)
+    processes = [before, *scene.children(worker)]
+    _send_times(processes, signal.SIGINT, 2)
+    yield
+    _require_end(scene, [before])
 
 
 @disturbance("scheduler stopped, messages lost", "processes", seconds=(4, 6))

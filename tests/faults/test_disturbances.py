@@ -14,7 +14,8 @@ GROUPS = {
         "SIGKILL to a child process",
         "SIGKILL to a worker",
         "children stopped beyond their lease (SIGSTOP)",
-        "scheduler killed, messages lost",
+        "SIGKILL to the scheduler, messages lost",
+        "SIGTERM to the scheduler, messages lost",
     ),
     "messages": (
         "messages doubled",
