@@ -33,14 +33,14 @@ GRACE_SECONDS = 30.0
 """Added to three missed intervals before the scheduler counts as stopped."""
 
 
-def longest_silence(config: Settings) -> float:
-    """Return how many seconds may pass between two rounds of a healthy scheduler."""
-    return 3 * config.sweep_seconds + GRACE_SECONDS
-
-
 def last_sweep_file(config: Settings) -> Path:
-    """Return the file whose time is that of the scheduler's last round."""
+    """Return the file whose time is that of the scheduler's last round that succeeded."""
     return config.data_dir / "scheduler" / "last-sweep"
+
+
+def last_round_file(config: Settings) -> Path:
+    """Return the file whose time is that of the scheduler's last round, however it ended."""
+    return config.data_dir / "scheduler" / "last-round"
 
 
 def run_scheduler(config: Settings, ended: threading.Event) -> None:
@@ -48,7 +48,7 @@ def run_scheduler(config: Settings, ended: threading.Event) -> None:
 
     If the database or the broker does not answer, the next round tries again.
     """
-    last_sweep = last_sweep_file(config)
+    last_sweep, last_round = last_sweep_file(config), last_round_file(config)
     last_sweep.parent.mkdir(parents=True, exist_ok=True)
     holder = process_name("scheduler")
     engine: sa.Engine | None = None
@@ -59,6 +59,7 @@ def run_scheduler(config: Settings, ended: threading.Event) -> None:
             last_sweep.touch()
         except (DbError, WorkerError, sa.exc.SQLAlchemyError, RedisError) as error:
             log.warning("the scheduler tries again: %s", error)
+        last_round.touch()
         ended.wait(config.sweep_seconds)
 
 
@@ -87,7 +88,7 @@ def why_scheduler_is_unhealthy(config: Settings) -> str | None:
     last_sweep = last_sweep_file(config)
     if not last_sweep.is_file():
         return f"The scheduler has not run yet ({last_sweep} does not exist); start it."
-    allowed = longest_silence(config)
+    allowed = 3 * config.sweep_seconds + GRACE_SECONDS
     age = time.time() - last_sweep.stat().st_mtime
     if age <= allowed:
         return None

@@ -1,28 +1,34 @@
 """The scheduler that a worker contains: a process of its own, started again if it ends or hangs."""
 
 import logging
+import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from mernet.db import ledger
-from mernet.db.engine import connect
-from mernet.db.errors import DbError
 from mernet.self_command import self_command
-from mernet.worker.scheduler import longest_silence
+from mernet.worker.scheduler import last_round_file
 from mernet.worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-RESTART_SECONDS = 1.0
-STOP_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at the scheduler."""
 
-CHECK_SECONDS = 15.0
-"""Seconds between two looks at the time of the last sweep."""
+STOP_SECONDS = 5.0
+"""Seconds that the scheduler has to exit when it is not wanted any more."""
+
+# Both are counted in looks, so that time in which this process itself did not run does not count.
+LONGEST_STOP = 5.0
+"""Seconds that the scheduler may be stopped (SIGSTOP)."""
+
+LONGEST_ROUND = 600.0
+"""Seconds that a round may take besides the pause before it.
+
+It asks the database and the broker a few times, and each call may take up to three minutes if the
+network drops packets without an error.
+"""
 
 
 @contextmanager
@@ -49,52 +55,53 @@ def _keep_running(config: Settings, log_level: str, ended: threading.Event) -> N
     while not ended.is_set():
         # A session of its own: the terminal's Ctrl-C ends the worker, and that ends this.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        hangs = _watch(process, config, ended)
+        fault = _watch(process, config, ended)
         if ended.is_set():
             _stop(process)
-        elif hangs:
-            process.kill()  # also if it was stopped, so that it never continues
+        elif fault:
+            process.kill()  # also if it was stopped, so that it never goes on
             process.wait()
-            log.warning("nobody sweeps the ledger: the scheduler hangs and is started again")
+            log.warning("the scheduler %s and is started again", fault)
         else:
             log.warning("the scheduler exited with code %s and is started again", process.poll())
 
 
-def _watch(process: "subprocess.Popen[bytes]", config: Settings, ended: threading.Event) -> bool:
-    """Wait until a scheduler exits, hangs, or is not wanted any more; return whether it hangs."""
-    started = checked = time.monotonic()
-    while process.poll() is None and not ended.wait(RESTART_SECONDS):
-        now = time.monotonic()
-        if now - checked >= CHECK_SECONDS:
-            if nobody_sweeps(config, now - started):
-                return True
-            checked = now
+def _watch(
+    process: "subprocess.Popen[bytes]", config: Settings, ended: threading.Event
+) -> str | None:
+    """Wait until a scheduler exits, does nothing, or is not wanted any more.
+
+    It is judged by itself, not by what the ledger says: a database or broker that does not answer,
+    or that can only be read, is not its fault.
+
+    Returns:
+        Why it does nothing; None if it has exited or is not wanted any more.
+    """
+    stopped = silent = 0
+    last_round = _time_of_last_round(config)
+    while process.poll() is None and not ended.wait(LOOK_SECONDS):
+        stopped = stopped + 1 if _is_stopped(process) else 0
+        before, last_round = last_round, _time_of_last_round(config)
+        silent = silent + 1 if last_round == before else 0
+        if stopped * LOOK_SECONDS > LONGEST_STOP:
+            return "was stopped"
+        if silent * LOOK_SECONDS > config.sweep_seconds + LONGEST_ROUND:
+            return "hangs"
+    return None
+
+
+def _is_stopped(process: "subprocess.Popen[bytes]") -> bool:
+    options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, process.pid, options) is not None
     return False
 
 
-def nobody_sweeps(config: Settings, watched_seconds: float) -> bool:
-    """Return whether the ledger has not been swept for too long, by the database's clock.
-
-    Args:
-        config: The settings.
-        watched_seconds: How long the scheduler runs, which is not to be judged by what was before.
-    """
-    allowed = longest_silence(config)
-    if watched_seconds <= allowed:
-        return False
-    try:
-        engine = connect(config.database)
-    except DbError:
-        return False
-    # No connection is kept: child processes of the worker would share it.
-    try:
-        with engine.connect() as connection:
-            age = ledger.seconds_since_start(connection, ledger.SWEEP_LOCK)
-    except SQLAlchemyError:
-        return False
-    finally:
-        engine.dispose()
-    return age is None or age > allowed
+def _time_of_last_round(config: Settings) -> float | None:
+    """Return when any scheduler of this data folder ended its last round, by the files' clock."""
+    with suppress(OSError):
+        return last_round_file(config).stat().st_mtime
+    return None
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

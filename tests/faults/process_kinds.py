@@ -139,9 +139,9 @@ def interrupted_at_the_terminal(scene: Scene, random: Random) -> Iterator[None]:
     _require_end(scene, [before])
 
 
-@disturbance("scheduler stopped, messages lost", "processes", seconds=(4, 6))
+@disturbance("scheduler stopped, messages lost", "processes", seconds=(4, 12))
 def scheduler_stopped(scene: Scene, random: Random) -> Iterator[None]:
-    """Nobody sweeps meanwhile."""
+    """Nobody sweeps until it goes on, or its worker has replaced it."""
     stopped = scene.scheduler()
     stop(stopped)
     require(scene.redis.delete(*QUEUES), "no message waits")

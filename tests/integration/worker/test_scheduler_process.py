@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from queue import Queue
+from threading import Event
 
 import pytest
 
@@ -12,45 +13,62 @@ from mernet.db import ledger
 from mernet.worker import scheduler, scheduler_process
 from mernet.worker.settings import Settings
 
-IDLE = [sys.executable, "-c", "import time; time.sleep(600)"]
+IDLE = "import time; time.sleep(600)"
+DOES_ROUNDS = """
+import pathlib, sys, time
+last_round = pathlib.Path(sys.argv[1])
+last_round.parent.mkdir(parents=True, exist_ok=True)
+for _ in range(300):
+    last_round.touch()
+    time.sleep(0.01)
+"""
+
+
+class OneRound(Event):
+    """Ends the scheduler when it begins to wait for its next round."""
+
+    def wait(self, timeout=None):
+        self.set()
+        return True
 
 
 @pytest.fixture
-def config(story):
-    return Settings(
-        database_url=story.engine.url.render_as_string(hide_password=False), sweep_seconds=1
-    )
+def config(tmp_path):
+    """Of a service whose database does not answer."""
+    nobody = "postgresql://nobody@127.0.0.1:9/nothing"
+    return Settings(data_dir=tmp_path, database_url=nobody, sweep_seconds=0.1)
 
 
 @pytest.fixture
-def started(monkeypatch):
-    """The schedulers that were started, one after the other: processes that only sleep."""
-    started = Queue()
+def start_schedulers(config, monkeypatch):
+    """Let schedulers be programs of the test's own; gives those that are started, in turn."""
     popen = subprocess.Popen
 
-    def start(*args, **options):
-        process = popen(*args, **options)
-        started.put(process)
-        return process
+    def start_schedulers(program):
+        started = Queue()
 
-    monkeypatch.setattr(scheduler_process, "self_command", lambda *_: IDLE)
-    monkeypatch.setattr(scheduler_process.subprocess, "Popen", start)
-    monkeypatch.setattr(scheduler_process, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(scheduler_process, "RESTART_SECONDS", 0.05)
-    monkeypatch.setattr(scheduler, "GRACE_SECONDS", -3.0)
-    return started
+        def start(*args, **options):
+            process = popen(*args, **options)
+            started.put(process)
+            return process
 
+        command = [sys.executable, "-c", program, str(scheduler.last_round_file(config))]
+        monkeypatch.setattr(scheduler_process, "self_command", lambda *_: command)
+        monkeypatch.setattr(scheduler_process.subprocess, "Popen", start)
+        return started
 
-def last_swept(story, seconds_ago):
-    story.execute(
-        "INSERT INTO service_lock (name, since) VALUES ('sweep', now() - make_interval(secs => :s))"
-        " ON CONFLICT (name) DO UPDATE SET since = excluded.since",
-        s=seconds_ago,
-    )
+    monkeypatch.setattr(scheduler_process, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(scheduler_process, "LONGEST_STOP", 0.25)
+    return start_schedulers
 
 
-def test_a_scheduler_that_is_stopped_is_replaced_and_never_goes_on(story, config, started):
-    last_swept(story, 3600)
+@pytest.fixture
+def rounds_are_short(monkeypatch):
+    monkeypatch.setattr(scheduler_process, "LONGEST_ROUND", 1.0)
+
+
+def test_a_scheduler_that_is_stopped_is_replaced_and_never_goes_on(config, start_schedulers):
+    started = start_schedulers(IDLE)
     with scheduler_process.scheduler_process(config, "INFO"):
         stopped = started.get(timeout=60)
         os.kill(stopped.pid, signal.SIGSTOP)
@@ -59,26 +77,38 @@ def test_a_scheduler_that_is_stopped_is_replaced_and_never_goes_on(story, config
     assert replaced.poll() is not None
 
 
-def test_a_scheduler_that_has_never_swept_is_replaced_too(story, config, started):
+def test_a_scheduler_that_does_no_more_rounds_is_replaced(
+    config, start_schedulers, rounds_are_short, caplog
+):
+    started = start_schedulers(IDLE)
     with scheduler_process.scheduler_process(config, "INFO"):
+        hanging = started.get(timeout=60)
         started.get(timeout=60)
+        assert hanging.poll() == -signal.SIGKILL
+    assert "hangs" in caplog.text
+
+
+def test_a_scheduler_that_does_rounds_is_left_alone_however_they_end(
+    config, start_schedulers, rounds_are_short
+):
+    started = start_schedulers(DOES_ROUNDS)
+    with scheduler_process.scheduler_process(config, "INFO"):
+        kept = started.get(timeout=60)
         started.get(timeout=60)
+        assert kept.poll() == 0
 
 
-def test_a_scheduler_is_left_alone_while_the_ledger_is_swept_or_it_has_just_begun(story, config):
-    last_swept(story, 10)
-    assert not scheduler_process.nobody_sweeps(config, watched_seconds=600)
-    last_swept(story, 3600)
-    assert scheduler_process.nobody_sweeps(config, watched_seconds=600)
-    assert not scheduler_process.nobody_sweeps(config, watched_seconds=10)
+def test_a_scheduler_is_left_alone_during_a_long_round(config, start_schedulers):
+    """Servers that do not answer may keep it for minutes."""
+    started = start_schedulers("import time; time.sleep(2)")
+    with scheduler_process.scheduler_process(config, "INFO"):
+        kept = started.get(timeout=60)
+        started.get(timeout=60)
+        assert kept.poll() == 0
 
 
-def test_a_scheduler_is_left_alone_while_the_database_does_not_answer():
-    nobody = Settings(database_url="postgresql://nobody@127.0.0.1:9/nothing")
-    assert not scheduler_process.nobody_sweeps(nobody, watched_seconds=600)
-
-
-def test_a_scheduler_that_exits_is_started_again(config, started):
+def test_a_scheduler_that_exits_is_started_again(config, start_schedulers):
+    started = start_schedulers(IDLE)
     with scheduler_process.scheduler_process(config, "INFO"):
         started.get(timeout=60).kill()
         assert started.get(timeout=60).poll() is None
@@ -94,3 +124,11 @@ def test_a_scheduler_that_wakes_after_another_has_taken_over_releases_nothing(st
     ledger.release_lock(story.engine, "sweep", "stopped")
     assert story.rows("SELECT holder FROM service_lock") == [("another",)]
     assert not ledger.start_if_due(story.engine, "sweep", "stopped", 5, 20)
+
+
+def test_a_round_that_fails_is_a_round_too(config, caplog):
+    """So it is while the database can be read but not written, or does not answer."""
+    scheduler.run_scheduler(config, OneRound())
+    assert "the scheduler tries again: No database" in caplog.text
+    assert scheduler.last_round_file(config).is_file()
+    assert not scheduler.last_sweep_file(config).exists()
