@@ -55,6 +55,10 @@ class HostDown(WorkerError):
         self.retry_after = retry_after
 
 
+class ListingTooLarge(WorkerError):
+    """A listing needs more memory than this process may have, though the machine has some left."""
+
+
 class CheckpointUnusable(WorkerError):
     """A checkpoint is missing on this host, cannot be loaded, or has changed."""
 

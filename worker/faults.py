@@ -29,20 +29,22 @@ HOST_PATIENCE = Patience(first=10, longest=10)
 STALE_SECONDS = 60.0
 """An obstacle that nobody has met for this long may be of a process that has died."""
 
+NO_MEMORY = "no memory is left"
+
 ERRNOS = {
     errno.ENOSPC: "no disk space is left",
     errno.EDQUOT: "the disk quota is used up",
     errno.EMFILE: "the process has too many open files",
     errno.ENFILE: "too many files are open",
-    errno.ENOMEM: "no memory is left",
+    errno.ENOMEM: NO_MEMORY,
 }
 """What the operating system lacks, by the number of its error."""
 
 TEXTS = {
     "No usable temporary directory": "no temporary file can be written",
     "can't start new thread": "no more threads can be started",
-    "DefaultCPUAllocator": "no memory is left",
-    "can't allocate memory": "no memory is left",
+    "DefaultCPUAllocator": NO_MEMORY,
+    "can't allocate memory": NO_MEMORY,
 }
 """What the machine lacks, by a part of the text of an error that has no such number."""
 
@@ -90,6 +92,11 @@ def is_fault(error: BaseException) -> bool:
     return any(
         is_server_fault(each) or is_device_fault(each) or _lack(each) for each in _nested(error)
     )
+
+
+def needs_too_much_memory(error: BaseException) -> bool:
+    """Return whether work met the end of memory of which this process has some again without it."""
+    return any(_lack(each) == NO_MEMORY for each in _nested(error)) and is_memory_left()
 
 
 def is_memory_left() -> bool:
@@ -153,7 +160,7 @@ class Proof:
 
 def _lack(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
-        return "no memory is left"
+        return NO_MEMORY
     if isinstance(error, OSError) and error.errno in ERRNOS:
         return ERRNOS[error.errno]
     if isinstance(error, OSError | RuntimeError):

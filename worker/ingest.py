@@ -41,10 +41,10 @@ from mernet.worker.archive_hosts import (
     report_host,
     require_hosts,
 )
-from mernet.worker.errors import ArchivesNotListed, HostDown, MustWait
+from mernet.worker.errors import ArchivesNotListed, HostDown, ListingTooLarge, MustWait
 from mernet.worker.faults import is_fault
 from mernet.worker.held_lock import hold_lock
-from mernet.worker.listing import Tally, moved_images, to_row
+from mernet.worker.listing import Tally, memory_for, moved_images, to_row
 from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
 
 log = logging.getLogger(__name__)
@@ -143,8 +143,10 @@ class ArchiveCheck:
             try:
                 archive = resolve(name, self.wanted.mirror)
                 if archive.source not in self.listings:
-                    self.listings[archive.source] = self._list_if_host_answers(sha256, archive)
-            except (HostDown, MustWait, PdsError) as error:
+                    with memory_for(name):
+                        listing = self._list_if_host_answers(sha256, archive)
+                    self.listings[archive.source] = listing
+            except (HostDown, ListingTooLarge, MustWait, PdsError) as error:
                 if is_fault(error):  # of this machine
                     raise
                 self.errors.append(error)

@@ -2,7 +2,8 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
@@ -32,8 +33,8 @@ from mernet.pds.product import Product
 from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import HostRules, report_host, require_hosts
-from mernet.worker.errors import Abandoned, HostDown, MustWait
-from mernet.worker.faults import Proof, is_fault, machine_and_database
+from mernet.worker.errors import Abandoned, HostDown, ListingTooLarge, MustWait
+from mernet.worker.faults import Proof, is_fault, machine_and_database, needs_too_much_memory
 from mernet.worker.giving_back import ClaimedListing
 from mernet.worker.heartbeat import Heartbeat
 from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
@@ -56,7 +57,8 @@ ENDED_EARLY = (ShortListingError, CutLabelError)
 WORKERS_LOST = 6
 """How many workers may be lost, one after the other, while they list an archive.
 
-One that is killed from outside looks like one that the listing itself ends.
+One that is killed from outside looks like one that the listing itself ends. A listing for which
+the memory of a worker is too small counts like a lost worker.
 """
 
 
@@ -139,7 +141,8 @@ def record_products(
     that archive waits to be listed. If a file cannot be transferred though its host answers, the
     archive is listed again, `LISTING_ATTEMPTS` times in all.
     If a worker was lost while it listed, the archives are recorded one by one too, so that one that
-    ends its worker is found; it is not tried more often than `WORKERS_LOST` times.
+    ends its worker, or needs more memory than it has, is found; it is not tried more often than
+    `WORKERS_LOST` times.
     A process that lost the listing to another one, such as one that was stopped for long, changes
     nothing.
 
@@ -157,6 +160,7 @@ def record_products(
     Raises:
         PdsError: If no archive can be listed.
         ListingRefused: If a product breaks a rule of the product table, in each archive.
+        ListingTooLarge: If it needs more memory than this process may have.
     """
     try:
         run = ledger.claim_listing(engine, run_id, claimant, lease_seconds, WORKERS_LOST)
@@ -189,7 +193,7 @@ def _list_and_record(
     def beat() -> bool:
         return ledger.report_rows(engine, run.run_id, claimant, sum(listings.rows.values()))
 
-    with Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
+    with memory_for(*listings.wanted), Heartbeat(beat, min(2, lease_seconds / 3)) as heart:
         _list_archives(engine, run, claimant, fetcher, listings, heart, rules)
         recorded = beat() and _record(engine, run, claimant, listings)
     if listings.products:
@@ -202,6 +206,20 @@ def _list_and_record(
             raise error
         log.error("run %d continues without the archive %s: %s", run.run_id, printable(name), error)
     return TaskResult(_summary(listings))
+
+
+@contextmanager
+def memory_for(*archives: str) -> Iterator[None]:
+    """Raise `ListingTooLarge` if to list archives alone needs more memory than a process has."""
+    try:
+        yield
+    except Exception as error:
+        if needs_too_much_memory(error):
+            raise ListingTooLarge(
+                f"To list {printable(', '.join(archives))} needs more memory than this process may "
+                "have; allow it more."
+            ) from None  # for the cause would be a fault of the machine
+        raise
 
 
 def _record(engine: sa.Engine, run: Run, claimant: str, listings: Listings) -> bool:

@@ -82,8 +82,8 @@ def claim_listing(
         first, *others = found.unlisted
         what = "this run" if len(found.archives) == 1 else f"the archive {first}"
         error = (
-            f"{found.attempts} workers ended or hung while they listed {what}; read their logs, "
-            "then start a new run."
+            f"{found.attempts} workers ended, hung or had too little memory while they listed "
+            f"{what}; read their logs, then start a new run."
         )
         _note_not_listed(connection, found, NotListed(tuple(others), error))
         end_if_done(connection, run_id)

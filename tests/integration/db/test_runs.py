@@ -145,7 +145,7 @@ def test_a_listing_that_never_ends_fails_its_run_with_a_reason(story):
     lose_listers(story, run_id)
     run = ledger.get_run(story.engine, run_id)
     assert run.state is RunState.FAILED
-    assert "3 workers ended or hung while they listed this run" in run.error
+    assert "3 workers ended, hung or had too little memory while they listed this run" in run.error
 
 
 def test_an_archive_that_ends_all_who_list_it_is_given_up_and_the_others_are_listed(story, product):
@@ -158,7 +158,10 @@ def test_an_archive_that_ends_all_who_list_it_is_given_up_and_the_others_are_lis
     assert story.publish(run_id, 1)
     run = ledger.get_run(story.engine, run_id)
     assert run.state is RunState.FAILED
-    assert "3 workers ended or hung while they listed the archive opportunity" in run.error
+    assert (
+        "3 workers ended, hung or had too little memory while they listed the archive opportunity"
+        in run.error
+    )
 
 
 def record_part(story, run_id, products, archives=(), error=None, **options):

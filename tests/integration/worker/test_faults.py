@@ -2,12 +2,14 @@
 
 import errno
 import platform
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from tenacity import wait_none
 
 import mernet.db.engine
+from fixtures.products import write_pds3_product
 from mernet.db import ledger, obstacles
 from mernet.db.engine import transaction
 from mernet.db.errors import ConnectionFailed
@@ -16,7 +18,8 @@ from mernet.model.errors import DeviceError, OutOfDeviceMemoryError
 from mernet.pds.errors import FetchError, TransferError
 from mernet.pds.fetch import Copy, Transfers
 from mernet.pds.image import Frame
-from mernet.worker.listing import record_products
+from mernet.worker.errors import ListingTooLarge
+from mernet.worker.listing import WORKERS_LOST, record_products
 from mernet.worker.pipeline import Pipeline
 
 GOOD = b"PDS_VERSION_ID = PDS3\0"
@@ -491,7 +494,7 @@ def listed_run(story):
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
-        *(("machine", fault) for fault in MACHINE_FAULTS[:4]),
+        *(("machine", fault) for fault in MACHINE_FAULTS[1:4]),
         (
             "machine",
             caused_by(FetchError("it cannot be stored"), OSError(errno.ENOSPC, "No space left")),
@@ -515,6 +518,57 @@ def test_a_listing_that_a_fault_ends_waits_and_its_run_never_fails_for_it(
         now_due(story)
     [found] = obstacles.current(story.engine)
     assert (found.kind, found.run_ids) == (kind, (listed_run,))
+
+
+@pytest.fixture
+def plenty_of_memory(monkeypatch):
+    """Tells whether this machine has memory left."""
+    left = [True]
+    monkeypatch.setattr("mernet.worker.faults.is_memory_left", lambda: left[0])
+    return left
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), caused_by(FetchError("it cannot be read"), MemoryError())], ids=str
+)
+def test_a_listing_that_needs_more_memory_than_there_is_ends_as_one_that_ends_its_worker(
+    story, listed_run, archive, plenty_of_memory, error
+):
+    archive.happens = raising(error)
+    for attempt in range(1, WORKERS_LOST + 1):
+        with pytest.raises(ListingTooLarge, match="memory"):
+            record_products(story.engine, listed_run, f"lister {attempt}", archive, 600)
+        assert story.rows("SELECT state, attempts FROM run") == [("listing", attempt)]
+    record_products(story.engine, listed_run, "the last", archive, 600)
+    run = ledger.get_run(story.engine, listed_run)
+    assert run.state == "failed"
+    assert f"{WORKERS_LOST} workers ended, hung or had too little memory" in run.error
+
+
+def test_an_archive_that_needs_too_much_memory_does_not_keep_the_others_from_being_listed(
+    story, tmp_path, archive, plenty_of_memory
+):
+    eater, folder = "https://example.org/volume/", tmp_path / "images"
+    folder.mkdir()
+    write_pds3_product(folder)
+    run_id = ledger.create_run(story.engine, NewRun(archives=(eater, str(folder)))).run_id
+    archive.happens = raising(MemoryError())
+    for attempt in range(WORKERS_LOST + 2):
+        with suppress(ListingTooLarge):
+            record_products(story.engine, run_id, f"lister {attempt}", archive, 600)
+    assert story.rows("SELECT count(*) FROM run_product") == [(1,)]
+
+
+def test_a_listing_waits_while_its_machine_has_no_memory(
+    story, listed_run, archive, plenty_of_memory
+):
+    plenty_of_memory[0] = False
+    archive.happens = raising(MemoryError())
+    for attempt in range(WORKERS_LOST + 1):
+        done = record_products(story.engine, listed_run, f"lister {attempt}", archive, 600)
+        assert "for the machine" in done.summary
+        now_due(story)
+    assert story.rows("SELECT state, attempts FROM run") == [("listing", 0)]
 
 
 def test_the_reason_names_the_machine_and_what_it_lacks(story, pipeline, classifier):

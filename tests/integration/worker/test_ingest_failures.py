@@ -9,6 +9,8 @@ from mernet.db import ledger
 from mernet.db.errors import ListingRefused, TooManyWithdrawn
 from mernet.db.ledger import merging
 from mernet.demo import pds4_bundle
+from mernet.pds.archive import resolve
+from mernet.pds.listing import list_products as list_products_as_usual
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.ingest import UNCHANGED
 
@@ -73,6 +75,25 @@ def test_if_one_archive_cannot_be_listed_the_others_are_ingested(
     assert products_of_run(story, report) == [{name(11)}, {name(1), name(2), name(3)}][broken]
     assert report.failure.startswith("1 of 2 archives could not be listed: ")
     assert both[broken] in report.failure
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_if_one_archive_needs_too_much_memory_the_others_are_ingested(
+    story, run_ingest, url, other, broken, monkeypatch
+):
+    both = [url, other]
+    archive = resolve(both[broken]).url
+
+    def list_products(archives, *args, **options):
+        if archives[0].url == archive:
+            raise MemoryError
+        return list_products_as_usual(archives, *args, **options)
+
+    monkeypatch.setattr("mernet.worker.faults.is_memory_left", lambda: True)
+    monkeypatch.setattr("mernet.worker.ingest.list_products", list_products)
+    report = run_ingest(*both)
+    assert products_of_run(story, report) == [{name(11)}, {name(1), name(2), name(3)}][broken]
+    assert f"To list {both[broken]} needs more memory" in report.failure
 
 
 def test_nothing_is_stored_of_an_archive_that_cannot_be_listed_to_its_end(
