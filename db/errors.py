@@ -83,6 +83,10 @@ class TooManyWithdrawn(ListingRefused):
     """An archive no longer lists so many of its products that its index is probably damaged."""
 
 
+class MayBeListed(DbError):
+    """Products would be withdrawn that archives may list which were not read completely."""
+
+
 class OutcomeRefused(DbError):
     """The outcomes are not those of the chunk's products, or are not probabilities."""
 

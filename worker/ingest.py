@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import chain
 from typing import cast
 
 import sqlalchemy as sa
 
 from mernet.db import classifiers, ledger
-from mernet.db.errors import ListingRefused
+from mernet.db.errors import ListingRefused, MayBeListed
 from mernet.db.ledger import (
     Harvested,
     Ingested,
@@ -134,22 +134,32 @@ class ArchiveCheck:
     listings: dict[str, ChangedListing | None] = field(default_factory=dict)
     errors: list[MernetError] = field(default_factory=list)
     waits: list[MustWait] = field(default_factory=list)
+    _archives: dict[str, Archive] = field(default_factory=dict)
     _down: dict[str | None, HostDown] = field(default_factory=dict)
 
     def list_all(self) -> None:
         """List all archives as far as they have changed."""
         sha256 = classifiers.current(self.engine).sha256
         for name in self.wanted.archives:
-            try:
+            with self._noting_errors(), memory_for(name):
                 archive = resolve(name, self.wanted.mirror)
                 if archive.source not in self.listings:
-                    with memory_for(name):
-                        listing = self._list_if_host_answers(sha256, archive)
-                    self.listings[archive.source] = listing
-            except (HostDown, ListingTooLarge, MustWait, PdsError) as error:
-                if is_fault(error):  # of this machine
-                    raise
-                self.errors.append(error)
+                    self._list_if_host_answers(archive, partial(self._list_if_changed, sha256))
+
+    def list_rest(self) -> None:
+        """List in full those archives that were not read, or only as far as they have changed."""
+        for source in self.unread():
+            del self.listings[source]
+            with self._noting_errors(), memory_for(source):
+                self._list_if_host_answers(self._archives[source], self._list_in_full)
+
+    def unread(self) -> list[str]:
+        """Return the archives that may list more than what was read."""
+        return [
+            source
+            for source, listing in self.listings.items()
+            if listing is None or listing.harvest.since is not None
+        ]
 
     def changed(self) -> list[ChangedListing]:
         """Return the listings of the archives that have changed."""
@@ -172,7 +182,20 @@ class ArchiveCheck:
             f"{of_all if self.listings else ''}{why}", tuple(self.errors), tuple(self.waits)
         )
 
-    def _list_if_host_answers(self, sha256: str, archive: Archive) -> ChangedListing | None:
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """Note the error of an archive that cannot be listed; raise a fault of this machine."""
+        try:
+            yield
+        except (HostDown, ListingTooLarge, MustWait, PdsError) as error:
+            if is_fault(error):
+                raise
+            self.errors.append(error)
+
+    def _list_if_host_answers(
+        self, archive: Archive, list_archive: Callable[[Archive], ChangedListing | None]
+    ) -> None:
+        """Put what `list_archive` returns into `listings`, unless the archive's host is down."""
         host = host_of(archive.url)
         if host in self._down:
             raise self._down[host]
@@ -184,7 +207,7 @@ class ArchiveCheck:
                 lambda host: why_archives_fail(self.engine, [archive], self.fetcher, host),
                 is_asked_for=not self.is_scheduled,
             )
-            listing = self._list_if_changed(sha256, archive)
+            listing = list_archive(archive)
         except HostDown as down:
             if is_fault(down):
                 raise
@@ -195,23 +218,35 @@ class ArchiveCheck:
             self.waits.append(waiting)
             raise
         clear_host(self.engine, host)
-        return listing
+        self._archives[archive.source] = archive
+        self.listings[archive.source] = listing
 
     def _list_if_changed(self, sha256: str, archive: Archive) -> ChangedListing | None:
         """List an archive; return None if its tables have not changed since the last check."""
         engine, products = self.engine, self.wanted.products
         known = ledger.known_files(engine, sha256, archive.source, products)
-        with (
-            listing_source(
-                engine, [archive], self.fetcher, self.rules, None, lambda: True, self.on_wait
-            ) as source,
-            ChangeDetector(source, _to_file_versions(archive, known)) as files,
-        ):
+        with self._files(archive, _to_file_versions(archive, known)) as files:
             if files.is_unchanged():
                 ledger.note_unchanged(engine, sha256, products, _listed_files(archive, files))
                 return None
             since = ledger.harvested_to(engine, sha256, archive.source, products)
             return _list_archive(archive, self.wanted, files, HarvestCursor(since))
+
+    def _list_in_full(self, archive: Archive) -> ChangedListing:
+        """List an archive, whatever is known of it."""
+        with self._files(archive, ()) as files:
+            return _list_archive(archive, self.wanted, files, HarvestCursor(None))
+
+    @contextmanager
+    def _files(self, archive: Archive, known: Iterable[FileVersion]) -> Iterator[ChangeDetector]:
+        """Connect to an archive, whose files had these versions at the last check."""
+        with (
+            listing_source(
+                self.engine, [archive], self.fetcher, self.rules, None, lambda: True, self.on_wait
+            ) as source,
+            ChangeDetector(source, known) as files,
+        ):
+            yield files
 
 
 def ingest(
@@ -231,6 +266,7 @@ def ingest(
     - A registry search is asked for the products harvested since the last ingest, or since the
       first product with such a label. It does not report withdrawals.
     - A mirror may lag behind its archive, so what it does not list is not withdrawn.
+    - If an archive withdraws products, the others are listed in full, since they may list these.
     - If an archive cannot be listed, or lists far fewer products than before, nothing about it is
       stored, and the others are ingested.
     - Only one ingest runs at a time. One that was stopped for long has lost its turn: it changes
@@ -267,11 +303,13 @@ def _record(check: ArchiveCheck, withdraw_many: bool, holder: str) -> IngestRepo
     """Record what has changed; without the archives whose listings the ledger refuses."""
     while changed := check.changed():
         try:
-            report = _record_changes(check.engine, check.wanted, changed, withdraw_many, holder)
+            report = _record_changes(check, changed, withdraw_many, holder)
         except ListingRefused as error:
             if len(check.wanted.archives) == 1 or error.source not in check.listings:
                 raise
             check.refuse(error)
+        except MayBeListed:
+            check.list_rest()
         else:
             return replace(report, not_listed=check.not_listed())
     not_listed = check.not_listed()
@@ -311,15 +349,15 @@ def _list_archive(
 
 
 def _record_changes(
-    engine: sa.Engine,
-    wanted: NewRun,
-    changed: Sequence[ChangedListing],
-    withdraw_many: bool,
-    holder: str,
+    check: ArchiveCheck, changed: Sequence[ChangedListing], withdraw_many: bool, holder: str
 ) -> IngestReport:
     rows = list(chain.from_iterable(listing.rows for listing in changed))
-    found = replace(_combine_listings(changed), moved=moved_images(engine, rows))
-    recorded = ledger.record_new(engine, wanted, rows, found, withdraw_many, holder)
+    found = replace(
+        _combine_listings(changed),
+        unread=tuple(check.unread()),
+        moved=moved_images(check.engine, rows),
+    )
+    recorded = ledger.record_new(check.engine, check.wanted, rows, found, withdraw_many, holder)
     return IngestReport(recorded.run, recorded.withdrawn, _result_sentence(recorded, found))
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from mernet.db import classifiers
 from mernet.db.engine import transaction
+from mernet.db.errors import MayBeListed
 from mernet.db.ledger.listed_table import Listed, list_file, spool
 from mernet.db.ledger.locks import require_lock
 from mernet.db.ledger.merging import Circumstances, merge_into_products
@@ -33,6 +34,7 @@ from mernet.db.ledger.withdrawals import (
 )
 from mernet.db.products import ProductRow
 from mernet.db.tables import listing_state
+from mernet.printable import printable
 
 INGEST_LOCK = "ingest"
 """The lock that an ingest holds from its first request to its end."""
@@ -122,6 +124,7 @@ class ListedArchives:
         mirrored: URLs of the archives that were listed completely, but at a mirror. It may lag
             behind, so what it does not list is not withdrawn.
         moved: Ids of own images whose files are gone from where the product table has them.
+        unread: URLs of other archives of the same check, which may list more than what was read.
     """
 
     sources: tuple[str, ...]
@@ -132,6 +135,7 @@ class ListedArchives:
     doubtful: tuple[str, ...] = ()
     mirrored: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +247,7 @@ def record_new(
         LockLost: The holder has lost the lock to another ingest.
         ListingRefused: A product breaks a rule of the product table; the message names it.
         TooManyWithdrawn: An archive lost too many products.
+        MayBeListed: Products would be withdrawn, and there are archives in `found.unread`.
         RunRefused: No run can have these values.
         UnknownClassifier: No classifier is current.
     """
@@ -272,6 +277,7 @@ def _ingest_file(
     if not withdraw_many:
         require_few_withdrawn(withdrawn, listed_before)
     if withdrawn:
+        _require_nothing_unread(found)
         merge_into_products(listed, how)  # another source may list them
     unmark_superseded(connection, found.sources)
     searches = [search.source for search in found.harvested if at_mirror]
@@ -283,6 +289,14 @@ def _ingest_file(
     new = listed.count()
     run = _create_run(listed, wanted, found) if new else None
     return Ingested(run, new, count_withdrawn(connection, found.sources))
+
+
+def _require_nothing_unread(found: ListedArchives) -> None:
+    if found.unread:
+        raise MayBeListed(
+            "Products would be withdrawn that other archives may list "
+            f"({printable(', '.join(found.unread))}); list these completely first."
+        )
 
 
 def _delete_what_is_not_new(listed: Listed, classifier_sha256: str) -> None:

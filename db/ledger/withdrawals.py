@@ -45,7 +45,7 @@ WITH gone AS (
 SELECT source, count(*) AS products FROM gone GROUP BY source
 """)
 
-# Another archive may list a withdrawn product: the next ingest reads all other listings again.
+# An archive that was not read may list a withdrawn product: the next ingest of it reads it again.
 FORGET_OTHER_LISTINGS = sa.text("DELETE FROM listing_state WHERE source <> ALL (:sources)")
 
 COUNT_WITHDRAWN = sa.text("""

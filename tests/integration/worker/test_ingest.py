@@ -6,10 +6,13 @@ from fixtures.index_volume import LABEL, Volume, name, products_of_run, withdraw
 from mernet.db import ledger
 from mernet.db.errors import LockHeld, LockLost
 from mernet.db.ledger import ListedArchives, NewRun
+from mernet.pds.errors import ForbiddenError
 from mernet.pds.fetch import Fetcher
 from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.held_lock import hold_lock
-from mernet.worker.ingest import UNCHANGED, ingest
+from mernet.worker.ingest import UNCHANGED, ArchiveCheck, ingest
+
+SOURCES = "SELECT source FROM product WHERE withdrawn_at IS NULL ORDER BY product_id"
 
 
 def test_the_first_ingest_creates_a_run_over_everything(story, run_ingest, url):
@@ -80,11 +83,66 @@ def test_of_two_archives_only_the_changed_one_is_listed(story, run_ingest, volum
     other.lists(name(11), name(12))
     both = (url, url.replace("volume", "other"))
     assert len(products_of_run(story, run_ingest(*both))) == 5
-    other.lists(name(11), name(13))
+    other.lists(name(11), name(12), name(13))
     report = run_ingest(*both)
     assert products_of_run(story, report) == {name(13)}
-    assert report.run.rows_read == 2
+    assert report.run.rows_read == 3
+    other.lists(name(11), name(13))
+    run_ingest(*both)
     assert withdrawn(story) == [name(12)]
+
+
+@pytest.fixture
+def with_copy(url, tmp_path):
+    """A volume, and another one with its third product."""
+    other = Volume(tmp_path / "other")
+    other.lists(name(3))
+    return url, url.replace("volume", "other")
+
+
+def test_what_an_archive_withdraws_is_at_once_where_an_unchanged_one_lists_it(
+    story, run_ingest, volume, with_copy
+):
+    assert story.publish(run_ingest(*with_copy).run.run_id, 1)
+    outcomes = story.rows("SELECT * FROM outcome ORDER BY product_id")
+    volume.lists(name(1), name(2))
+    report = run_ingest(*with_copy)
+    assert (report.withdrawn, withdrawn(story)) == (0, [])
+    assert story.rows(SOURCES) == [(with_copy[0],), (with_copy[0],), (with_copy[1],)]
+    assert story.rows("SELECT * FROM outcome ORDER BY product_id") == outcomes
+    assert run_ingest(*with_copy).sentence == UNCHANGED
+
+
+def test_what_an_archive_withdraws_is_read_at_the_next_check_where_another_lists_it(
+    story, run_ingest, volume, with_copy, tmp_path
+):
+    run_ingest(*with_copy)
+    volume.lists(name(1), name(2))
+    (tmp_path / "other").rename(tmp_path / "away")
+    report = run_ingest(*with_copy)
+    assert report.not_listed
+    assert withdrawn(story) == [name(3)]
+    (tmp_path / "away").rename(tmp_path / "other")
+    run_ingest(*with_copy)
+    assert story.rows(SOURCES) == [(with_copy[0],), (with_copy[0],), (with_copy[1],)]
+
+
+def test_an_archive_that_cannot_be_read_in_full_does_not_keep_the_others_from_being_ingested(
+    story, run_ingest, volume, with_copy, monkeypatch
+):
+    run_ingest(*with_copy)
+    volume.lists(name(1), name(2), name(4))
+    monkeypatch.setattr(ArchiveCheck, "_list_in_full", refuse)
+    report = run_ingest(*with_copy)
+    assert "It cannot be read in full." in report.failure
+    assert (products_of_run(story, report), withdrawn(story)) == ({name(4)}, [name(3)])
+    monkeypatch.undo()
+    run_ingest(*with_copy)
+    assert (products_of_run(story, report), withdrawn(story)) == ({name(4)}, [])
+
+
+def refuse(*_):
+    raise ForbiddenError("It cannot be read in full.")
 
 
 def test_an_archive_named_twice_is_listed_once(story, run_ingest, url):

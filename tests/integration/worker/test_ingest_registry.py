@@ -190,5 +190,20 @@ def test_a_volume_beside_a_search_still_reports_withdrawals(story, run_ingest, r
     run_ingest(str(folder), registry.url)
     story.execute("UPDATE product SET source = :source WHERE product_id = :name",
                   source=f"{folder.as_uri()}/", name=calibrated(0).upper())  # fmt: skip
+    del registry.products[calibrated(0)]
     assert run_ingest(str(folder), registry.url).withdrawn == 1
     assert withdrawn(story) == [calibrated(0).upper()]
+
+
+def test_what_a_volume_withdraws_is_at_once_where_a_search_has_it(
+    story, run_ingest, registry, tmp_path
+):
+    folder = tmp_path / "rest"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("nothing to see")
+    run_ingest(registry.url)
+    story.execute("UPDATE product SET source = :source, collection = 'archive'"
+                  " WHERE product_id = :name",
+                  source=f"{folder.as_uri()}/", name=calibrated(0).upper())  # fmt: skip
+    assert run_ingest(str(folder), registry.url).withdrawn == 0
+    assert story.rows("SELECT DISTINCT source, withdrawn_at FROM product") == [(registry.url, None)]
