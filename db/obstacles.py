@@ -3,6 +3,8 @@
 Work that meets an obstacle is put off, not failed. Of a run that waits, only one chunk is sent when
 the obstacle's next try is due. Whoever sees that the obstacle is gone clears it, and everything
 that waited for it is due at once. All times are the database's.
+
+Transactions lock obstacles first, several in their order (`_lock`), then what waits for them.
 """
 
 from collections.abc import Collection
@@ -247,8 +249,7 @@ def note_waiting(
     Returns:
         Whether it is still there.
     """
-    there = sa.select(obstacle.c.kind).where(_is(kind, subject)).with_for_update(read=True)
-    is_there = connection.execute(there).first() is not None
+    is_there = bool(_lock(connection, [(kind, subject)], shared=True))
     if is_there:
         connection.execute(
             NOTE_WAITING,
@@ -270,13 +271,11 @@ def let_listing_wait(
 
     It waits until the next try of one of them; if one is gone by now, or there is none, not at all.
     """
+    there = _lock(connection, waits, shared=True)
     _wake_listings(connection, run_obstacle.c.run_id == run_id)
-    noted = [
-        note_waiting(connection, kind, subject, run_id, (), is_listing=True)
-        for kind, subject in waits
-    ]
-    if not all(noted):
-        _wake_listings(connection, run_obstacle.c.run_id == run_id)
+    for kind, subject in waits:
+        is_listing = len(there) == len(set(waits))
+        note_waiting(connection, kind, subject, run_id, (), is_listing=is_listing)
 
 
 def listing_waits(connection: sa.Connection, run_id: int) -> bool:
@@ -348,13 +347,14 @@ def clear(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
 
 def remove(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
     """Clear an obstacle as `clear` does, in an open transaction."""
-    if connection.scalar(sa.select(obstacle.c.is_for_ingest).where(_is(kind, subject))):
+    there = _lock(connection, [(kind, subject)])
+    if any(is_for_ingest for _, is_for_ingest in there):
         connection.execute(
             sa.update(service_lock)
             .where(service_lock.c.next_start_at > sa.func.now())
             .values(next_start_at=sa.func.now())
         )
-    cleared = connection.execute(
+    connection.execute(
         sa.update(obstacle)
         .where(_is(kind, subject))
         .values(cleared_at=sa.func.now(), is_for_ingest=False)
@@ -364,13 +364,21 @@ def remove(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
     )
     _wake_listings(connection, run_obstacle.c.run_id.in_(runs))
     connection.execute(sa.delete(run_obstacle).where(_who_waits(kind, subject)))
-    return cleared.rowcount == 1
+    return bool(there)
 
 
 def _wake_listings(connection: sa.Connection, of_runs: sa.ColumnElement[bool]) -> None:
     """Let listings wait for nothing any more; other archives of theirs may still be down."""
+    waits = run_obstacle.c
+    in_order = (
+        sa.select(waits.run_id)
+        .where(of_runs, waits.is_listing)
+        .order_by(waits.run_id, waits.kind, waits.subject)
+        .with_for_update()
+    )
+    connection.execute(in_order)
     connection.execute(
-        sa.update(run_obstacle).where(of_runs, run_obstacle.c.is_listing).values(is_listing=False)
+        sa.update(run_obstacle).where(of_runs, waits.is_listing).values(is_listing=False)
     )
 
 
@@ -381,10 +389,7 @@ def stop_waiting(
 
     An obstacle for which nobody waits is cleared.
     """
-    for subject in sorted(subjects):
-        locked = sa.select(obstacle.c.kind).where(_is(kind, subject)).with_for_update()
-        if connection.execute(locked).first() is None:
-            continue
+    for subject, _ in _lock(connection, [(kind, subject) for subject in subjects]):
         waiting = _who_waits(kind, subject)
         connection.execute(sa.delete(run_obstacle).where(waiting, run_obstacle.c.run_id == run_id))
         if not connection.scalar(sa.select(sa.exists().where(waiting))):
@@ -393,7 +398,7 @@ def stop_waiting(
 
 def try_now(connection: sa.Connection, kind: ObstacleKind, subjects: Collection[str]) -> None:
     """Make the next try of obstacles due in an open transaction."""
-    for subject in sorted(subjects):
+    for subject, _ in _lock(connection, [(kind, subject) for subject in subjects]):
         connection.execute(
             sa.update(obstacle)
             .where(_is(kind, subject), obstacle.c.next_try_at > sa.func.now())
@@ -430,7 +435,11 @@ def let_ingest_wait(connection: sa.Connection, waits: Collection[tuple[ObstacleK
     When one of these is cleared, the ingest is due if `ledger.plan_start` has planned its next one.
     """
     is_it = [_is(kind, subject) for kind, subject in waits]
-    connection.execute(sa.update(obstacle).values(is_for_ingest=sa.or_(sa.false(), *is_it)))
+    is_wanted = sa.or_(sa.false(), *is_it)
+    is_changed = is_wanted != obstacle.c.is_for_ingest
+    in_order = sa.select(obstacle.c.kind).order_by(obstacle.c.kind, obstacle.c.subject)
+    connection.execute(in_order.where(is_changed).with_for_update())
+    connection.execute(sa.update(obstacle).where(is_changed).values(is_for_ingest=is_wanted))
 
 
 def unwritable_database(engine: sa.Engine) -> Obstacle | None:
@@ -446,6 +455,28 @@ def unwritable_database(engine: sa.Engine) -> Obstacle | None:
     with engine.connect() as connection:
         row = connection.execute(UNWRITABLE, key).one()
     return _to_obstacle(row, reason=reason, **key)
+
+
+def _lock(
+    connection: sa.Connection,
+    keys: Collection[tuple[ObstacleKind, str]],
+    shared: bool = False,
+) -> list[tuple[str, bool]]:
+    """Lock those of these obstacles (kind, subject) that are there.
+
+    All transactions lock them in the same order, so none waits for another that waits for it.
+
+    Returns:
+        Subject and `is_for_ingest` of each, by kind and subject.
+    """
+    known = obstacle.c
+    there = (
+        sa.select(known.kind, known.subject, known.is_for_ingest)
+        .where(sa.or_(sa.false(), *(_is(kind, subject) for kind, subject in keys)))
+        .order_by(known.kind, known.subject)
+        .with_for_update(read=shared)
+    )
+    return [(row.subject, row.is_for_ingest) for row in connection.execute(there)]
 
 
 def _who_waits(kind: ObstacleKind, subject: str) -> sa.ColumnElement[bool]:

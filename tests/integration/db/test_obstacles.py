@@ -146,6 +146,54 @@ def wait_for_a_lock(story, work):
         pass
 
 
+OTHER_URL = "https://other.example.org"
+BOTH = ((HOST, OTHER_URL), (HOST, URL))
+
+
+def locked(connection, kind, subject):
+    """Lock an obstacle until the transaction ends."""
+    obstacle = sa.text("SELECT FROM obstacle WHERE kind = :k AND subject = :s FOR UPDATE")
+    connection.execute(obstacle, {"k": kind, "s": subject})
+
+
+def in_a_transaction(story, work, *args):
+    with story.engine.begin() as connection:
+        return work(connection, *args)
+
+
+@pytest.mark.parametrize("event", ["clear", "nobody waits any more"])
+def test_a_host_may_come_back_while_a_listing_is_put_off(story, event):
+    run_id = waiting_listing(story, URL, OTHER_URL)
+    put_off = (story, obstacles.let_listing_wait, run_id, BOTH)
+    with ThreadPoolExecutor(1) as pool, story.engine.connect() as back:
+        locked(back, HOST, URL)
+        waiting = pool.submit(in_a_transaction, *put_off)
+        wait_for_a_lock(story, waiting)
+        if event == "clear":
+            obstacles.remove(back, HOST, URL)
+        else:
+            obstacles.stop_waiting(back, HOST, [URL], run_id)
+        back.commit()
+        waiting.result()
+    with story.engine.connect() as connection:
+        assert not obstacles.listing_waits(connection, run_id)
+
+
+def test_the_ingest_may_wait_while_a_host_comes_back(story):
+    for kind, subject in BOTH:
+        obstacles.report(story.engine, kind, subject, "refused", PATIENCE)
+    obstacles.let_ingest_wait(story.engine, BOTH)
+    ledger.start_if_due(story.engine, "ingest", "holder", 3600, 600, 60)
+    ledger.plan_start(story.engine, "ingest", "holder", 3600)
+    with ThreadPoolExecutor(1) as pool, story.engine.connect() as unwanted:
+        locked(unwanted, HOST, URL)
+        cleared = pool.submit(in_a_transaction, story, obstacles.remove, HOST, URL)
+        wait_for_a_lock(story, cleared)
+        obstacles.stop_waiting(unwanted, HOST, [URL], None)
+        unwanted.commit()
+        assert not cleared.result()
+
+
 def test_an_obstacle_of_runs_that_have_ended_is_not_shown(story):
     run_id = story.listed()
     report(story, run_id=run_id)
