@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CLASS_COUNT = 25
 
+KNOWN_FROM_ELSEWHERE = "known from elsewhere"
+"""Why a run kept what an archive, or another folder, has: it listed a copy of it."""
+
 _OUTCOME_COLUMNS = (
     "product_ids", "states", "scores", "reasons", "details", "missing_shares", "are_lasting",
 )  # fmt: skip
@@ -60,7 +63,8 @@ Outcome = Classified | Failed
 
 # One statement with arrays: measured four times as fast as one INSERT a row. A passing failure
 # leaves an outcome as it is, unless that is a passing failure itself. What one archive lacks says
-# nothing of the product that another one has. The trigger on `outcome` keeps what is replaced.
+# nothing of the product that another one has, and the scores of its files replace none. The trigger
+# on `outcome` keeps what is replaced.
 UPSERT_OUTCOMES = sa.text("""
 INSERT INTO outcome
     (product_id, classifier, run_id, state, scores, reason, detail, missing_share, is_lasting,
@@ -81,8 +85,13 @@ SET (run_id, state, scores, reason, detail, missing_share, is_lasting, attempts,
     excluded.run_id, excluded.state, excluded.scores, excluded.reason, excluded.detail,
     excluded.missing_share, excluded.is_lasting, excluded.attempts, now()
 )
-WHERE excluded.state = 'classified' OR excluded.is_lasting
-   OR (outcome.state = 'failed' AND NOT outcome.is_lasting)
+WHERE excluded.is_lasting
+   OR (outcome.state = 'failed' AND (excluded.state = 'classified' OR NOT outcome.is_lasting))
+   OR (excluded.state = 'classified' AND NOT EXISTS (
+        SELECT FROM run_product AS member JOIN product USING (product_id)
+        WHERE member.run_id = :run_id AND member.product_id = excluded.product_id
+          AND member.source <> product.source
+   ))
 RETURNING product_id
 """)
 
@@ -96,6 +105,14 @@ FROM unnest(
     CAST(:details AS text[])
 ) AS became (product_id, state, reason, detail)
 WHERE run_product.run_id = :run_id AND run_product.product_id = became.product_id
+""")
+
+RECORD_KEPT = sa.text("""
+UPDATE run_product
+SET (result, reason, detail) = ('kept', :known, concat(product.source, ' lists it.'))
+FROM product
+WHERE run_id = :run_id AND run_product.product_id = ANY (:product_ids)
+  AND product.product_id = run_product.product_id
 """)
 
 # Scores are compared as they are stored, `real` with `real`: a double 0.9 would publish or drop the
@@ -127,7 +144,8 @@ def publish_outcomes(
     classifier and its published classes; the replaced one is kept in `outcome_history` if its
     state, scores or reason differ. A passing failure leaves an earlier outcome and its classes as
     they are, unless that one is a passing failure too. A failure at another archive than the one
-    that has the product is a passing one.
+    that has the product is a passing one; scores from there replace no scores, and the result is
+    'kept'.
 
     The thresholds are locked first, so that a change of one never waits for an outcome. Outcomes
     are written before classes, in the order of the products' names: their row locks then keep other
@@ -151,6 +169,10 @@ def publish_outcomes(
     )
     connection.execute(PUBLISH_CLASSES, {"classifier": classifier_sha256, "product_ids": written})
     connection.execute(RECORD_RESULTS, key | columns)
+    scored = {each.product_id for each in outcomes if isinstance(each, Classified)}
+    if kept := sorted(scored.difference(written)):
+        known = {"known": KNOWN_FROM_ELSEWHERE, "product_ids": kept}
+        connection.execute(RECORD_KEPT, key | known)
 
 
 def _to_columns(outcome: Outcome) -> tuple[object, ...]:

@@ -94,7 +94,7 @@ def _describe_kept(now: RunProgress) -> str:
     why = [f"{earlier:,} have an outcome from another run"] if earlier else []
     if now.kept_failed:
         why[-1] += f" ({now.kept_failed:,} of them failed)"
-    why += [f"{now.known:,} are in an archive or another folder"] if now.known else []
+    why += [f"{now.known:,} are in another archive or folder"] if now.known else []
     return f"Kept as they were: {'; '.join(why)}."
 
 

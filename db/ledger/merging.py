@@ -7,10 +7,8 @@ import sqlalchemy as sa
 
 from mernet.db.ledger.listed_table import NAMES, Listed
 from mernet.db.products import PRODUCT_COLUMNS
+from mernet.db.publish import KNOWN_FROM_ELSEWHERE
 from mernet.db.republish import lock_thresholds_for_publishing
-
-KNOWN_FROM_ELSEWHERE = "known from elsewhere"
-"""Why an image in a folder is not classified: an archive or another folder has its product."""
 
 # A product listed several times counts once: as the source lists it that has it already, else as an
 # archive before a folder, else as it came first.

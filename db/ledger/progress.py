@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.merging import KNOWN_FROM_ELSEWHERE
 from mernet.db.ledger.runs import Run, read_run
+from mernet.db.publish import KNOWN_FROM_ELSEWHERE
 
 # Only the run's own record: later runs may change outcomes, but not what this one did.
 COUNTS = sa.text("""
@@ -84,10 +84,10 @@ class RunProgress:
     Attributes:
         run: The run.
         listed: Products that are members of the run.
-        kept: Products that the run left as they were: another run had their outcome, or an
-            archive or another folder has the product of a folder's image.
+        kept: Products that the run left as they were: another run had their outcome, or another
+            archive or folder has them.
         kept_failed: Those of `kept` whose outcome was a failure.
-        known: Those of `kept` that an archive or another folder has.
+        known: Those of `kept` that another archive or folder has.
         classified: Products that this run classified.
         failed: Products that failed in this run.
         waiting: Products in open chunks.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import transaction
-from mernet.db.ledger.merging import KNOWN_FROM_ELSEWHERE
 from mernet.db.ledger.runs import RunState, read_run
+from mernet.db.publish import KNOWN_FROM_ELSEWHERE
 
 # What the run did is its own record; what is there today has to follow from it. An outcome that is
 # not there any more, not even in the history, was lost. Pruning a classifier loses all of its own.

@@ -13,7 +13,8 @@ from mernet.db.ledger.runs import Run, RunKind, RunState, insert_run, read_run
 from mernet.db.products import columns_as_listed
 
 # The latest failure of each product, unless it was classified since. An outcome that such a failure
-# left as it was is older.
+# left as it was is older. What failed at another archive than the one that it has scores from would
+# be kept again.
 FAILED = """
 WITH failed AS (
     SELECT product_id, run_id, reason, recorded_at FROM run_product WHERE result = 'failed'
@@ -36,7 +37,9 @@ LEFT JOIN outcome
     ON outcome.product_id = failure.product_id AND outcome.classifier = :classifier
 WHERE (CAST(:reason AS text) IS NULL OR failure.reason = :reason)
   AND (CAST(:failed_in AS integer) IS NULL OR failure.run_id = :failed_in)
-  AND (outcome.state = 'classified' AND outcome.finished_at > failure.recorded_at) IS NOT TRUE
+  AND (outcome.state = 'classified' AND (
+    outcome.finished_at > failure.recorded_at OR failed_as.source <> product.source
+  )) IS NOT TRUE
   AND product.withdrawn_at IS NULL AND NOT product.superseded
 """
 FAILED_PRODUCTS = f"""

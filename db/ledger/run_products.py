@@ -3,24 +3,28 @@
 import sqlalchemy as sa
 
 from mernet.db.ledger.listed_table import Listed
-from mernet.db.ledger.merging import CHOSEN, KNOWN_FROM_ELSEWHERE
+from mernet.db.ledger.merging import CHOSEN
 from mernet.db.ledger.runs import end_if_done
+from mernet.db.publish import KNOWN_FROM_ELSEWHERE
 from mernet.db.tables import run
 
 # One statement, so that the foreign key from members to chunks is checked when both are written.
 # A failed outcome counts as an outcome: failed products are for a retry. What another archive has
-# is read where this run listed it. Archives of a run that are listed later add chunks. What is a
-# member already stays as it is, except a folder's image that was kept because an archive has its
-# product: if an archive of this run lists that, it is classified.
+# is read where this run listed it, and not at all if it has scores. Archives of a run that are
+# listed later add chunks. What is a member already stays as it is, except what was kept because an
+# archive has it: if that archive is one of this run's, it is classified.
 ENROL = sa.text(f"""
 WITH candidate AS (
     SELECT
         chosen.product_id,
         chosen.position,
-        chosen.collection = 'own' AND (
-            product.collection = 'archive'
-            OR (product.source <> chosen.source AND product.image_url <> chosen.image_url)
-        ) AS is_known,
+        CASE chosen.collection
+            WHEN 'own' THEN product.collection = 'archive'
+                OR (product.source <> chosen.source AND product.image_url <> chosen.image_url)
+            ELSE (
+                run.reclassify AND product.source <> chosen.source AND outcome.state = 'classified'
+            ) IS TRUE
+        END AS is_known,
         product.source AS known_to,
         NOT run.reclassify AND outcome.product_id IS NOT NULL AS has_outcome,
         outcome.reason,
@@ -105,7 +109,8 @@ def enrol(listed: Listed, run_id: int) -> None:
 
     A product that has an outcome under the run's classifier becomes a member without a chunk, with
     the result 'kept', unless the run reclassifies; so does a folder's image whose product an
-    archive or another folder has. One that another archive has is read where this run listed it.
+    archive or another folder has, and whatever has scores from another archive. One without scores
+    is read where this run listed it.
     The run is then running, or has ended if nothing is left to be done.
     """
     connection = listed.connection

@@ -3,7 +3,8 @@
 A step is a run or an ingest over archives, mirrors or folders, with or without reclassifying, a
 retry, an archive that moves, another threshold or another classifier. Archives list other versions
 and other places each time, mirrors what an archive may have listed long ago; files of folders are
-copied and moved. Products are classified, or fail for a passing or a lasting reason, at random.
+copied and moved. Products are classified, or fail for a passing or a lasting reason, at random; the
+scores tell which archive's bytes they were made from.
 """
 
 import itertools
@@ -24,6 +25,8 @@ ADDRESSES = {
     "a": ("https://a.example/", "https://a.moved.example/"),
     "b": ("https://b.example/", "https://b.example/data/"),
 }
+SCORES = {"a": (0.2, 0.92, 0.97), "b": (0.3, 0.93, 0.98), "own": (0.4, 0.94, 0.99)}
+"""The scores that a class may get from the bytes of these archives and of folders."""
 FOLDERS = ("file:///one/", "file:///two/")
 NAMES = [
     f"1P{clock:09d}{kind}0000P2600L2M{version}"
@@ -45,6 +48,11 @@ def product_of(row):
     )  # fmt: skip
 
 
+def archive_of(source):
+    """The archive with one of these addresses, 'own' for folders."""
+    return next((each for each, places in ADDRESSES.items() if source in places), "own")
+
+
 class Steps:
     """Does the same to the database and to the model."""
 
@@ -59,11 +67,11 @@ class Steps:
     def archives(self):
         return [ADDRESSES[each][place] for each, place in self.address.items()]
 
-    def result(self):
-        """Return scores, or a reason and whether it is lasting."""
+    def result(self, source):
+        """Return scores, or a reason and whether it is lasting, of a product read there."""
         kind = self.random.choices(["classified", "passing", "lasting"], [6, 3, 1])[0]
         if kind == "classified":
-            scores = tuple(self.random.choice([0.2, 0.92, 0.97]) for _ in CODES)
+            scores = tuple(self.random.choice(SCORES[archive_of(source)]) for _ in CODES)
             return (*scores, *[0.1] * 23), None, False
         return None, "not found" if kind == "lasting" else "transfer failed", kind == "lasting"
 
@@ -99,7 +107,7 @@ class Steps:
             name: (row.source, row.url) for name, row in expected.items()
         }
         if found:
-            results = {each.product_id: self.result() for each in found}
+            results = {each.product_id: self.result(each.source) for each in found}
             assert self.story.settle(run_id, 1, [to_outcome(*each) for each in results.items()])
             self.model.publish(results, expected)
 
@@ -175,14 +183,19 @@ class Steps:
         classifiers.promote(self.engine, self.model.current)
 
     def do(self, step):
-        before, rows = self.state(), self.shown()
+        before, rows, outcomes = self.state(), self.shown(), self.outcomes()
         getattr(self, step)()
         assert self.shown() == self.model.shown()
         assert self.state() == {
             name: (known.source, known.row.url, known.withdrawn, known.superseded)
             for name, known in self.model.products.items()
         }
+        assert self.outcomes() == {
+            key: (outcome.scores and outcome.scores[: len(CODES)], outcome.reason)
+            for key, outcome in self.model.outcomes.items()
+        }
         self.check_traces(step, rows)
+        self.check_scores(before, outcomes)
         if "mirror" in step:
             self.check_mirror(before)
         latest = self.latest_run()
@@ -190,6 +203,12 @@ class Steps:
 
     def state(self):
         return {row[0]: tuple(row[1:]) for row in self.story.rows(PRODUCTS)}
+
+    def outcomes(self):
+        """Return the scores of the first classes, or the reason of a failure, by key."""
+        return {
+            tuple(row[:2]): (row[2] and tuple(row[2]), row[3]) for row in self.story.rows(OUTCOMES)
+        }
 
     def shown(self):
         return set(self.story.rows(HITS))
@@ -207,6 +226,16 @@ class Steps:
             has_rival = any(exposure(each) == exposure(name) != each for each in presentable)
             assert step in ("threshold", "promotion") or is_traced or has_rival, name
         self.history, self.moves = history, moves
+
+    def check_scores(self, before, outcomes):
+        """Scores of the archive that has a product are replaced by no other archive's."""
+        after, now = self.state(), self.outcomes()
+        for (name, classifier), (scores, _) in outcomes.items():
+            archive = archive_of(before[name][0])
+            has_moved_on = archive == "own" or archive_of(after[name][0]) != archive
+            if scores and not has_moved_on and set(scores) <= set(SCORES[archive]):
+                scores_now, reason = now[name, classifier]
+                assert reason == "not found" or set(scores_now) <= set(SCORES[archive])
 
     def check_mirror(self, before):
         """What an archive listed is as it was, but for a mark that a higher version is known."""
@@ -239,6 +268,12 @@ def to_outcome(name, result):
 
 HITS = "SELECT product_id, class, image_url FROM atlas_search"
 PRODUCTS = "SELECT product_id, source, image_url, withdrawn_at IS NOT NULL, superseded FROM product"
+OUTCOMES = """
+SELECT
+    product_id, name,
+    (SELECT array_agg(round(score::numeric, 2)::float) FROM unnest(scores[1:2]) AS score), reason
+FROM outcome JOIN classifier ON sha256 = outcome.classifier
+"""
 MOVES = "SELECT product_id, count(*) FROM product_history GROUP BY 1"
 HISTORY = """
 SELECT product_id, name, count(*) FROM outcome_history

@@ -7,7 +7,7 @@ import pytest
 
 from mernet.db import ledger
 from mernet.db.errors import UnknownArchive
-from mernet.db.ledger import ListedArchives, ListedFile, NewRun
+from mernet.db.ledger import ListedArchives, ListedFile, NewRun, NotListed
 from mernet.db.ledger.giving_up import give_up
 from mernet.db.ledger.merging import _lock_chunks
 from mernet.db.ledger.open_chunks import lock_open_chunk
@@ -43,6 +43,12 @@ def published(story, view="atlas_search"):
     )
 
 
+def results(story, run_id):
+    return story.rows(
+        "SELECT result, reason, detail FROM run_product WHERE run_id = :run_id", run_id=run_id
+    )
+
+
 def all_of(story, *tables):
     return [story.rows(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
 
@@ -52,6 +58,14 @@ def archived(story, product):
     """Two products that an archive lists, classified."""
     products = [at(product(clock), ARCHIVE) for clock in (1, 2)]
     run(story, products)
+    return products
+
+
+@pytest.fixture
+def listed_only(story, product):
+    """Two products that an archive lists, without an outcome."""
+    products = [at(product(clock), ARCHIVE) for clock in (1, 2)]
+    story.list_run(ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id, products)
     return products
 
 
@@ -262,28 +276,91 @@ def claimed_places(story, run_id):
     return [each.image_url for each in story.claim(run_id, 1).products]
 
 
-@pytest.mark.parametrize("is_retry", [False, True])
-def test_a_product_is_read_where_its_run_listed_it(story, archived, is_retry):
+def test_what_another_archive_has_is_kept_by_a_run_that_reclassifies(story, archived):
+    before = all_of(story, "product", "outcome", "outcome_history", "atlas_search")
     theirs = [at(each, OTHER) for each in archived]
+    run_id = run(story, theirs, OTHER_SCORES, reclassify=True)
+    assert all_of(story, "product", "outcome", "outcome_history", "atlas_search") == before
+    assert results(story, run_id) == [("kept", "known from elsewhere", f"{ARCHIVE} lists it.")] * 2
+    now = ledger.progress(story.engine, run_id)
+    assert (now.kept, now.known, now.kept_failed) == (2, 2, 0)
+    assert ledger.reconcile(story.engine, run_id).ok
+
+
+def test_its_own_archive_in_the_same_run_reclassifies_what_another_one_lists(story, archived):
+    theirs = [at(each, OTHER) for each in archived]
+    new = NewRun(archives=("other", "sample"), reclassify=True)
+    run_id = ledger.create_run(story.engine, new).run_id
+    ledger.claim_listing(story.engine, run_id, "lister", 600, 3)
+    later = NotListed(archives=("sample",))
+    assert ledger.record_listing(story.engine, run_id, "lister", theirs, {}, later)
+    story.list_run(run_id, archived)
+    assert claimed_places(story, run_id) == [each.image_url for each in archived]
+    assert story.publish(run_id, 1, OTHER_SCORES)
+    assert [row[3] for row in published(story)] == [pytest.approx(0.99)] * 2
+
+
+def run_over_other(story, archived):
+    """List products, none of them classified yet, at another archive that is to classify them."""
     new = NewRun(archives=("sample",), reclassify=True)
     run_id = ledger.create_run(story.engine, new).run_id
+    story.list_run(run_id, [at(each, OTHER) for each in archived])
+    story.claim(run_id, 1)
+    return run_id
+
+
+def test_what_its_archive_published_in_the_meantime_is_kept(story, listed_only):
+    run_id = run_over_other(story, listed_only)
+    run(story, listed_only, reclassify=True)
+    before = all_of(story, "product", "outcome", "outcome_history", "atlas_search")
+    assert story.publish(run_id, 1, OTHER_SCORES)
+    assert all_of(story, "product", "outcome", "outcome_history", "atlas_search") == before
+    assert results(story, run_id) == [("kept", "known from elsewhere", f"{ARCHIVE} lists it.")] * 2
+    assert ledger.progress(story.engine, run_id).known == 2
+    assert ledger.reconcile(story.engine, run_id).ok
+
+
+def test_a_failure_at_another_archive_is_not_retried_if_the_archive_has_a_result(
+    story, listed_only
+):
+    run_id = run_over_other(story, listed_only)
+    run(story, listed_only, reclassify=True)
+    failed = [Failed(each.product_id, "transfer failed", "It did.") for each in listed_only]
+    assert story.settle(run_id, 1, failed)
+    assert ledger.create_retry(story.engine) is None
+
+
+@pytest.mark.parametrize("is_lasting", [False, True])
+def test_what_failed_at_its_archive_is_classified_at_another_one(story, listed_only, is_lasting):
+    new = NewRun(archives=("sample",))
+    run_id = ledger.create_run(story.engine, new).run_id
+    story.list_run(run_id, listed_only)
+    reason = "not found" if is_lasting else "transfer failed"
+    failed = [Failed(each.product_id, reason, "It did.", is_lasting) for each in listed_only]
+    assert story.settle(run_id, 1, failed)
+    run(story, [at(each, OTHER) for each in listed_only], OTHER_SCORES, reclassify=True)
+    assert [row[3] for row in published(story)] == [pytest.approx(0.99)] * 2
+
+
+@pytest.mark.parametrize("is_retry", [False, True])
+def test_a_product_is_read_where_its_run_listed_it(story, listed_only, is_retry):
+    theirs = [at(each, OTHER) for each in listed_only]
+    run_id = ledger.create_run(story.engine, NewRun(archives=("sample",))).run_id
     story.list_run(run_id, theirs)
-    before = published(story)
     if is_retry:
         failed = [Failed(each.product_id, "transfer failed", "It did.") for each in theirs]
         assert story.settle(run_id, 1, failed)
         run_id = ledger.create_retry(story.engine).run_id
     assert claimed_places(story, run_id) == [each.image_url for each in theirs]
     assert story.publish(run_id, 1)
-    assert published(story) == before
+    assert [row[1] for row in published(story)] == [each.image_url for each in listed_only]
 
 
-def test_what_another_archive_lacks_or_has_damaged_removes_no_result(story, archived):
-    new = NewRun(archives=("sample",), reclassify=True)
-    run_id = ledger.create_run(story.engine, new).run_id
-    story.list_run(run_id, [at(each, OTHER) for each in archived])
+def test_what_another_archive_lacks_or_has_damaged_removes_no_result(story, listed_only):
+    run_id = run_over_other(story, listed_only)
+    run(story, listed_only, reclassify=True)
     before = all_of(story, "product", "outcome", "classification", "atlas_search")
-    failed = [Failed(each.product_id, "not found", "So.", is_lasting=True) for each in archived]
+    failed = [Failed(each.product_id, "not found", "So.", is_lasting=True) for each in listed_only]
     assert story.settle(run_id, 1, failed)
     assert all_of(story, "product", "outcome", "classification", "atlas_search") == before
     assert ledger.progress(story.engine, run_id).failures == {"not found": 2}
