@@ -168,12 +168,24 @@ def record_products(
         return ClaimedListing(engine, run_id, claimant).wait_for_database(error)
     if run is None:
         return NOTHING_TO_DO
+    return _list_or_give_back(engine, run, claimant, fetcher, lease_seconds, rules or HostRules())
+
+
+def _list_or_give_back(
+    engine: sa.Engine,
+    run: Run,
+    claimant: str,
+    fetcher: Fetcher,
+    lease_seconds: float,
+    rules: HostRules,
+) -> TaskResult:
+    """List what was claimed; after an error, another attempt may be made."""
     try:
-        return _list_and_record(engine, run, claimant, fetcher, lease_seconds, rules or HostRules())
+        return _list_and_record(engine, run, claimant, fetcher, lease_seconds, rules)
     except Abandoned:
         return STOPPED
     except BaseException as error:
-        claimed = ClaimedListing(engine, run_id, claimant, archives=run.unlisted)
+        claimed = ClaimedListing(engine, run.run_id, claimant, archives=run.unlisted)
         result = claimed.give_back_after(error)
         if result is None:
             raise

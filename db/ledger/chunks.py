@@ -71,12 +71,7 @@ def claim_chunk(
         other runs have classified all of its products (the chunk is then closed).
     """
     open_chunk = lock_open_chunk(connection, run_id, number)
-    if open_chunk is None:
-        return None
-    this_chunk = is_chunk(run_id, number)
-    if connection.scalar(
-        sa.select(claimed_by_another(chunk, claimant, lease_seconds)).where(this_chunk)
-    ):
+    if open_chunk is None or _another_has_it(connection, open_chunk, claimant, lease_seconds):
         return None
     if _give_back_if_not_wanted_yet(connection, open_chunk, claimant):
         return None
@@ -89,7 +84,7 @@ def claim_chunk(
         attempts -= 1
     if attempts >= max_attempts:
         return give_up(connection, open_chunk)
-    claim(connection, chunk, this_chunk, claimant, state="claimed")
+    claim(connection, chunk, is_chunk(run_id, number), claimant, state="claimed")
     return Chunk(run_id, number, open_chunk.classifier, attempts + 1, products, open_chunk.mirror)
 
 
@@ -253,6 +248,15 @@ def _with(sources: Collection[str]) -> sa.ColumnElement[object]:
 
 def _is_claimed_by(claimant: str) -> sa.ColumnElement[bool]:
     return sa.and_(chunk.c.state == "claimed", chunk.c.claimed_by == claimant)
+
+
+def _another_has_it(
+    connection: sa.Connection, open_chunk: OpenChunk, claimant: str, lease_seconds: float
+) -> bool:
+    """Return whether another claimant has the chunk and sent a heartbeat within the lease."""
+    this_chunk = is_chunk(open_chunk.run_id, open_chunk.number)
+    another = sa.select(claimed_by_another(chunk, claimant, lease_seconds)).where(this_chunk)
+    return bool(connection.scalar(another))
 
 
 def _give_back_if_not_wanted_yet(
