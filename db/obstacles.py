@@ -21,6 +21,10 @@ FORGET_AFTER = "1 day"
 """An obstacle that nobody has met for this long concerns nobody any more."""
 
 
+LOST_AFTER = "5 minutes"
+"""Workers of a host meet an obstacle of that host much more often, as long as they run."""
+
+
 class ObstacleKind(StrEnum):
     """What kind of thing work waits for."""
 
@@ -30,6 +34,10 @@ class ObstacleKind(StrEnum):
     DATABASE = "database"
     DEVICE = "device"
     MACHINE = "machine"
+
+
+OF_ONE_HOST = (ObstacleKind.CHECKPOINT, ObstacleKind.DEVICE, ObstacleKind.MACHINE)
+"""Kinds of obstacles that only the workers of one host meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +373,31 @@ def remove(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
     _wake_listings(connection, run_obstacle.c.run_id.in_(runs))
     connection.execute(sa.delete(run_obstacle).where(_who_waits(kind, subject)))
     return bool(there)
+
+
+@transaction
+def clear_of_lost_hosts(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Clear the obstacles of hosts whose workers do not meet them any more: they may be gone.
+
+    Returns:
+        Kind and subject of each.
+    """
+    met = sa.func.greatest(obstacle.c.last_seen_at, obstacle.c.next_try_at)
+    lost = (
+        sa.select(obstacle.c.kind, obstacle.c.subject)
+        .where(
+            obstacle.c.kind.in_([str(kind) for kind in OF_ONE_HOST]),
+            obstacle.c.cleared_at.is_(None),
+            met < sa.func.now() - sa.text(f"interval '{LOST_AFTER}'"),
+        )
+        .order_by(obstacle.c.kind, obstacle.c.subject)
+    )
+    found = [(row.kind, row.subject) for row in connection.execute(lost)]
+    return [
+        (kind, subject)
+        for kind, subject in found
+        if remove(connection, ObstacleKind(kind), subject)
+    ]
 
 
 def _wake_listings(connection: sa.Connection, of_runs: sa.ColumnElement[bool]) -> None:

@@ -4,7 +4,7 @@ import logging
 
 import sqlalchemy as sa
 
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
 from mernet.worker.broker import waiting_subjects
 from mernet.worker.sending import send_again, send_chunks, subject
 
@@ -17,6 +17,8 @@ RESEND_SECONDS = 10.0
 def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
     """Sweep the ledger: send what has no message, or whose message or worker is lost.
 
+    Obstacles that only workers of one host had are cleared if these workers are gone.
+
     What still waits in the broker's queues is not sent again. A message too many does no harm: work
     that has a claimant is not started again.
 
@@ -26,6 +28,8 @@ def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
     Raises:
         BrokerError: If the broker does not answer.
     """
+    for kind, name in obstacles.clear_of_lost_hosts(engine):
+        log.warning("nobody has met the obstacle %s %s lately; it is cleared", kind, name)
     stalled = ledger.stale(engine, lease_seconds, min(lease_seconds, RESEND_SECONDS))
     waiting = waiting_subjects() if stalled else frozenset()
     sent = 0

@@ -8,7 +8,8 @@ import pytest
 from redis import Redis
 
 from fixtures.ledger import make_product
-from mernet.db import ledger
+from mernet.db import ledger, obstacles
+from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.worker import broker as broker_module
 from mernet.worker import sending
 from mernet.worker.app import make_app
@@ -45,6 +46,39 @@ def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
     assert waiting() == {"run 1 chunk 1", "run 1 chunk 2"}
     assert resend_stalled(story.engine, lease_seconds=600) == 0
     assert waiting() == {"run 1 chunk 1", "run 1 chunk 2"}
+
+
+@pytest.mark.parametrize(
+    "kind", [ObstacleKind.CHECKPOINT, ObstacleKind.DEVICE, ObstacleKind.MACHINE]
+)
+def test_an_obstacle_of_a_host_whose_workers_are_gone_is_cleared(story, broker, caplog, kind):
+    run_id = story.listed(count=4)
+    obstacles.report(story.engine, kind, "of a host", "broken", Patience(10, 10), run_id)
+    resend_stalled(story.engine, lease_seconds=600)
+    [found] = obstacles.current(story.engine)
+    assert found.run_ids == (run_id,)
+    met_before(story, minutes=6)
+    resend_stalled(story.engine, lease_seconds=600)
+    assert obstacles.current(story.engine) == []
+    assert "nobody has met the obstacle" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [ObstacleKind.ARCHIVE_HOST, ObstacleKind.DATABASE])
+def test_an_obstacle_that_any_worker_may_meet_stays_until_one_finds_it_gone(story, broker, kind):
+    run_id = story.listed(count=4)
+    obstacles.report(story.engine, kind, "shared by all", "down", Patience(5, 300), run_id)
+    met_before(story, minutes=60)
+    resend_stalled(story.engine, lease_seconds=600)
+    [found] = obstacles.current(story.engine)
+    assert found.run_ids == (run_id,)
+
+
+def met_before(story, minutes):
+    story.execute(
+        "UPDATE obstacle SET since = since - step, last_seen_at = last_seen_at - step,"
+        " next_try_at = next_try_at - step FROM make_interval(mins => :minutes) AS step",
+        minutes=minutes,
+    )
 
 
 def test_a_sweep_logs_what_it_sent_and_nothing_else(story, broker, caplog):
