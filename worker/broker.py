@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from mernet.printable import printable
-from mernet.worker.app import QUEUES, app
+from mernet.worker.app import QUEUES, QueueName, app
 from mernet.worker.errors import BrokerError, NameInUse
 
 PING_SECONDS = 1.0
@@ -109,6 +109,15 @@ def require_unused_name(node: str) -> None:
         raise broker_unreachable(error) from error
     if answers:
         raise NameInUse(f"A worker named {node} is already running; choose another --name.")
+
+
+def is_waiting(queue: QueueName) -> bool:
+    """Return whether a message waits in a queue; False if the broker does not answer."""
+    try:
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            return bool(channel.client.llen(queue))
+    except (OperationalError, RedisError):
+        return False
 
 
 def waiting_subjects() -> frozenset[str]:

@@ -64,6 +64,9 @@ log = logging.getLogger(__name__)
 HOST_PAUSE = 10.0
 """Seconds that a worker takes no other chunk whose checkpoint, device or machine cannot be used."""
 
+LOOK_SECONDS = 1.0
+"""How often such a worker looks for other work."""
+
 
 class ImageClassifier(Protocol):
     """Classifies renderings in batches of constant size."""
@@ -87,6 +90,7 @@ class Pipeline:
         max_attempts: A chunk that was started this many times and never closed is split in two.
         rules: How archive hosts are treated.
         pause: Waits that many seconds.
+        is_other_work_waiting: Whether this process has work to do that is no chunk.
         replace_process: Ends this process, in whose place another is started: after a fault of the
             device, a process cannot use it any more.
     """
@@ -99,6 +103,7 @@ class Pipeline:
     max_attempts: int
     rules: HostRules = field(default_factory=HostRules)
     pause: Callable[[float], None] = time.sleep
+    is_other_work_waiting: Callable[[], bool] = lambda: False
     replace_process: Callable[[], None] = lambda: None
     _complained: set[str] = field(default_factory=set)
     """sha256 of the classifiers about which a warning is in the log."""
@@ -160,7 +165,7 @@ class Pipeline:
         fault = fault_of(error, self.engine)
         if fault and fault.kind is not ObstacleKind.DATABASE:
             self._proof.forget((fault.kind, fault.subject))
-            self.pause(HOST_PAUSE)
+            self._let_others_take_chunks()
         if fault and fault.kind is ObstacleKind.DEVICE:
             self.replace_process()
         return result
@@ -223,8 +228,15 @@ class Pipeline:
         fault = Fault(ObstacleKind.CHECKPOINT, subject, printable(error, 500))
         self._proof.forget((fault.kind, subject))
         result = self._claimed(chunk, claimant).wait_for(fault)
-        self.pause(HOST_PAUSE)
+        self._let_others_take_chunks()
         return result
+
+    def _let_others_take_chunks(self) -> None:
+        """Take no chunk for a while, or until there is other work."""
+        for _ in range(int(HOST_PAUSE / LOOK_SECONDS)):
+            self.pause(LOOK_SECONDS)
+            if self.is_other_work_waiting():
+                return
 
     def _claimed(self, chunk: Chunk, claimant: str) -> ClaimedChunk:
         sources = {product.source or "" for product in chunk.products}

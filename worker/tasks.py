@@ -20,8 +20,9 @@ from mernet.db.ledger import NewRun
 from mernet.db.obstacles import let_ingest_wait
 from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
-from mernet.worker.app import app
+from mernet.worker.app import QueueName, app
 from mernet.worker.archive_hosts import HostRules
+from mernet.worker.broker import is_waiting
 from mernet.worker.checkpoints import load_registered_classifier
 from mernet.worker.errors import ArchivesNotListed, BrokerError, MustWait, WorkerError
 from mernet.worker.faults import fault_of
@@ -185,7 +186,13 @@ def _pipeline() -> Pipeline:
         max_attempts=config.chunk_attempts,
         rules=_rules(),
         replace_process=_replace_process,
+        is_other_work_waiting=_is_listing_waiting,
     )
+
+
+def _is_listing_waiting() -> bool:
+    """Return whether a run waits to be listed, if this worker lists runs at all."""
+    return QueueName.LISTING in app.amqp.queues.consume_from and is_waiting(QueueName.LISTING)
 
 
 def _replace_process() -> None:

@@ -12,7 +12,7 @@ from mernet.db import ledger, obstacles
 from mernet.db.obstacles import ObstacleKind, Patience
 from mernet.worker import broker as broker_module
 from mernet.worker import sending
-from mernet.worker.app import make_app
+from mernet.worker.app import QueueName, make_app
 from mernet.worker.embedded import EmbeddedRedis
 from mernet.worker.errors import BrokerError
 from mernet.worker.settings import Settings
@@ -38,6 +38,16 @@ def queue_order(broker: EmbeddedRedis) -> list[str]:
     """What the messages of the queue classify are about, the next to be received first."""
     messages = Redis(unix_socket_path=str(broker.socket)).lrange("classify", 0, -1)
     return [json.loads(each)["headers"]["argsrepr"] for each in reversed(messages)]
+
+
+def test_whether_a_queue_has_a_message_is_known_and_not_while_the_broker_is_away(story, broker):
+    run_id = ledger.create_run(story.engine, ledger.NewRun(archives=("sample",))).run_id
+    assert not broker_module.is_waiting(QueueName.LISTING)
+    sending.send_listing(story.engine, run_id)
+    assert broker_module.is_waiting(QueueName.LISTING)
+    assert not broker_module.is_waiting(QueueName.CLASSIFY)
+    broker.stop()
+    assert not broker_module.is_waiting(QueueName.LISTING)
 
 
 def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):

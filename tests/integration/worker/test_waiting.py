@@ -26,7 +26,7 @@ from mernet.worker.archive_hosts import HostRules, host_of
 from mernet.worker.connections import leased_connections
 from mernet.worker.errors import CheckpointUnusable
 from mernet.worker.listing import LISTING_ATTEMPTS, record_products
-from mernet.worker.pipeline import Pipeline
+from mernet.worker.pipeline import HOST_PAUSE, Pipeline
 from mernet.worker.task_result import STOPPED
 
 HOST = "https://example.org"
@@ -377,6 +377,27 @@ def test_who_lost_the_chunk_does_not_end_its_run(story, pipeline, classifier):
     assert story.rows("SELECT claimed_by, attempts FROM chunk WHERE number = 1") == [("other", 2)]
 
 
+def test_a_worker_without_the_checkpoint_lists_a_run_as_soon_as_one_is_to_be_listed(story, archive):
+    run_id = story.listed(count=8)
+    rested = []
+
+    def away(sha256):
+        raise CheckpointUnusable("The checkpoint /models/first is not on this host.")
+
+    without = Pipeline(
+        story.engine,
+        archive,
+        away,
+        2,
+        600,
+        3,
+        pause=rested.append,
+        is_other_work_waiting=lambda: sum(rested) >= 3,
+    )
+    without.work_on(run_id, 1, "without")
+    assert sum(rested) == 3
+
+
 def test_a_worker_without_the_checkpoint_leaves_chunks_to_others_and_takes_none_for_a_while(
     story, archive, pipeline, pauses, caplog
 ):
@@ -388,7 +409,7 @@ def test_a_worker_without_the_checkpoint_leaves_chunks_to_others_and_takes_none_
     without = Pipeline(story.engine, archive, away, 2, 600, 3, pause=pauses.append)
     for number in (1, 2):
         without.work_on(run_id, number, "without")
-    assert len(pauses) == 2
+    assert sum(pauses) == 2 * HOST_PAUSE
     assert len(caplog.records) == 1, "it is said once"
     [found] = obstacles.current(story.engine)
     assert found.kind == "checkpoint"
