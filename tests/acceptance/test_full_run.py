@@ -73,6 +73,29 @@ def test_a_run_classifies_every_eligible_product_and_publishes_what_the_scores_i
     assert (retried["listed"], retried["failed"]) == (1, 1)
 
 
+def test_the_log_of_a_healthy_worker_tells_of_no_discarded_task(make_service, gated_archive):
+    """Messages that waited for longer than a sweep were once among them."""
+    service = make_service(MERNET_CHUNK_SIZE="3", MERNET_SWEEP_SECONDS="1")
+    sweeps: set[object] = set()
+
+    def are_swept_a_few_times() -> bool:
+        sweeps.update(service.rows("SELECT since FROM service_lock WHERE name = 'sweep'"))
+        return len(sweeps) > 3
+
+    service.succeed("run", "full", *volumes(gated_archive.url))
+    with service.worker("--processes", "1"):
+        assert gated_archive.caller_waits.wait(120), service.log()
+        service.wait_for("a few sweeps", are_swept_a_few_times)
+        service.succeed("health", "worker")
+        gated_archive.is_open.set()
+        service.wait_for(
+            "the end", lambda: service.rows("SELECT state FROM run") == [("finished",)]
+        )
+    log = service.log()
+    assert "Task mernet.classify_chunk[run-1-chunk-2-" in log
+    assert "Discarding" not in log
+
+
 def test_products_left_out_are_counted_with_their_reason(make_service, archive_url):
     service = make_service()
     run = service.json("run", "full", *volumes(archive_url), "--follow")

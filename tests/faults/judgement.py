@@ -28,6 +28,12 @@ SELECT name, holder FROM service_lock
 WHERE holder IS NOT NULL AND heartbeat_at < now() - interval '10 seconds'
 """
 
+OBSTACLES = "SELECT kind, subject, reason FROM obstacle WHERE cleared_at IS NULL"
+WAITING_RUNS = """
+SELECT run_id, run_obstacle.kind, subject FROM run_obstacle JOIN run USING (run_id)
+WHERE finished_at IS NOT NULL
+"""
+
 
 @dataclass
 class Record:
@@ -280,8 +286,10 @@ def _left_behind(scene: Scene) -> list[str]:
     )
     if claimed != [(0,)]:
         left.append(f"chunks left: {claimed[0][0]}")
-    if waiting := obstacles.current(scene.engine):
-        left.append(f"obstacles left: {waiting}")
+    if not scene.wait_until(lambda: not scene.rows(OBSTACLES), MESSAGES_SECONDS):
+        left.append(f"obstacles left: {scene.rows(OBSTACLES)}")
+    if waiting := scene.rows(WAITING_RUNS):
+        left.append(f"runs that have ended wait: {waiting}")
     if not scene.wait_until(lambda: not scene.rows(ABANDONED_LOCKS), MESSAGES_SECONDS):
         left.append(f"locks left: {scene.rows(ABANDONED_LOCKS)}")
     with suppress(redis.RedisError):
