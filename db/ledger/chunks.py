@@ -151,7 +151,7 @@ def postpone(
     """Give a chunk back that cannot be worked on now; the attempt does not count.
 
     With the chunks of these archives, it waits for the obstacle's next try, unless the obstacle is
-    gone by now.
+    gone by now, or the archives have moved.
 
     Args:
         connection: The function's own transaction; callers pass the engine.
@@ -165,17 +165,15 @@ def postpone(
     Returns:
         False if the chunk is not the claimant's any more; nothing is changed then.
     """
-    given_back = _give_back(
-        connection,
-        run_id,
-        number,
-        claimant,
-        attempts=chunk.c.attempts - 1,
-        sources=_with(sources),
-    )
-    if given_back:
-        note_waiting(connection, kind, subject, run_id, sources)
-    return given_back
+    if not _give_back(connection, run_id, number, claimant, attempts=chunk.c.attempts - 1):
+        return False
+    needed = _sources_of(connection, run_id, number).intersection(sources)
+    if needed or not sources:
+        connection.execute(
+            sa.update(chunk).where(is_chunk(run_id, number)).values(sources=_with(needed))
+        )
+        note_waiting(connection, kind, subject, run_id, needed)
+    return True
 
 
 @transaction
@@ -237,6 +235,11 @@ def _give_back(
         .values(state="ready", claimed_by=None, last_heartbeat_at=None, sent_at=None, **changes)
     )
     return updated.rowcount == 1
+
+
+def _sources_of(connection: sa.Connection, run_id: int, number: int) -> set[str]:
+    """Return where the products of a chunk are read now, which may have changed since its claim."""
+    return {each.source or "" for each in chunk_products(connection, run_id, number)}
 
 
 def _with(sources: Collection[str]) -> sa.ColumnElement[object]:

@@ -160,3 +160,14 @@ def test_runs_over_other_archives_and_ended_ones_stay_as_they_are(story):
         story.move_archive(f"{OLD}volume/", NEW)
     assert story.rows("SELECT * FROM run ORDER BY run_id") == before
     assert claim(story, other) is None
+
+
+def test_a_chunk_whose_worker_met_the_old_host_while_the_archive_moved_waits_for_nothing(story, at):
+    run_id = story.listed_products([at(1, OLD)])
+    story.claim(run_id, 1)
+    story.move_archive(OLD, NEW)
+    wait = (ObstacleKind.ARCHIVE_HOST, HOST)
+    obstacles.report(story.engine, *wait, "It is down.", Patience(300, 300))
+    assert ledger.postpone(story.engine, run_id, 1, "worker", *wait, [OLD])
+    assert obstacles.current(story.engine) == []
+    assert story.claim(run_id, 1).products == (at(1, NEW),)
