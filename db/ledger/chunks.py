@@ -22,6 +22,9 @@ from mernet.db.products import ProductRow, chunk_products
 from mernet.db.publish import Outcome
 from mernet.db.tables import chunk, run
 
+UNCLAIMED = {"state": "ready", "claimed_by": None, "last_heartbeat_at": None, "sent_at": None}
+"""A chunk that nobody has, and for which no message is on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -232,7 +235,7 @@ def _give_back(
     updated = connection.execute(
         sa.update(chunk)
         .where(is_chunk(run_id, number), _is_claimed_by(claimant))
-        .values(state="ready", claimed_by=None, last_heartbeat_at=None, sent_at=None, **changes)
+        .values(**UNCLAIMED | changes)
     )
     return updated.rowcount == 1
 
@@ -267,16 +270,16 @@ def _give_back_if_not_wanted_yet(
 ) -> bool:
     """Return whether the chunk waits or its run is paused.
 
-    Its message is then used up, so it is unsent, and the claim of a worker that was lost is void.
+    Its message is then used up, so it is unsent, and the claim of a worker that was lost is void;
+    so is the claimant's own, of which it does not know, since the answer was lost.
     """
     run_id, number = open_chunk.run_id, open_chunk.number
     is_paused = connection.scalar(sa.select(run.c.paused).where(run.c.run_id == run_id))
     if not is_paused and not holds_back(connection, run_id, number):
         return False
+    attempts = chunk.c.attempts - sa.case((chunk.c.claimed_by == claimant, 1), else_=0)
     connection.execute(
-        sa.update(chunk)
-        .where(is_chunk(run_id, number), chunk.c.claimed_by.is_distinct_from(claimant))
-        .values(state="ready", claimed_by=None, last_heartbeat_at=None, sent_at=None)
+        sa.update(chunk).where(is_chunk(run_id, number)).values(attempts=attempts, **UNCLAIMED)
     )
     return True
 

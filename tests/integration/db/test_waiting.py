@@ -70,6 +70,23 @@ def test_a_message_received_too_early_leaves_the_chunk_to_be_sent_later(story):
     assert take(story, run_id) == [1]
 
 
+@pytest.mark.parametrize("event", ["an obstacle", "a pause"])
+def test_a_claim_whose_answer_was_lost_is_given_back_if_the_chunk_is_not_wanted_by_then(
+    story, event
+):
+    run_id = story.listed(count=8)
+    story.claim(run_id, 1, "first")
+    story.claim(run_id, 2, "second")
+    if event == "a pause":
+        ledger.pause_run(story.engine, run_id)
+    else:
+        postpone(story, run_id, claimant="first")
+    assert story.claim(run_id, 2, "second") is None
+    assert story.rows("SELECT state, attempts, claimed_by FROM chunk WHERE number = 2") == [
+        ("ready", 0, None)
+    ]
+
+
 def test_of_a_run_that_waits_no_chunk_is_claimed_only_to_be_put_off(story):
     run_id = story.listed(count=40)
     story.claim(run_id, 1)
