@@ -88,14 +88,6 @@ class Transfers:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """The content of a file, and whether its length was announced, so that it is all of it."""
-
-    data: bytes
-    is_whole: bool
-
-
 class FileSource(Protocol):
     """Gives a listing its files."""
 
@@ -211,28 +203,24 @@ class Fetcher:
         Raises:
             FetchError: The file could not be fetched; a subclass says why.
         """
-        return self._fetch(url, self._retrying).data
+        return self._fetch(url, self._retrying)
 
     def fetch_once(self, url: str) -> bytes:
         """Return the content of a file as `fetch` does, but make one attempt only."""
-        return self._fetch(url, self._retrying.copy(stop=stop_after_attempt(1))).data
+        return self._fetch(url, self._retrying.copy(stop=stop_after_attempt(1)))
 
-    def fetch_copy(self, url: str) -> Copy:
-        """Return the content of a file as `fetch` does, and whether it is all of it."""
-        return self._fetch(url, self._retrying)
+    def reconnect(self) -> None:
+        """Let the next requests be made over new connections, so perhaps to another server."""
+        self._session.close()
 
-    def _fetch(self, url: str, retrying: Retrying) -> Copy:
+    def _fetch(self, url: str, retrying: Retrying) -> bytes:
         if is_file_url(url):
             data = read_file(path_from_url(url), self._product_limits.max_bytes)
             self._count(Transfers(len(data)))
-            return Copy(data, is_whole=True)
+            return data
         sink = BytesIO()
-        headers = retrying(self._download, url, sink, self._product_limits)
-        # RFC 9112, 6.3: without these, a body that was cut off looks complete.
-        is_whole = headers is not None and (
-            "Content-Length" in headers or "Transfer-Encoding" in headers
-        )
-        return Copy(sink.getvalue(), is_whole)
+        retrying(self._download, url, sink, self._product_limits)
+        return sink.getvalue()
 
     def _count(self, more: Transfers) -> None:
         with self._counting:

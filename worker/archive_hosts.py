@@ -20,7 +20,7 @@ from mernet.pds.errors import (
     NotFoundError,
     TooLargeError,
 )
-from mernet.pds.fetch import Copy, Transfers
+from mernet.pds.fetch import Transfers
 from mernet.printable import printable
 from mernet.worker.errors import HostDown, MustWait
 from mernet.worker.settings import Settings
@@ -87,8 +87,8 @@ class ImageSource(Protocol):
     def fetch_once(self, url: str) -> bytes:
         """Return all bytes at `url` in a single attempt; raises as `fetch` does."""
 
-    def fetch_copy(self, url: str) -> Copy:
-        """Return the bytes at `url`, and whether they are all of them; raises as `fetch` does."""
+    def reconnect(self) -> None:
+        """Let the next requests be made over new connections."""
 
 
 def host_of(url: str) -> str | None:
@@ -137,23 +137,19 @@ class HostGuard:
             HostDown: Its host is down.
             PdsError: It cannot be fetched; a subclass says why.
         """
-        return self.fetch_copy(url).data
-
-    def fetch_copy(self, url: str) -> Copy:
-        """Return the content of an image or label, and whether it is all of it; as `fetch`."""
         host = host_of(url)
         for _ in range(ROUNDS):
             if host in self._down:
                 raise self._down[host]
             try:
-                copy = self._source.fetch_copy(url)
-                _check_is_product(copy.data, url)
+                data = self._source.fetch(url)
+                _check_is_product(data, url)
             except FetchError as error:
                 if not may_be_host_fault(error):
                     raise
                 failure = error
             else:
-                return copy
+                return data
             if host is not None and not self.answers(url, time.monotonic()):
                 raise self._down.setdefault(host, host_down(host, failure)) from failure
         raise failure

@@ -19,7 +19,7 @@ from mernet.db.products import OtherImage, others_of_source
 from mernet.db.publish import Classified, Failed, Outcome
 from mernet.model.errors import ScoresError
 from mernet.pds.archive import url_at_mirror
-from mernet.pds.errors import PdsError
+from mernet.pds.errors import NotFoundError, PdsError
 from mernet.printable import LONGEST_DETAIL, printable
 from mernet.worker.archive_hosts import (
     OTHERS_ASKED,
@@ -295,18 +295,26 @@ class Pipeline:
             lambda host: guard.why_down(by_host[host]),
         )
         reader = ProductReader(guard, chunk.mirror)
+        found: dict[str, Picture | Failed] = {}
 
         def read(product: ProductRow) -> Picture | Failed:
             if not is_wanted():
                 raise Abandoned
+            before = found.get(product.product_id)
             with log_context(run=chunk.run_id, chunk=chunk.number, product=product.product_id):
+                if isinstance(before, Failed):
+                    return reader.read_again(product, before)
                 return reader.read(product)
 
         wanted = min(self.threads, len(chunk.products))
         with leased_connections(
             self.engine, by_host, wanted, self.rules, chunk.run_id, is_wanted
         ) as connections:
-            return _for_each(read, chunk.products, connections)
+            found |= _for_each(read, chunk.products, connections)
+            if missing := [each for each in chunk.products if _is_missing(found[each.product_id])]:
+                self.source.reconnect()
+                found |= _for_each(read, missing, connections)
+        return [found[each.product_id] for each in chunk.products]
 
     def _guard(self, places: Mapping[str, ProductRow], mirror: str | None) -> HostGuard:
         """Return what fetches these files, and asks for others of their archives."""
@@ -374,8 +382,8 @@ def _for_each(
     read: Callable[[ProductRow], Picture | Failed],
     products: Sequence[ProductRow],
     threads: int,
-) -> list[Picture | Failed]:
-    """Read products in threads; the first error ends all that have not begun, and is raised."""
+) -> dict[str, Picture | Failed]:
+    """Read products in threads, by id; the first error ends those not begun, and is raised."""
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         tasks = [pool.submit(read, product) for product in products]
         done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
@@ -383,7 +391,13 @@ def _for_each(
             task.cancel()
     for task in done:
         task.result()
-    return [task.result() for task in tasks]
+    return {
+        product.product_id: task.result() for product, task in zip(products, tasks, strict=True)
+    }
+
+
+def _is_missing(found: Picture | Failed) -> bool:
+    return isinstance(found, Failed) and found.reason == NotFoundError.reason
 
 
 def _scores(classifier: ImageClassifier, pictures: list[Picture]) -> npt.NDArray[np.float32]:

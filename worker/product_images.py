@@ -4,7 +4,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from mernet.db.products import OtherImage
 from mernet.db.publish import Failed
 from mernet.pds.archive import is_mirrored, url_at_mirror
 from mernet.pds.errors import DecodeError, NotFoundError, PdsError, TruncatedError, WrongSizeError
-from mernet.pds.fetch import Copy
 from mernet.pds.image import Frame, decode
 from mernet.pds.rendering import render
 from mernet.printable import LONGEST_DETAIL, printable
@@ -43,14 +42,13 @@ class Picture:
 class Files:
     """A product's image, and its label if that is a file of its own."""
 
-    image: Copy
-    label: Copy | None
+    image: bytes
+    label: bytes | None
 
     @property
     def digest(self) -> tuple[bytes, bytes]:
         """sha256 of the image and of the label."""
-        label = self.label.data if self.label else b""
-        return hashlib.sha256(self.image.data).digest(), hashlib.sha256(label).digest()
+        return hashlib.sha256(self.image).digest(), hashlib.sha256(self.label or b"").digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +62,12 @@ class ProductReader:
     Attributes:
         guard: Fetches the files, and notices if their host is down.
         mirror: A place from which to read the archives instead of their own, None without one.
+        is_second_time: Whether the products were not found before.
     """
 
     guard: HostGuard
     mirror: str | None
+    is_second_time: bool = False
 
     def read(self, product: ProductRow) -> Picture | Failed:
         """Return a product's picture, or why it failed: a bad image must not stop the others.
@@ -88,33 +88,36 @@ class ProductReader:
                     raise
                 return _internal_error(product, error)
 
+    def read_again(self, product: ProductRow, failed: Failed) -> Picture | Failed:
+        """Return the picture of a product that was not found; or, with proof, that it is gone.
+
+        One of several servers behind a host, or a part of its disk, may have been away for a
+        moment. So this is called as late as possible, and over new connections.
+
+        Args:
+            product: The product.
+            failed: What the first attempt gave, and this one too if nothing can be proven.
+
+        Raises:
+            Exception: As `read`.
+        """
+        if self._is_at_mirror(product) or not self.guard.has_others(self._place(product)):
+            return failed
+        return replace(self, is_second_time=True).read(product)
+
     def _read(self, product: ProductRow) -> Picture | Failed:
         try:
-            return self._picture_or_proof(product)
+            return self._picture_or_damage(product)
         except Exception as error:
             if isinstance(error, HostDown) or is_fault(error):  # so this product has not failed
                 raise
             if isinstance(error, PdsError):
-                return self._failed(product, error, lambda: False)
+                is_gone = self.is_second_time and isinstance(error, NotFoundError)
+                return self._failed(product, error, lambda: is_gone)
             return _internal_error(product, error)  # a defect that this image reveals
 
-    def _picture_or_proof(self, product: ProductRow) -> Picture | Failed:
-        """Return a product's picture; or, with proof, that it does not exist or is damaged.
-
-        One of several servers behind a host may lack its files, so a missing file is asked for
-        again after others.
-        """
-        try:
-            return self._picture_or_damage(product)
-        except NotFoundError:
-            if self._is_at_mirror(product) or not self._has_others(product):
-                raise
-        try:
-            return self._picture_or_damage(product)
-        except NotFoundError as error:
-            return self._failed(product, error, lambda: True)
-
     def _picture_or_damage(self, product: ProductRow) -> Picture | Failed:
+        """Return a product's picture; or, with proof, that it is damaged."""
         files = self._fetch(product)
         try:
             return _to_picture(product, files)
@@ -131,14 +134,15 @@ class ProductReader:
         label = self._fetch_file(product.label_url) if product.label_url else None
         return Files(self._fetch_file(product.image_url), label)
 
-    def _fetch_file(self, url: str) -> Copy:
+    def _fetch_file(self, url: str) -> bytes:
         with STAGE_SECONDS.labels("fetch").time():
-            return self.guard.fetch_copy(url_at_mirror(url, self.mirror))
+            return self.guard.fetch(url_at_mirror(url, self.mirror))
 
     def _failed(
         self, product: ProductRow, error: PdsError, is_proven: Callable[[], bool]
     ) -> Failed:
-        log.warning("product failed: %s", error)
+        if not (self.is_second_time and isinstance(error, NotFoundError)):  # else it was logged
+            log.warning("product failed: %s", error)
         is_lasting = error.is_lasting and not self._is_at_mirror(product) and is_proven()
         return Failed(
             product.product_id, error.reason, printable(error, LONGEST_DETAIL), is_lasting
@@ -179,9 +183,6 @@ class ProductReader:
     def _is_at_mirror(self, product: ProductRow) -> bool:
         return self.mirror is not None and is_mirrored(product.image_url)
 
-    def _has_others(self, product: ProductRow) -> bool:
-        return self.guard.has_others(self._place(product))
-
     def _place(self, product: ProductRow) -> str:
         return url_at_mirror(product.image_url, self.mirror)
 
@@ -193,8 +194,7 @@ def _internal_error(product: ProductRow, error: Exception) -> Failed:
 
 def _to_picture(product: ProductRow, files: Files) -> Picture:
     with STAGE_SECONDS.labels("decode").time():
-        label = files.label.data if files.label else None
-        frame = decode(files.image.data, product.product_id, label)
+        frame = decode(files.image, product.product_id, files.label)
         _check_size(product, frame)
         return Picture(render(frame), frame.missing_share)
 

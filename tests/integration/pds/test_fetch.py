@@ -17,7 +17,7 @@ from mernet.pds.errors import (
     TooLargeError,
     TransferError,
 )
-from mernet.pds.fetch import Copy, Fetcher, Transfers, user_agent
+from mernet.pds.fetch import Fetcher, Transfers, user_agent
 from mernet.pds.listing import list_products
 from mernet.pds.selection import Selection
 
@@ -206,9 +206,7 @@ def test_a_single_attempt_is_not_repeated(server, answers, fetcher):
     assert server.asked["/a"] == 1
 
 
-def test_whether_a_body_is_whole_is_known_only_if_its_length_was_announced(
-    server, answers, fetcher
-):
+def test_a_body_whose_length_was_not_announced_ends_with_its_connection(server, fetcher):
     def until_the_end(handler, _):
         handler.send_response(200)
         handler.send_header("Connection", "close")
@@ -216,8 +214,26 @@ def test_whether_a_body_is_whole_is_known_only_if_its_length_was_announced(
         handler.wfile.write(BODY)
         handler.close_connection = True
 
-    assert fetcher.fetch_copy(server.on("/a", answers(200, BODY))) == Copy(BODY, is_whole=True)
-    assert fetcher.fetch_copy(server.on("/b", until_the_end)) == Copy(BODY, is_whole=False)
+    assert fetcher.fetch(server.on("/a", until_the_end)) == BODY
+
+
+def test_requests_share_a_connection_until_new_ones_are_wanted(server, fetcher):
+    ports = []
+
+    def note_port(handler, _):
+        ports.append(handler.client_address[1])
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.end_headers()
+        handler.wfile.write(BODY)
+
+    url = server.on("/a", note_port)
+    for _ in range(2):
+        fetcher.fetch(url)
+    fetcher.reconnect()
+    fetcher.fetch(url)
+    first, second, third = ports
+    assert first == second != third
 
 
 def test_bytes_and_retries_are_counted_those_of_broken_transfers_included(

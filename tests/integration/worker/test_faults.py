@@ -16,7 +16,7 @@ from mernet.db.errors import ConnectionFailed
 from mernet.db.ledger import NewRun
 from mernet.model.errors import DeviceError, OutOfDeviceMemoryError
 from mernet.pds.errors import FetchError, TransferError
-from mernet.pds.fetch import Copy, Transfers
+from mernet.pds.fetch import Transfers
 from mernet.pds.image import Frame
 from mernet.worker.errors import ListingTooLarge
 from mernet.worker.listing import WORKERS_LOST, record_products
@@ -69,8 +69,8 @@ class Archive:
 
     fetch_once = fetch
 
-    def fetch_copy(self, url):
-        return Copy(self.fetch(url), is_whole=True)
+    def reconnect(self):
+        """There are no connections."""
 
     def open(self, url):
         self.happens(url)

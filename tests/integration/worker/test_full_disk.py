@@ -21,7 +21,7 @@ from mernet.db.classifiers import NewClassifier
 from mernet.db.engine import connect
 from mernet.db.errors import ConnectionFailed
 from mernet.db.ledger import NewRun
-from mernet.pds.fetch import Copy, Fetcher, Transfers
+from mernet.pds.fetch import Fetcher, Transfers
 from mernet.pds.image import Frame
 from mernet.worker.ingest import ingest
 from mernet.worker.listing import record_products
@@ -105,8 +105,8 @@ class Archive:
 
     fetch_once = fetch
 
-    def fetch_copy(self, url):
-        return Copy(self.fetch(url), is_whole=True)
+    def reconnect(self):
+        """There are no connections."""
 
 
 class Classifier:

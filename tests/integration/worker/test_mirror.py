@@ -89,9 +89,12 @@ class Gone:
     def __init__(self):
         self.asked = []
 
-    def fetch_copy(self, url):
+    def fetch(self, url):
         self.asked.append(url)
         raise NotFoundError(f"{url} does not exist")
+
+    def reconnect(self):
+        """There are no connections."""
 
 
 def test_images_are_read_at_the_mirror_and_one_that_it_lacks_changes_no_result(story, copies):

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from mernet.db import ledger
 from mernet.pds.errors import DecodeError, NotFoundError, TransferError
-from mernet.pds.fetch import Copy, Transfers
+from mernet.pds.fetch import Transfers
 from mernet.pds.image import Frame
 from mernet.worker import product_images
 from mernet.worker.pipeline import Pipeline
@@ -36,8 +36,8 @@ class Archive:
     def fetch_once(self, url):
         return self.fetch(url)
 
-    def fetch_copy(self, url):
-        return Copy(self.fetch(url), is_whole=True)
+    def reconnect(self):
+        """There are no connections."""
 
 
 class Brightness:

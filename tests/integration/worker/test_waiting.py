@@ -20,7 +20,7 @@ from mernet.pds.errors import (
     TransferError,
     TruncatedError,
 )
-from mernet.pds.fetch import Copy, Transfers
+from mernet.pds.fetch import Transfers
 from mernet.pds.image import Frame
 from mernet.worker.archive_hosts import HostRules, host_of
 from mernet.worker.connections import leased_connections
@@ -66,8 +66,8 @@ class Archive:
 
     fetch_once = fetch
 
-    def fetch_copy(self, url):
-        return Copy(self.fetch(url), is_whole=not url.endswith("2.img"))
+    def reconnect(self):
+        """There are no connections."""
 
 
 class Classifier:
@@ -251,6 +251,22 @@ def test_a_missing_product_is_gone_for_good_only_if_it_is_missing_when_asked_aga
     archive.files[url(3)] = lambda: next(once, GOOD)
     again = story.listed(count=4, reclassify=True)
     assert pipeline.work_on(again, 1, "worker").summary == "4 classified"
+    assert story.rows("SELECT product_id, scores FROM outcome ORDER BY 1") == before
+
+
+def test_a_missing_product_is_asked_for_again_after_the_chunk_and_over_new_connections(
+    story, pipeline, archive, monkeypatch
+):
+    pipeline.work_on(story.listed(count=4), 1, "worker")
+    before = story.rows("SELECT product_id, scores FROM outcome ORDER BY 1")
+    archive.asked.clear()
+    asked_before = []
+    monkeypatch.setattr(archive, "reconnect", lambda: asked_before.extend(archive.asked))
+    missing = NotFoundError("it does not exist")
+    archive.files[url(1)] = lambda: GOOD if asked_before else missing
+    again = story.listed(count=4, reclassify=True)
+    assert pipeline.work_on(again, 1, "worker").summary == "4 classified"
+    assert set(asked_before) == set(map(url, (1, 2, 3, 4)))
     assert story.rows("SELECT product_id, scores FROM outcome ORDER BY 1") == before
 
 
@@ -439,9 +455,6 @@ def test_bytes_and_retries_of_a_chunk_are_in_the_ledger(story, pipeline, archive
         def fetch(self, url):
             self.transfers += Transfers(10, 1)
             return super().fetch(url)
-
-        def fetch_copy(self, url):
-            return Copy(self.fetch(url), is_whole=True)
 
     counting = Pipeline(story.engine, Counting(), pipeline.load_classifier, 1, 600, 3)
     counting.work_on(story.listed(count=4), 1, "worker")
