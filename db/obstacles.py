@@ -304,7 +304,7 @@ def holds_back(connection: sa.Connection, run_id: int, number: int) -> bool:
 
 
 @transaction
-def first_among(
+def last_due_among(
     connection: sa.Connection, kind: ObstacleKind, subjects: Collection[str]
 ) -> Obstacle | None:
     """Return that obstacle of these subjects whose next try is last; None if there is none."""

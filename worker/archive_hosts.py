@@ -257,7 +257,7 @@ def require_hosts(
         MustWait: A host is known to be down, and the next try is not due, or made by another.
     """
     kind = ObstacleKind.ARCHIVE_HOST
-    while known := obstacles.first_among(engine, kind, hosts):
+    while known := obstacles.last_due_among(engine, kind, hosts):
         host = known.subject
         is_due = is_asked_for or (
             known.seconds_left <= 0 and obstacles.claim_try(engine, kind, host, rules.lease_seconds)

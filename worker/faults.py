@@ -24,7 +24,7 @@ DEEPEST = 10
 """Errors nested more deeply are not looked at."""
 
 DATABASE_PATIENCE = Patience(first=5, longest=60)
-HOST_PATIENCE = Patience(first=10, longest=10)
+MACHINE_PATIENCE = Patience(first=10, longest=10)
 
 STALE_SECONDS = 60.0
 """An obstacle that nobody has met for this long may be of a process that has died."""
@@ -129,7 +129,7 @@ def machine_and_database(engine: sa.Engine) -> list[Key]:
 def report(engine: sa.Engine, fault: Fault) -> float:
     """Note a fault; return seconds until the next try."""
     is_database = fault.kind is ObstacleKind.DATABASE
-    patience = DATABASE_PATIENCE if is_database else HOST_PATIENCE
+    patience = DATABASE_PATIENCE if is_database else MACHINE_PATIENCE
     return obstacles.report(engine, fault.kind, fault.subject, fault.reason, patience)
 
 

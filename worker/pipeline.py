@@ -61,7 +61,7 @@ from mernet.worker.task_result import NOTHING_TO_DO, STOPPED, TaskResult
 
 log = logging.getLogger(__name__)
 
-HOST_PAUSE = 10.0
+MACHINE_PAUSE = 10.0
 """Seconds that a worker takes no other chunk whose checkpoint, device or machine cannot be used."""
 
 LOOK_SECONDS = 1.0
@@ -233,7 +233,7 @@ class Pipeline:
 
     def _let_others_take_chunks(self) -> None:
         """Take no chunk for a while, or until there is other work."""
-        for _ in range(int(HOST_PAUSE / LOOK_SECONDS)):
+        for _ in range(int(MACHINE_PAUSE / LOOK_SECONDS)):
             self.pause(LOOK_SECONDS)
             if self.is_other_work_waiting():
                 return

@@ -213,7 +213,7 @@ def test_an_obstacle_that_neither_a_run_nor_the_scheduled_ingest_waits_for_is_no
     report(story)
     obstacles.let_ingest_wait(story.engine, [])
     assert obstacles.current(story.engine) == []
-    known = obstacles.first_among(story.engine, HOST, [URL])
+    known = obstacles.last_due_among(story.engine, HOST, [URL])
     assert (known.subject, known.reason) == (URL, "refused")
 
 

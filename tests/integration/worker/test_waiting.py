@@ -26,7 +26,7 @@ from mernet.worker.archive_hosts import HostRules, host_of
 from mernet.worker.connections import leased_connections
 from mernet.worker.errors import CheckpointUnusable
 from mernet.worker.listing import LISTING_ATTEMPTS, record_products
-from mernet.worker.pipeline import HOST_PAUSE, Pipeline
+from mernet.worker.pipeline import MACHINE_PAUSE, Pipeline
 from mernet.worker.task_result import STOPPED
 
 HOST = "https://example.org"
@@ -425,7 +425,7 @@ def test_a_worker_without_the_checkpoint_leaves_chunks_to_others_and_takes_none_
     without = Pipeline(story.engine, archive, away, 2, 600, 3, pause=pauses.append)
     for number in (1, 2):
         without.work_on(run_id, number, "without")
-    assert sum(pauses) == 2 * HOST_PAUSE
+    assert sum(pauses) == 2 * MACHINE_PAUSE
     assert len(caplog.records) == 1, "it is said once"
     [found] = obstacles.current(story.engine)
     assert found.kind == "checkpoint"
