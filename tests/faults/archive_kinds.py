@@ -30,8 +30,8 @@ ANSWERS = (
     ("answers 403", flaky_archive.busy(403)),
     ("answers 408", flaky_archive.busy(408)),
     ("cuts bodies", flaky_archive.cut),
-    ("drips", flaky_archive.drip),
-    ("hangs up", flaky_archive.hang_up),
+    ("sends slowly", flaky_archive.send_slowly),
+    ("closes connections", flaky_archive.close_connections),
     ("states too short lengths", flaky_archive.short_length),
     ("states lengths that are no numbers", flaky_archive.strange_length),
     ("answers with a page of HTML", flaky_archive.html),
@@ -89,3 +89,5 @@ for _name in (
     "archive redirects elsewhere",
 ):
     also(_name, Strikes.INGEST, (2, 5))
+for _name in ("archive refuses connections", "archive answers 503"):
+    also(_name, Strikes.CHECK, (2, 5))

@@ -1,5 +1,6 @@
 """An archive over HTTP whose behaviour can be changed while it serves."""
 
+import csv
 import socket
 import threading
 import time
@@ -10,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mernet.demo.archive import TRUTH
+
 HTML = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
-DRIP_SECONDS = 0.5
+SLOW_SECONDS = 0.5
 
 Behaviour = Callable[["Request"], None]
 
@@ -98,7 +101,7 @@ def cut(request: Request) -> None:
 
 
 @_of_files
-def drip(request: Request) -> None:
+def send_slowly(request: Request) -> None:
     """Send a few bytes twice a second."""
     body = request.body() or b""
     request.answer(200, b"", Content_Length=str(len(body)))
@@ -107,7 +110,7 @@ def drip(request: Request) -> None:
             request.wfile.write(body[start:])
             return
         request.wfile.write(body[start : start + 16])
-        time.sleep(DRIP_SECONDS)
+        time.sleep(SLOW_SECONDS)
 
 
 @_of_files
@@ -139,7 +142,7 @@ def redirect_elsewhere(request: Request) -> None:
     request.answer(302, b"", Location=f"http://127.0.0.2:9{request.path}")
 
 
-def hang_up(request: Request) -> None:
+def close_connections(request: Request) -> None:
     """Close every connection without an answer."""
     request.close_connection = True
 
@@ -198,6 +201,13 @@ class FlakyArchive:
     @property
     def port(self) -> int:
         return int(self._server.server_port)
+
+    def sound_products(self) -> set[str]:
+        """Return the products whose files are there and whole."""
+        with (self.folder / TRUTH).open(newline="") as file:
+            return {
+                row["product_id"] for row in csv.DictReader(file) if row["expected"] == "classified"
+            }
 
     def answers(self) -> bool:
         """Whether connections are accepted."""

@@ -162,7 +162,8 @@ def _begin_work(scene: Scene, disturbance: Disturbance, chosen: random.Random) -
             scene.queue_run()
         else:
             _forget_half(scene, chosen)
-            scene.start_ingest()
+            start = {Strikes.INGEST: scene.start_ingest, Strikes.CHECK: scene.start_check}
+            start[disturbance.strikes]()
     begun = scene.wait_until(
         lambda: scene.archive.waiting > 0 or not scene.is_busy(), BEGIN_SECONDS
     )
@@ -206,7 +207,7 @@ def _judge(
     if record.complaints:
         return
     record.complaints += _not_finished(scene, record.first_run)
-    ingests = sum(each.strikes is Strikes.INGEST for each in disturbances)
+    ingests = sum(each.strikes in (Strikes.INGEST, Strikes.CHECK) for each in disturbances)
     record.complaints += _not_ingested(scene, record.first_run, ingests)
     harms = any(each.harms for each in disturbances)
     may_differ = scene.harmed if record.fresh and harms else set()

@@ -29,6 +29,7 @@ class Strikes(Enum):
     AT_WORK = "while chunks are classified"
     LISTING = "while a run is listed"
     INGEST = "while `run new` lists"
+    CHECK = "while a worker checks for new products"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def also(
 ) -> None:
     """Register a kind once more, which strikes at another time."""
     known = ALL[name]
-    when = "ingest" if strikes is Strikes.INGEST else "listing"
+    when = {Strikes.INGEST: "ingest", Strikes.CHECK: "scheduled ingest"}.get(strikes, "listing")
     _add(
         replace(
             known,

@@ -167,6 +167,11 @@ for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGQUIT):
     disturbance(f"listing: {_number.name} to the lister", "listing", strikes=Strikes.LISTING)(
         _lister_gets(_number)
     )
+    disturbance(
+        f"scheduled ingest: {_number.name} to its process",
+        "scheduled ingest",
+        strikes=Strikes.CHECK,
+    )(_lister_gets(_number))
 for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
     disturbance(f"ingest: {_number.name} to `run new`", "ingest", strikes=Strikes.INGEST)(
         _lister_gets(_number)
@@ -216,14 +221,22 @@ def ingest_stopped(scene: Scene, random: Random) -> Iterator[None]:
 # Products and checkpoints
 
 
+def _products_to_come(scene: Scene) -> list[tuple[int, str]]:
+    """Sound products, with their runs, whose images have not been fetched yet."""
+    waiting = scene.rows(
+        "SELECT run_product.run_id, product_id FROM run_product JOIN chunk "
+        "ON chunk.run_id = run_product.run_id AND number = chunk_number "
+        "WHERE chunk.state = 'ready' AND result IS NULL ORDER BY 1, 2"
+    )
+    sound = scene.archive.sound_products()
+    found = [(run_id, product_id) for run_id, product_id in waiting if product_id in sound]
+    require(found, "no sound product is left")
+    return found
+
+
 def _switched_on(name: str, reason: str) -> Generate:
     def inflict(scene: Scene, random: Random) -> Iterator[None]:
-        products = scene.rows(
-            "SELECT product_id FROM run_product JOIN run USING (run_id) "
-            "WHERE finished_at IS NULL AND result IS NULL ORDER BY 1"
-        )
-        require(products, "no product is left")
-        ((harmed,),) = random.sample(products, 1)
+        run_id, harmed = random.choice(_products_to_come(scene))
         scene.harmed = {harmed}
         scene.switch(name, harmed)
         yield
@@ -231,8 +244,8 @@ def _switched_on(name: str, reason: str) -> Generate:
         scene.switch(name, None)
         require(has_ended, "the run does not end")
         found = scene.rows(
-            "SELECT reason FROM run_product WHERE product_id = :harmed "
-            "ORDER BY run_id DESC LIMIT 1",
+            "SELECT reason FROM run_product WHERE run_id = :run_id AND product_id = :harmed",
+            run_id=run_id,
             harmed=harmed,
         )
         require(found == [(reason,)], f"{harmed}: {found}")
@@ -243,12 +256,12 @@ def _switched_on(name: str, reason: str) -> Generate:
 disturbance("product that kills its process", "products", harms=True)(
     _switched_on("poison", "worker lost")
 )
-disturbance("product that eats memory", "products", harms=True)(
+disturbance("product that needs too much memory", "products", harms=True)(
     _switched_on("memory", "internal error")
 )
 
 
-@disturbance("checkpoint file away for a moment", "products", seconds=(0, 3))
+@disturbance("checkpoint file missing for a moment", "products", seconds=(0, 3))
 def checkpoint_away(scene: Scene, random: Random) -> Iterator[None]:
     """The children are started again meanwhile, so that they have to load it."""
     said = scene.log().count("Chunks are left to other workers")

@@ -42,6 +42,16 @@ PROCESS = re.compile(r"process (\d+)")
 ONE_MIGRATION = threading.Lock()
 """Alembic cannot migrate in two threads at once."""
 
+A_DAY = 86_400
+SCHEDULED = """
+SELECT FROM service_lock WHERE name = 'scheduled ingest' AND holder IS NULL
+AND next_start_at IS NULL
+"""
+NOT_DUE = """
+INSERT INTO service_lock (name, since) VALUES ('scheduled ingest', now())
+ON CONFLICT (name) DO UPDATE SET since = now(), holder = NULL, next_start_at = NULL
+"""
+
 CHUNK_SIZE = 2
 PROCESSES = 2
 CLASSIFIERS = ("first", "second")
@@ -120,6 +130,7 @@ class Scene:
     links: list[Link] = field(default_factory=list)
     harmed: set[str] = field(default_factory=set)
     ingest: "subprocess.Popen[bytes] | None" = None
+    is_checking: bool = False
     _ingest_ended: float = 0.0
 
     def __post_init__(self) -> None:
@@ -143,6 +154,8 @@ class Scene:
             | QUICK
             | {
                 "MERNET_DATA_DIR": str(self.data),
+                "MERNET_INGEST_SECONDS": str(A_DAY),
+                "MERNET_INGEST_ARCHIVES": " ".join(self.archives),
                 "PYTHONPATH": str(IN_WORKERS),
                 "FAULTS_SWITCHES": str(self.switches),
                 "FAULTS_CLOCKS": str(self.switches / "clock"),
@@ -177,6 +190,7 @@ class Scene:
         for name in CLASSIFIERS:
             self._register(name)
         classifiers.promote(self.engine, "first")
+        self.execute(NOT_DUE)
         config = Settings(data_dir=self.data, database_url=None, broker_url=None)
         self.app: Celery = make_app(config)
         self.database_link = Link(self.data / "postgres" / ".s.PGSQL.5432")
@@ -228,6 +242,18 @@ class Scene:
                 start_new_session=True,
             )
 
+    def start_check(self) -> None:
+        """Make the scheduled check for new products due; it is tried until it succeeds."""
+        self.execute(
+            "UPDATE service_lock SET next_start_at = now() WHERE name = 'scheduled ingest'"
+        )
+        self.is_checking = True
+
+    def _supervise_check(self) -> None:
+        if self.is_checking:
+            with suppress(sa.exc.DBAPIError):
+                self.is_checking = not self.rows(SCHEDULED)
+
     def _supervise_ingest(self) -> None:
         if self.ingest is None or self.ingest.poll() is None:
             self._ingest_ended = time.monotonic()
@@ -272,7 +298,7 @@ class Scene:
 
     def is_busy(self) -> bool:
         """Whether a run is open or an ingest is at work."""
-        return self.ingest is not None or bool(self.open_runs())
+        return self.ingest is not None or self.is_checking or bool(self.open_runs())
 
     def is_listing(self) -> bool:
         return bool(self.rows("SELECT FROM run WHERE state = 'listing'"))
@@ -295,6 +321,7 @@ class Scene:
         for worker in self.workers:
             worker.supervise()
         self._supervise_ingest()
+        self._supervise_check()
 
     # Processes
 
@@ -312,12 +339,14 @@ class Scene:
         return [each for each in self.near.family() if _is_scheduler(each)]
 
     def listers(self) -> list[psutil.Process]:
-        """The process of `run new`, or that which lists a run."""
+        """The process of `run new`, or that which lists a run or checks for new products."""
         if self.ingest is not None:
             pids = [self.ingest.pid]
         else:
             claims = self.rows(
-                "SELECT claimed_by FROM run WHERE state = 'listing' AND claimed_by IS NOT NULL"
+                "SELECT claimed_by FROM run WHERE state = 'listing' AND claimed_by IS NOT NULL "
+                "UNION ALL SELECT holder FROM service_lock "
+                "WHERE name = 'scheduled ingest' AND holder IS NOT NULL"
             )
             pids = [int(PROCESS.findall(claim)[0]) for (claim,) in claims]
         with suppress(psutil.NoSuchProcess):
@@ -375,6 +404,8 @@ class Scene:
             "UPDATE run SET state = 'cancelled', finished_at = now() WHERE finished_at IS NULL"
         )
         self.redis.flushall()
+        self.is_checking = False
+        self.execute(NOT_DUE)
         for worker in self.workers:
             worker.start()
 

@@ -256,7 +256,7 @@ def _postmaster_away() -> Generate:
 
 disturbance("postmaster killed, started again later", "Postgres", (2, 6))(_postmaster_away())
 disturbance(
-    "Postgres away for longer than its calls are repeated",
+    "Postgres not running for longer than its calls are repeated",
     "long",
     (LONGER_THAN_RETRIES, LONGER_THAN_RETRIES + 5),
 )(_postmaster_away())
@@ -272,7 +272,7 @@ def servers_stopped(scene: Scene, random: Random) -> Iterator[None]:
     scene.start_servers_again()
 
 
-@disturbance("Postgres stands still (SIGSTOP)", "Postgres", seconds=(3, 6))
+@disturbance("Postgres stopped (SIGSTOP)", "Postgres", seconds=(3, 6))
 def postgres_stopped(scene: Scene, random: Random) -> Iterator[None]:
     stopped = [scene.postmaster(), *scene.postmaster_children()]
     stop(stopped)
@@ -433,9 +433,9 @@ for _name in (
     "Postgres backend killed (SIGKILL)",
     "postmaster killed, started again at once",
     "postmaster killed, started again later",
-    "Postgres away for longer than its calls are repeated",
+    "Postgres not running for longer than its calls are repeated",
     "servers stopped and started",
-    "Postgres stands still (SIGSTOP)",
+    "Postgres stopped (SIGSTOP)",
     "deadlock and serialization errors",
     "disk full",
     "connections of a host cut",
@@ -452,10 +452,18 @@ for _name in (
     "Postgres backend killed (SIGKILL)",
     "postmaster killed, started again at once",
     "postmaster killed, started again later",
-    "Postgres away for longer than its calls are repeated",
-    "Postgres stands still (SIGSTOP)",
+    "Postgres not running for longer than its calls are repeated",
+    "Postgres stopped (SIGSTOP)",
     "servers stopped and started",
     "deadlock and serialization errors",
     "disk full",
 ):
     also(_name, Strikes.INGEST)
+
+for _name in (
+    "SIGKILL to a worker",
+    "Redis killed, its data lost",
+    "Postgres connections terminated",
+    "postmaster killed, started again later",
+):
+    also(_name, Strikes.CHECK)

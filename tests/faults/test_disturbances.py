@@ -52,7 +52,7 @@ GROUPS = {
         "listing: index half as long",
     ),
     "ingest": ("ingest: postmaster killed, started again at once", "ingest: archive answers 503"),
-    "checkpoint": ("checkpoint file away for a moment",),
+    "checkpoint": ("checkpoint file missing for a moment",),
     "device": ("GPU fails",),
     "runs": (
         "overlapping runs",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mernet.worker import checkpoints, product_images
+from mernet.worker import checkpoints, product_images, scheduler
 
 SWITCHES = Path(os.environ["FAULTS_SWITCHES"])
+INGEST_RETRY_SECONDS = 5.0
 MORE_THAN_ALLOWED = 4 * 2**30
 
 
@@ -63,3 +64,4 @@ def decode_or_suffer(data, name, *rest, **options):
 def install():
     product_images.decode = decode_or_suffer
     checkpoints.load_checkpoint = load
+    scheduler.INGEST_RETRY_SECONDS = INGEST_RETRY_SECONDS

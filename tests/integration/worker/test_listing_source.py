@@ -173,7 +173,7 @@ def test_a_fault_that_is_over_when_the_host_is_probed_costs_nothing(
     assert run_listing().state == "running"
 
 
-@pytest.mark.parametrize("fault", [html, busy(503), flaky_archive.hang_up])
+@pytest.mark.parametrize("fault", [html, busy(503), flaky_archive.close_connections])
 def test_a_label_that_is_never_had_leaves_out_its_product_only(
     story, web, run_listing, bundle, fault
 ):
