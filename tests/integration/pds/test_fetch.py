@@ -156,10 +156,10 @@ def test_a_refusal_is_not_asked_again_and_says_what_to_do(
     assert server.asked["/a"] == 1
 
 
-def test_a_body_that_drips_is_cut_off_at_the_total_time_out(server):
+def test_a_body_that_comes_too_slowly_is_cut_off_at_the_total_time_out(server):
     stopped = threading.Event()
 
-    def drip(handler, _):
+    def send_slowly(handler, _):
         handler.send_response(200)
         handler.send_header("Content-Length", "1000000")
         handler.end_headers()
@@ -167,7 +167,7 @@ def test_a_body_that_drips_is_cut_off_at_the_total_time_out(server):
             handler.wfile.write(b".")
         handler.close_connection = True
 
-    url = server.on("/a", drip)
+    url = server.on("/a", send_slowly)
     with (
         Fetcher(total_seconds=0.2) as fetcher,
         pytest.raises(TransferError, match=r"within 0\.2 s"),

@@ -35,7 +35,7 @@ DOWN = TransferError("it was answered with 503")
 HOST_FAULTS = [
     DOWN,
     TransferError("connection refused"),
-    SlowTransferError("it drips"),
+    SlowTransferError("it sends too slowly"),
     ForbiddenError("it was refused (403)"),
     FetchError("it redirects to https://maintenance.example.org/, another host"),
     FetchError("it was answered with 408 instead of 200"),
@@ -495,7 +495,7 @@ class OneBadFile(ListingArchive):
 
 
 @pytest.mark.parametrize(
-    "fault", [DOWN, NotAFileError("a web page"), SlowTransferError("it drips")]
+    "fault", [DOWN, NotAFileError("a web page"), SlowTransferError("it sends too slowly")]
 )
 def test_a_listing_whose_host_answers_fails_after_its_attempts_with_the_cause(story, caplog, fault):
     caplog.set_level("WARNING")
