@@ -45,7 +45,7 @@ def test_a_folder_of_copies_changes_no_row_of_the_archive(service, folder):
     again = service.json(*words, "--reclassify")
     assert [service.rows(table) for table in TABLES] == before
     assert (again["known"], again["classified"]) == (3, 2)
-    assert "3 are in an archive" in service.succeed("status")
+    assert "3 are in another archive or folder" in service.succeed("status")
     assert service.json("reconcile")["ok"]
     own = {row["class"]: row["images"] for row in service.json("search", "--own")}
     assert sum(own.values()) > 0

@@ -148,7 +148,7 @@ def test_images_that_an_archive_has_are_counted_in_words(said, story, product):
     story.listed_products([product(1, source="https://example.org/")])
     copy = product(1, source="file:///mine/", collection="own")
     story.listed_products([copy, product(2, source="file:///mine/", collection="own")])
-    assert "1 are in an archive" in " ".join(said("2").split())
+    assert "1 are in another archive or folder" in " ".join(said("2").split())
 
 
 def test_a_run_that_failed_while_all_rows_stayed_is_no_success(story, product, monkeypatch):
