@@ -198,7 +198,6 @@ def report(
     subject: str,
     reason: str,
     patience: Patience,
-    run_id: int | None = None,
 ) -> float:
     """Note that work has met an obstacle, and when to try again.
 
@@ -211,7 +210,6 @@ def report(
         subject: Which one.
         reason: A sentence that says what is wrong with it.
         patience: How long to wait before the next try.
-        run_id: A run that has met it; its other work continues unless it is postponed, too.
 
     Returns:
         Seconds until the next try.
@@ -229,8 +227,6 @@ def report(
             "share": SHARE_OF_WAIT,
         },
     ).scalar_one()
-    if run_id is not None:
-        note_waiting(connection, kind, subject, run_id, ())
     return seconds
 
 

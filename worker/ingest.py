@@ -44,7 +44,7 @@ from mernet.worker.archive_hosts import (
 from mernet.worker.errors import ArchivesNotListed, HostDown, ListingTooLarge, MustWait
 from mernet.worker.faults import is_fault
 from mernet.worker.held_lock import hold_lock
-from mernet.worker.listing import Tally, memory_for, moved_images, to_row
+from mernet.worker.listing import Tally, memory_for, moved_own_images, to_row
 from mernet.worker.listing_source import hosts_of, listing_source, why_archives_fail
 
 log = logging.getLogger(__name__)
@@ -355,7 +355,7 @@ def _record_changes(
     found = replace(
         _combine_listings(changed),
         unread=tuple(check.unread()),
-        moved=moved_images(check.engine, rows),
+        moved=moved_own_images(check.engine, rows),
     )
     recorded = ledger.record_new(check.engine, check.wanted, rows, found, withdraw_many, holder)
     return IngestReport(recorded.run, recorded.withdrawn, _result_sentence(recorded, found))

@@ -241,7 +241,7 @@ def _record(engine: sa.Engine, run: Run, claimant: str, listings: Listings) -> b
         try:
             return ledger.record_listing(
                 engine, run.run_id, claimant, rows, left_out, listings.not_listed(run),
-                sum(listings.rows.values()), moved_images(engine, rows),
+                sum(listings.rows.values()), moved_own_images(engine, rows),
             )  # fmt: skip
         except ListingRefused as error:
             listings.refuse(_lister_of(error, run, listings), error)
@@ -352,7 +352,7 @@ def _list_archive(
     listings.left_out[name] = tally.left_out()
 
 
-def moved_images(engine: sa.Engine, rows: Iterable[ProductRow]) -> tuple[str, ...]:
+def moved_own_images(engine: sa.Engine, rows: Iterable[ProductRow]) -> tuple[str, ...]:
     """Return the ids of listed own images whose files are gone from where they were.
 
     They are moved files. If a file is still there, or its disk may only not be mounted, the listed

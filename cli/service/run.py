@@ -13,7 +13,7 @@ from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.learned_types import other_types_warning
 from mernet.cli.service.run_progress import as_json as progress_as_json
 from mernet.cli.service.run_progress import print_progress
-from mernet.cli.service.waiting import all_obstacles, print_obstacles, with_database_down
+from mernet.cli.service.waiting import all_obstacles, marked_as_waiting, print_obstacles
 from mernet.cli.shared.broker import ledger_and_broker
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.options import Mirror, ProductsWanted
@@ -288,7 +288,7 @@ def list_latest(as_json: AsJson = False) -> None:
     engine = ledger()
     obstacles = all_obstacles(engine)
     found = [
-        with_database_down(read_progress(engine, run.run_id), obstacles)
+        marked_as_waiting(read_progress(engine, run.run_id), obstacles)
         for run in list_runs(engine, limit=LATEST)
     ]
     if as_json:

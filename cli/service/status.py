@@ -11,7 +11,7 @@ from mernet.cli.service.follow_run import follow_run
 from mernet.cli.service.learned_types import other_types_warning
 from mernet.cli.service.run_progress import as_json as progress_as_json
 from mernet.cli.service.run_progress import print_progress
-from mernet.cli.service.waiting import all_obstacles, print_obstacles, with_database_down
+from mernet.cli.service.waiting import all_obstacles, marked_as_waiting, print_obstacles
 from mernet.cli.shared.connections import ledger
 from mernet.cli.shared.errors import with_advice
 from mernet.cli.shared.output import AsJson, note, print_json, print_table, say
@@ -65,7 +65,7 @@ def status(
     others = [each for each in open_runs(engine) if each.run_id != now.run.run_id]
     transfers = run_transfers(engine, now.run.run_id)
     obstacles = all_obstacles(engine)
-    now = with_database_down(now, obstacles)
+    now = marked_as_waiting(now, obstacles)
     state = _ask_broker()
     if as_json:
         waiting = {"obstacles": [asdict(each) for each in obstacles]}

@@ -40,7 +40,7 @@ def all_obstacles(engine: sa.Engine) -> list[Obstacle]:
     return [found, *(each for each in noted if each.kind != ObstacleKind.DATABASE)]
 
 
-def with_database_down(now: RunProgress, found: Sequence[Obstacle]) -> RunProgress:
+def marked_as_waiting(now: RunProgress, found: Sequence[Obstacle]) -> RunProgress:
     """Return the progress of a run, which waits if the database cannot be written."""
     waits = any(
         each.kind == ObstacleKind.DATABASE and now.run.run_id in each.run_ids for each in found

@@ -108,7 +108,8 @@ def test_who_is_granted_connections_waits_no_longer_but_others_do(story):
     lease(story, 99, 4)
     for run_id in run_ids:
         lease(story, run_id, 4)
-        obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60), run_id)
+        obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60))
+        story.wait_for(run_id, BUSY, "https://a")
     give_back(story, 0)
     [waiting] = obstacles.current(story.engine)
     assert waiting.seconds_left == 0, "it is tried at once when connections are given back"
@@ -123,7 +124,8 @@ def test_nothing_waits_for_connections_of_which_none_is_in_use(story):
     run_id = story.listed(count=4)
     lease(story, 0, 8)
     lease(story, run_id, 4)
-    obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60), run_id)
+    obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60))
+    story.wait_for(run_id, BUSY, "https://a")
     give_back(story, 0)
     assert obstacles.current(story.engine) == []
 

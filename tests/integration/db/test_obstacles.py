@@ -16,9 +16,11 @@ PATIENCE = Patience(first=5, longest=300)
 
 
 def report(story, reason="refused", run_id=None, patience=PATIENCE):
-    seconds = obstacles.report(story.engine, HOST, URL, reason, patience, run_id)
+    seconds = obstacles.report(story.engine, HOST, URL, reason, patience)
     if run_id is None:
         obstacles.let_ingest_wait(story.engine, [(HOST, URL)])
+    else:
+        story.wait_for(run_id, HOST, URL)
     return seconds
 
 
