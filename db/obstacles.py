@@ -15,7 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from mernet.db.engine import storable_text, transaction, why_not_writable
-from mernet.db.tables import obstacle, run_obstacle, service_lock
+from mernet.db.tables import obstacle, run, run_obstacle, service_lock
 
 FORGET_AFTER = "1 day"
 """An obstacle that nobody has met for this long concerns nobody any more."""
@@ -372,23 +372,35 @@ def remove(connection: sa.Connection, kind: ObstacleKind, subject: str) -> bool:
 
 
 @transaction
-def clear_of_lost_hosts(connection: sa.Connection) -> list[tuple[str, str]]:
-    """Clear the obstacles of hosts whose workers do not meet them any more: they may be gone.
+def clear_forgotten(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Clear the obstacles of single hosts that concern nobody any more.
+
+    Either no open run and no ingest waits for one whose next try is due, or the host's workers are
+    gone: while they run, they meet it again and again.
 
     Returns:
         Kind and subject of each.
     """
-    met = sa.func.greatest(obstacle.c.last_seen_at, obstacle.c.next_try_at)
-    lost = (
-        sa.select(obstacle.c.kind, obstacle.c.subject)
-        .where(
-            obstacle.c.kind.in_([str(kind) for kind in OF_ONE_HOST]),
-            obstacle.c.cleared_at.is_(None),
-            met < sa.func.now() - sa.text(f"interval '{LOST_AFTER}'"),
-        )
-        .order_by(obstacle.c.kind, obstacle.c.subject)
+    known = obstacle.c
+    met = sa.func.greatest(known.last_seen_at, known.next_try_at)
+    waiting = sa.exists().where(
+        run_obstacle.c.kind == known.kind,
+        run_obstacle.c.subject == known.subject,
+        run_obstacle.c.run_id == run.c.run_id,
+        run.c.finished_at.is_(None),
     )
-    found = [(row.kind, row.subject) for row in connection.execute(lost)]
+    is_lost = met < sa.func.now() - sa.text(f"interval '{LOST_AFTER}'")
+    is_unwanted = sa.and_(met < sa.func.now(), ~waiting, ~known.is_for_ingest)
+    forgotten = (
+        sa.select(known.kind, known.subject)
+        .where(
+            known.kind.in_([str(kind) for kind in OF_ONE_HOST]),
+            known.cleared_at.is_(None),
+            sa.or_(is_lost, is_unwanted),
+        )
+        .order_by(known.kind, known.subject)
+    )
+    found = [(row.kind, row.subject) for row in connection.execute(forgotten)]
     return [
         (kind, subject)
         for kind, subject in found

@@ -17,7 +17,7 @@ RESEND_SECONDS = 10.0
 def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
     """Sweep the ledger: send what has no message, or whose message or worker is lost.
 
-    Obstacles that only workers of one host had are cleared if these workers are gone.
+    Obstacles of one host are cleared if its workers are gone, or no open run waits for them.
 
     What still waits in the broker's queues is not sent again. A message too many does no harm: work
     that has a claimant is not started again.
@@ -28,8 +28,8 @@ def resend_stalled(engine: sa.Engine, lease_seconds: float) -> int:
     Raises:
         BrokerError: If the broker does not answer.
     """
-    for kind, name in obstacles.clear_of_lost_hosts(engine):
-        log.warning("nobody has met the obstacle %s %s lately; it is cleared", kind, name)
+    for kind, name in obstacles.clear_forgotten(engine):
+        log.info("the obstacle %s %s is cleared: nothing waits for it any more", kind, name)
     stalled = ledger.stale(engine, lease_seconds, min(lease_seconds, RESEND_SECONDS))
     waiting = waiting_subjects() if stalled else frozenset()
     sent = 0

@@ -1,7 +1,7 @@
 """Connections to archive hosts are shared by all processes, and granted in order of asking."""
 
 from mernet.db import connections, obstacles
-from mernet.db.obstacles import ObstacleKind, Patience
+from mernet.db.obstacles import ObstacleKind
 
 LIMIT = 8
 BUSY = ObstacleKind.CONNECTIONS
@@ -108,8 +108,7 @@ def test_who_is_granted_connections_waits_no_longer_but_others_do(story):
     lease(story, 99, 4)
     for run_id in run_ids:
         lease(story, run_id, 4)
-        obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60))
-        story.wait_for(run_id, BUSY, "https://a")
+        story.meet(run_id, BUSY, "https://a")
     give_back(story, 0)
     [waiting] = obstacles.current(story.engine)
     assert waiting.seconds_left == 0, "it is tried at once when connections are given back"
@@ -124,8 +123,7 @@ def test_nothing_waits_for_connections_of_which_none_is_in_use(story):
     run_id = story.listed(count=4)
     lease(story, 0, 8)
     lease(story, run_id, 4)
-    obstacles.report(story.engine, BUSY, "https://a", "busy", Patience(60, 60))
-    story.wait_for(run_id, BUSY, "https://a")
+    story.meet(run_id, BUSY, "https://a")
     give_back(story, 0)
     assert obstacles.current(story.engine) == []
 

@@ -57,9 +57,7 @@ def test_upgrading_counts_no_transfers_for_earlier_work_and_going_back_forgets_o
     migrate.upgrade(old.engine)
     assert old.rows("SELECT DISTINCT fetched_bytes, retries FROM chunk") == [(0, 0)]
     assert old.rows("SELECT fetched_bytes, retries FROM run") == [(0, 0)]
-    patience = obstacles.Patience(first=5, longest=300)
-    obstacles.report(old.engine, obstacles.ObstacleKind.ARCHIVE_HOST, "x", "down", patience)
-    old.wait_for(1, obstacles.ObstacleKind.ARCHIVE_HOST, "x")
+    old.meet(1, obstacles.ObstacleKind.ARCHIVE_HOST, "x")
     move(old.engine, command.downgrade, "0007")
     assert old.rows("SELECT to_regclass('obstacle'), to_regclass('archive_connection')") == [
         (None, None)

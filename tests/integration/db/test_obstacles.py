@@ -5,22 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from fixtures.ledger import make_product
+from fixtures.ledger import PATIENCE, make_product
 from mernet.db import ledger, obstacles
 from mernet.db.ledger import NewRun
 from mernet.db.obstacles import ObstacleKind, Patience
 
 HOST = ObstacleKind.ARCHIVE_HOST
 URL = "https://example.org"
-PATIENCE = Patience(first=5, longest=300)
 
 
 def report(story, reason="refused", run_id=None, patience=PATIENCE):
+    if run_id is not None:
+        return story.meet(run_id, HOST, URL, reason, patience)
     seconds = obstacles.report(story.engine, HOST, URL, reason, patience)
-    if run_id is None:
-        obstacles.let_ingest_wait(story.engine, [(HOST, URL)])
-    else:
-        story.wait_for(run_id, HOST, URL)
+    obstacles.let_ingest_wait(story.engine, [(HOST, URL)])
     return seconds
 
 

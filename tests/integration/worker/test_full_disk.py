@@ -3,7 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,12 +77,12 @@ def story(postgres_server: str, small_disk: Path) -> Iterator[Story]:
 
 
 @pytest.fixture
-def fill(small_disk: Path) -> Iterator[Path]:
-    """Fills the disk until the file that it returns is removed."""
+def fill(small_disk: Path) -> Iterator[Callable[[], Path]]:
+    """Fills the disk until the file that it returns is removed, also if Postgres has made room."""
     ballast = small_disk / "ballast"
 
     def fill() -> Path:
-        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        with ballast.open("ab", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(2**12))
         return ballast
@@ -140,8 +140,8 @@ def now_due(story):
 
 def test_a_chunk_waits_while_the_disk_of_the_database_is_full(story, pipeline, fill):
     run_id = story.listed(count=4)
-    ballast = fill()
     for attempt in range(ATTEMPTS):
+        ballast = fill()
         done = pipeline.work_on(run_id, 1, f"worker {attempt}")
         assert "for the database small" in done.summary
         now_due(story)
@@ -171,9 +171,9 @@ def test_a_listing_waits_while_the_disk_of_the_database_is_full(
     monkeypatch.setattr("mernet.worker.giving_back.PAUSE_UNREPORTED", 0)
     archive = str(tmp_path / "volume")
     run_id = ledger.create_run(story.engine, NewRun(archives=(archive,))).run_id
-    ballast = fill()
     with Fetcher() as fetcher:
         for attempt in range(ATTEMPTS):
+            ballast = fill()
             done = record_products(story.engine, run_id, f"lister {attempt}", fetcher, 600)
             assert "for the database small" in done.summary
             assert ledger.get_run(story.engine, run_id).state == "listing"

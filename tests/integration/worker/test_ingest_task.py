@@ -199,6 +199,7 @@ def test_a_machine_that_lacks_something_makes_the_ingest_wait(
 
     with monkeypatch.context() as lacking:
         lacking.setattr("mernet.worker.ingest.list_products", fail)
+        lacking.setattr("mernet.worker.faults.is_memory_left", lambda: False)
         failed = task(url, ingest_seconds=DAY)
     assert failed.state == "FAILURE"
     assert isinstance(failed.result, ArchivesNotListed), "Celery ends a worker for a MemoryError"

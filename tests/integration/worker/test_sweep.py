@@ -58,25 +58,55 @@ def test_a_chunk_that_was_never_sent_is_sent_and_then_left_alone(story, broker):
     assert waiting() == {"run 1 chunk 1", "run 1 chunk 2"}
 
 
-@pytest.mark.parametrize(
-    "kind", [ObstacleKind.CHECKPOINT, ObstacleKind.DEVICE, ObstacleKind.MACHINE]
-)
+OF_HOSTS = [ObstacleKind.CHECKPOINT, ObstacleKind.DEVICE, ObstacleKind.MACHINE]
+
+
+@pytest.mark.parametrize("kind", OF_HOSTS)
 def test_an_obstacle_of_a_host_whose_workers_are_gone_is_cleared(story, broker, caplog, kind):
+    caplog.set_level("INFO", logger="mernet.worker")
     run_id = story.listed(count=4)
-    obstacles.report(story.engine, kind, "of a host", "broken", Patience(10, 10), run_id)
+    story.meet(run_id, kind, "of a host")
     resend_stalled(story.engine, lease_seconds=600)
     [found] = obstacles.current(story.engine)
     assert found.run_ids == (run_id,)
     met_before(story, minutes=6)
     resend_stalled(story.engine, lease_seconds=600)
     assert obstacles.current(story.engine) == []
-    assert "nobody has met the obstacle" in caplog.text
+    assert "nothing waits for it any more" in caplog.text
+
+
+@pytest.mark.parametrize("kind", OF_HOSTS)
+def test_an_obstacle_of_a_host_is_cleared_when_the_runs_that_waited_have_ended(story, broker, kind):
+    run_id = story.listed(count=4)
+    story.meet(run_id, kind, "of a host")
+    story.publish(run_id, 1)
+    resend_stalled(story.engine, lease_seconds=600)
+    assert rows_of_obstacles(story) == [(kind,)], "another run may meet it before its next try"
+    met_before(story, minutes=1)
+    resend_stalled(story.engine, lease_seconds=600)
+    assert rows_of_obstacles(story) == []
+    assert story.rows("SELECT run_id FROM run_obstacle") == []
+
+
+@pytest.mark.parametrize("kind", OF_HOSTS)
+def test_an_obstacle_of_a_host_that_an_open_run_or_the_ingest_waits_for_stays(story, broker, kind):
+    run_id = story.listed(count=4)
+    story.meet(run_id, kind, "of a run")
+    obstacles.report(story.engine, kind, "of the ingest", "broken", Patience(10, 10))
+    obstacles.let_ingest_wait(story.engine, [(kind, "of the ingest")])
+    met_before(story, minutes=1)
+    resend_stalled(story.engine, lease_seconds=600)
+    assert rows_of_obstacles(story) == [(kind,), (kind,)]
+
+
+def rows_of_obstacles(story):
+    return story.rows("SELECT kind FROM obstacle WHERE cleared_at IS NULL")
 
 
 @pytest.mark.parametrize("kind", [ObstacleKind.ARCHIVE_HOST, ObstacleKind.DATABASE])
 def test_an_obstacle_that_any_worker_may_meet_stays_until_one_finds_it_gone(story, broker, kind):
     run_id = story.listed(count=4)
-    obstacles.report(story.engine, kind, "shared by all", "down", Patience(5, 300), run_id)
+    story.meet(run_id, kind, "shared by all")
     met_before(story, minutes=60)
     resend_stalled(story.engine, lease_seconds=600)
     [found] = obstacles.current(story.engine)

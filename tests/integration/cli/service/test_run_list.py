@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mernet.cli.commands import app
 from mernet.cli.shared import output
-from mernet.db import ledger, obstacles
+from mernet.db import ledger
 from mernet.db.obstacles import ObstacleKind, Patience
 
 
@@ -55,9 +55,7 @@ def test_an_archive_that_could_not_be_listed_is_named(lines, story, product):
 
 def test_a_run_that_waits_is_listed_as_waiting_and_what_it_waits_for_is_below(lines, story):
     run_id = story.listed(count=1)
-    obstacles.report(
-        story.engine, ObstacleKind.MACHINE, "host", "its disk is full", Patience(60, 300), run_id
-    )
+    story.meet(run_id, ObstacleKind.MACHINE, "host", "its disk is full", Patience(60, 300))
     words = " ".join(" ".join(lines()).split())
     assert f"{run_id} full waiting" in words
     assert f"Run {run_id} waits for the machine host since" in words

@@ -222,13 +222,12 @@ def test_a_run_that_ended_without_an_archive_has_failed_and_is_not_complete(
 def waiting_run(story) -> int:
     """A run that waits for a host."""
     run_id = story.listed(count=1)
-    obstacles.report(
-        story.engine,
+    story.meet(
+        run_id,
         ObstacleKind.ARCHIVE_HOST,
         "https://example.org",
         "It was answered with 503.",
         Patience(60, 300),
-        run_id,
     )
     return run_id
 
@@ -269,9 +268,7 @@ def test_a_database_that_cannot_be_written_is_told_with_what_waits_and_what_to_d
 def test_a_database_that_was_full_before_is_told_with_the_time_since_then(said, story, monkeypatch):
     run_id = story.listed(count=1)
     name = story.engine.url.database
-    obstacles.report(
-        story.engine, ObstacleKind.DATABASE, name, "no room left", Patience(5, 60), run_id
-    )
+    story.meet(run_id, ObstacleKind.DATABASE, name, "no room left")
     story.execute("UPDATE obstacle SET since = now() - interval '1 hour'")
     [noted] = obstacles.current(story.engine)
     reader = story.engine.execution_options(postgresql_readonly=True)
