@@ -220,14 +220,10 @@ def missing(expression: str, existing: list[Sample]) -> list[str]:
 @pytest.fixture
 def existing(story, redis) -> list[Sample]:
     """What Prometheus would hold of a service under way, worker and exporter."""
-    obstacles.report(
-        story.engine,
-        ObstacleKind.ARCHIVE_HOST,
-        "https://example.org",
-        "refused",
-        Patience(5, 300),
-        a_run_under_way(story),
-    )
+    a_run_under_way(story)
+    host = (ObstacleKind.ARCHIVE_HOST, "https://example.org")
+    obstacles.report(story.engine, *host, "refused", Patience(5, 300))
+    obstacles.let_ingest_wait(story.engine, [host])
     count_batches(1, 8)
     count_outcome(Failed("1P1", "not found", "It is gone."))
     STAGE_SECONDS.labels("fetch").observe(1)
