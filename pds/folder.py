@@ -1,5 +1,6 @@
 """List a folder of product files: by their names, then by the labels of the selected ones."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,15 +21,16 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
     followed only within the folder: what a folder lists is in it.
 
     Raises:
-        BadArchiveError: The folder has no files.
+        BadArchiveError: The folder has no files, or none that may be read.
     """
     folder = path_from_url(archive.url)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not files:
-        raise BadArchiveError(f"{folder} has no files; give a folder of product files")
-    outside = [path for path in files if not _is_inside(path, folder)]
+    found, unreadable = _find_files(folder)
+    if not found:
+        raise _why_no_files(folder, unreadable)
+    yield from (LeftOut(printable(path.name), LeftOutReason.UNREADABLE_FILE) for path in unreadable)
+    files = [path for path in found if _is_inside(path, folder)]
+    outside = sorted(set(found).difference(files))
     yield from (LeftOut(printable(path.name), LeftOutReason.LINK_OUT_OF_FOLDER) for path in outside)
-    files = [path for path in files if path not in set(outside)]
     images = [path for path in files if path.suffix.lower() not in pds4.LABEL_SUFFIXES]
     for path in images:
         yield _read_image(path, selection)
@@ -39,6 +41,33 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
             and path.with_suffix("") not in stems_of_images
         ):
             yield LeftOut(printable(path.name), LeftOutReason.UNREADABLE_LABEL)
+
+
+def _find_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return all files in a folder and its subfolders, and what cannot be read there; sorted."""
+    files: list[Path] = []
+    unreadable: list[Path] = []
+    for parent, _, names in os.walk(folder, onerror=lambda error: _note(error, unreadable)):
+        for path in (Path(parent, name) for name in names):
+            try:
+                if path.is_file():
+                    files.append(path)
+            except OSError:
+                unreadable.append(path)
+    return sorted(files), sorted(unreadable)
+
+
+def _note(error: OSError, unreadable: list[Path]) -> None:
+    unreadable.append(Path(error.filename))
+
+
+def _why_no_files(folder: Path, unreadable: list[Path]) -> BadArchiveError:
+    if unreadable:
+        return BadArchiveError(
+            f"{folder} has no file that may be read, such as {printable(unreadable[0])}; "
+            "check the permissions"
+        )
+    return BadArchiveError(f"{folder} has no files; give a folder of product files")
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -114,17 +114,13 @@ def _read_table(
                 "check where the products are"
             )
 
-        rows = 0
-
         def entries() -> Iterator[Unread["UnsizedRow"] | Product | LeftOut]:
-            nonlocal rows
-            for row in read_rows(table, shape, url):
-                rows += 1
-                yield reader.read(row, rows)
+            for number, row in enumerate(read_rows(table, shape, url), start=1):
+                yield reader.read(row, number)
 
         yield from read_labels(entries(), read_size, fetcher.connections_per_host, all_lost)
         _check_rows(reader, url)
-        completeness.compare(url, rows, shape.rows)
+        completeness.compare(url, reader.last_readable, shape.rows)
 
 
 def _check_columns(shape: TableShape, label_url: str) -> None:
@@ -177,6 +173,7 @@ class RowReader:
 
     Attributes:
         readable: How many rows had the fields that the label describes.
+        last_readable: The number of the last of these; a table may end inside the row after it.
         unnamed: How many of these had no product's name.
         placed: How many wanted rows say where their file is; `unplaced` how many do not.
         with_size: How many wanted rows had a size; `without_size` how many had none.
@@ -186,6 +183,7 @@ class RowReader:
     places: Places
     selection: Selection
     readable: int = 0
+    last_readable: int = 0
     unnamed: int = 0
     placed: int = 0
     unplaced: int = 0
@@ -209,6 +207,7 @@ class RowReader:
         if fields is None:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
         self.readable += 1
+        self.last_readable = number
         file_name = self._file_name(fields)
         name = self.selection.wanted_name(file_name)
         if isinstance(name, LeftOut):

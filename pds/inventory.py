@@ -13,6 +13,7 @@ from mernet.pds.collection_members import Member, product_from_lidvid, read_memb
 from mernet.pds.completeness import CompletenessCheck
 from mernet.pds.errors import (
     BadIndexError,
+    BadNameError,
     DecodeError,
     ForbiddenError,
     NotAFileError,
@@ -20,7 +21,7 @@ from mernet.pds.errors import (
 )
 from mernet.pds.fetch import FileSource
 from mernet.pds.label import counter_or_none
-from mernet.pds.product import Product
+from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
 from mernet.printable import printable
 
@@ -46,9 +47,11 @@ def read_inventory(
 
     def members() -> Iterator[Member | LeftOut]:
         nonlocal rows
-        for row in _read_rows(archive, fetcher):
-            rows += 1
-            yield _parse_row(row, archive)
+        for row, is_ended in _read_rows(archive, fetcher):
+            entry = _parse_row(row, is_ended, archive)
+            if not (isinstance(entry, LeftOut) and entry.reason is LeftOutReason.UNREADABLE_ROW):
+                rows += 1
+            yield entry
 
     def all_lost(lost: LeftOut) -> BadIndexError:
         return BadIndexError(_no_readable_label(archive, lost))
@@ -60,19 +63,27 @@ def read_inventory(
 def _promised_rows(url: str, fetcher: FileSource) -> int | None:
     """Return the number of records in the label of an inventory, None without such a label.
 
-    The label is beside the inventory, usually with the same name but for `_inventory`.
+    The label is beside the inventory, usually with the same name but for `_inventory`. An inventory
+    in upper case may have a label in lower case.
     """
     folder, name = urljoin(url, "."), PurePosixPath(url).stem
+    for label in _label_names(name):
+        label_url = f"{folder}{label}"
+        try:
+            with fetcher.open(label_url) as file:
+                return _records(file, label_url, PurePosixPath(url).name)
+        except (NotFoundError, ForbiddenError, NotAFileError):
+            continue
+    return None
+
+
+def _label_names(name: str) -> Iterator[str]:
+    """Yield the possible names of the label of an inventory, given without its extension."""
     stems = dict.fromkeys((name, name.removesuffix("_inventory"), name.removesuffix("_INVENTORY")))
     for stem in stems:
         for suffix in pds4.LABEL_SUFFIXES:
-            label_url = f"{folder}{stem}{suffix.upper() if name.isupper() else suffix}"
-            try:
-                with fetcher.open(label_url) as file:
-                    return _records(file, label_url, PurePosixPath(url).name)
-            except (NotFoundError, ForbiddenError, NotAFileError):
-                continue
-    return None
+            as_written = f"{stem}{suffix.upper() if name.isupper() else suffix}"
+            yield from dict.fromkeys((as_written, f"{stem}{suffix}", as_written.lower()))
 
 
 def _records(file: IO[bytes], label_url: str, inventory: str) -> int | None:
@@ -102,14 +113,15 @@ def _no_readable_label(archive: Archive, lost: LeftOut) -> str:
     )
 
 
-def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
-    """Yield the inventory's rows, each (status, LIDVID)."""
+def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[tuple[list[str], bool]]:
+    """Yield the inventory's rows, each (status, LIDVID), and whether its line has an end."""
     number = 0
     with fetcher.open(archive.url) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
         try:
             separator = _separator(text)
-            reader = csv.reader(_bounded_lines(text), delimiter=separator, skipinitialspace=True)
+            lines = _BoundedLines(text)
+            reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
             for row in reader:
                 values = [value.strip() for value in row]
                 while values and not values[-1].strip("\0\x1a"):
@@ -118,7 +130,7 @@ def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
                     continue
                 number += 1
                 _check_row(values, number, archive.url)
-                yield values
+                yield values, lines.is_ended
         except csv.Error as error:
             raise BadIndexError(
                 f"{archive.url} is not a collection inventory: {printable(error)}"
@@ -129,13 +141,23 @@ def _read_rows(archive: Archive, fetcher: FileSource) -> Iterator[list[str]]:
         raise BadIndexError(f"{archive.url} is not a collection inventory: it has no row")
 
 
-def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines of at most MAX_LINE characters, without NULs, which fill the end of some files.
+class _BoundedLines:
+    """Lines of at most MAX_LINE characters, without NULs, which fill the end of some files.
 
     The reader of rows refuses a longer field itself.
+
+    Attributes:
+        is_ended: Whether the last line that was read has an end.
     """
-    while line := text.readline(MAX_LINE):
-        yield line.replace("\0", "")
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.is_ended = True
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(MAX_LINE):
+            self.is_ended = line.endswith(("\n", "\r"))
+            yield line.replace("\0", "")
 
 
 def _separator(text: io.TextIOWrapper) -> str:
@@ -154,13 +176,23 @@ def _check_row(row: list[str], number: int, url: str) -> None:
         )
 
 
-def _parse_row(row: list[str], archive: Archive) -> Member | LeftOut:
-    """Return the member in a row, or left out if it is a secondary member."""
+def _parse_row(row: list[str], is_ended: bool, archive: Archive) -> Member | LeftOut:
+    """Return the member in a row; left out if it is a secondary member, or its row is cut."""
     status, lidvid = row
     product = product_from_lidvid(lidvid)
+    if not is_ended and not _is_product_name(product):
+        return LeftOut(printable(product), LeftOutReason.UNREADABLE_ROW)
     if status.upper() == "S":
         return LeftOut(printable(product), LeftOutReason.SECONDARY_MEMBER)
     return Member(product, _label_url(archive, product))
+
+
+def _is_product_name(text: str) -> bool:
+    try:
+        ProductName.parse(text)
+    except BadNameError:
+        return False
+    return True
 
 
 def _label_url(archive: Archive, product: str) -> str:

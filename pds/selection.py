@@ -39,6 +39,7 @@ class LeftOutReason(StrEnum):
     UNREADABLE_ROW = "unreadable row"
     UNREADABLE_NAME = "unreadable name"
     UNREADABLE_LABEL = "unreadable label"
+    UNREADABLE_FILE = "unreadable file or folder"
     LABEL_NOT_FOUND = "label not found"
     SECONDARY_MEMBER = "secondary member of the collection"
     GROUND_MODEL = "ground model rover"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial, reduce
 from itertools import chain
@@ -26,11 +26,9 @@ from mernet.errors import MernetError
 from mernet.pds.archive import Archive, resolve
 from mernet.pds.changes import ChangeDetector, FileVersion
 from mernet.pds.completeness import CompletenessCheck
-from mernet.pds.errors import BadNameError, PdsError
+from mernet.pds.errors import PdsError
 from mernet.pds.fetch import Fetcher
-from mernet.pds.label_batches import TRANSIENT_REASONS
 from mernet.pds.listing import list_products
-from mernet.pds.product import ProductName
 from mernet.pds.registry import HarvestCursor
 from mernet.pds.selection import LeftOut, ProductKind, Selection
 from mernet.printable import LONGEST_DETAIL, printable
@@ -41,6 +39,7 @@ from mernet.worker.archive_hosts import (
     report_host,
     require_hosts,
 )
+from mernet.worker.doubts import Doubts
 from mernet.worker.errors import ArchivesNotListed, HostDown, ListingTooLarge, MustWait
 from mernet.worker.faults import is_fault
 from mernet.worker.held_lock import hold_lock
@@ -83,7 +82,7 @@ class ChangedListing:
         source: The archive's own URL.
         rows: The eligible products.
         tally: What was read and left out.
-        doubtful: Names left out for a reason that may pass, such as a label that cannot be read.
+        doubts: What was left out although the archive may list it.
         files: The versions of the files that were read.
         harvest: How far a registry search was read.
         is_short: Whether it ends before its label says, and was accepted: what it does not list is
@@ -95,7 +94,7 @@ class ChangedListing:
     source: str
     rows: Sequence[ProductRow]
     tally: Tally
-    doubtful: Sequence[str]
+    doubts: Doubts
     files: Sequence[ListedFile]
     harvest: HarvestCursor
     is_short: bool
@@ -105,6 +104,11 @@ class ChangedListing:
     def is_complete(self) -> bool:
         """Whether all that the archive lists was read, not only what was harvested since."""
         return self.harvest.up_to is None and not self.is_short
+
+    @property
+    def is_to_be_read_again(self) -> bool:
+        """Whether the next check reads the listing again, though it may not have changed."""
+        return self.doubts.may_pass or self.is_short
 
 
 @dataclass(slots=True)
@@ -323,12 +327,11 @@ def _list_archive(
 ) -> ChangedListing:
     selection = Selection(cast("ProductKind", wanted.products))
     tally = Tally()
-    doubtful: list[str] = []
+    doubts = Doubts(archive.kind)
 
     def leave_out(left_out: LeftOut) -> None:
         tally.leave_out(left_out)
-        if left_out.reason in TRANSIENT_REASONS:
-            doubtful.append(left_out.name)
+        doubts.note(left_out)
 
     def count(rows: int) -> None:
         tally.rows = rows
@@ -340,7 +343,7 @@ def _list_archive(
         archive.source,
         rows,
         tally,
-        doubtful,
+        doubts,
         _listed_files(archive, files),
         harvest,
         completeness.is_short,
@@ -353,7 +356,7 @@ def _record_changes(
 ) -> IngestReport:
     rows = list(chain.from_iterable(listing.rows for listing in changed))
     found = replace(
-        _combine_listings(changed),
+        _combine_listings(changed, withdraw_many),
         unread=tuple(check.unread()),
         moved=moved_own_images(check.engine, rows),
     )
@@ -361,17 +364,14 @@ def _record_changes(
     return IngestReport(recorded.run, recorded.withdrawn, _result_sentence(recorded, found))
 
 
-def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
+def _combine_listings(changed: Sequence[ChangedListing], withdraw_many: bool) -> ListedArchives:
     """Combine the listings into what the ledger records besides the products."""
+    complete = [each for each in changed if _may_withdraw(each, withdraw_many)]
     return ListedArchives(
-        sources=_complete(changed, at_mirror=False),
-        mirrored=_complete(changed, at_mirror=True),
-        # If a name is doubtful or rows are missing, the next check reads the listing again.
+        sources=tuple(each.source for each in complete if not each.is_mirrored),
+        mirrored=tuple(each.source for each in complete if each.is_mirrored),
         files=tuple(
-            file
-            for each in changed
-            if not each.doubtful and not each.is_short
-            for file in each.files
+            file for each in changed if not each.is_to_be_read_again for file in each.files
         ),
         rows_read=sum(each.tally.rows for each in changed),
         left_out=reduce(add_left_out, (each.tally.left_out() for each in changed)),
@@ -380,21 +380,26 @@ def _combine_listings(changed: Sequence[ChangedListing]) -> ListedArchives:
             for each in changed
             if each.harvest.up_to
         ),
-        doubtful=tuple(_product_ids(chain.from_iterable(each.doubtful for each in changed))),
+        doubtful=tuple(chain.from_iterable(each.doubts.product_ids for each in changed)),
     )
 
 
-def _complete(changed: Iterable[ChangedListing], at_mirror: bool) -> tuple[str, ...]:
-    return tuple(
-        each.source for each in changed if each.is_complete and each.is_mirrored == at_mirror
-    )
+def _may_withdraw(listing: ChangedListing, withdraw_many: bool) -> bool:
+    """Return whether what a listing does not list has left the archive.
 
-
-def _product_ids(names: Iterable[str]) -> Iterator[str]:
-    """Yield the product ids in file names and LIDs; names that contain none are skipped."""
-    for name in names:
-        with suppress(BadNameError):
-            yield str(ProductName.parse(name))
+    A row that cannot be read may be of any product, so without the operator's word nothing is
+    withdrawn then.
+    """
+    unknown = listing.doubts.unknown
+    if listing.is_complete and unknown and not withdraw_many:
+        log.warning(
+            "%s lists %d products whose names cannot be read, so no product is marked as "
+            "withdrawn: it may be one of these",
+            printable(listing.source),
+            unknown,
+        )
+        return False
+    return listing.is_complete
 
 
 def _listed_files(archive: Archive, files: ChangeDetector) -> list[ListedFile]:

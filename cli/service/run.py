@@ -92,8 +92,9 @@ WithdrawMany = Annotated[
     typer.Option(
         "--withdraw-many",
         help="Mark products as withdrawn even if more than a tenth of an archive's products, and "
-        "more than 100, are no longer listed. Without this option such a listing is refused, since "
-        "an incomplete index file looks the same.",
+        "more than 100, are no longer listed, or if names in the index cannot be read. Without "
+        "this option such a listing is refused or withdraws nothing, since an incomplete or "
+        "damaged index file looks the same.",
     ),
 ]
 AcceptShortListing = Annotated[

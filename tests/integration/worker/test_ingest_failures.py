@@ -1,6 +1,7 @@
 """Failed ingests: the error is reported, nothing is lost, nothing wrongly withdrawn."""
 
 import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +16,7 @@ from mernet.worker.errors import ArchivesNotListed
 from mernet.worker.ingest import UNCHANGED
 
 MANY = 1050
+ROW = '"/volume/data/"\t"{}.img"\t1024\t1024\r\n'
 
 
 @pytest.fixture
@@ -165,6 +167,97 @@ def test_a_listed_product_with_an_unreadable_label_is_not_withdrawn(
     report = run_ingest(bundle.path, products="rdr")
     assert report.sentence == ("No listed product is new; 1 marked as withdrawn.")
     assert withdrawn(story) == [product_id(gone)]
+
+
+def rows(*clocks):
+    return "".join(ROW.format(name(clock).lower()) for clock in clocks)
+
+
+DAMAGED_ROWS = {
+    "cut short": f'"/volume/data/"\t"{name(3).lower()}',
+    "a field too many": f'"/volume/data/"\t"{name(3).lower()}.img"\t1024\t10\t24\r\n',
+    "a damaged name": f'"/volume/data/"\t"{name(3).lower().replace("p", "?")}.img"\t1024\t1024\r\n',
+    "no name": '"/volume/data/"\t""\t1024\t1024\r\n',
+    "a damaged folder": f'"/vol\x00/../"\t"{name(3).lower()}.img"\t1024\t1024\r\n',
+    "a damaged size": f'"/volume/data/"\t"{name(3).lower()}.img"\t10x4\t1024\r\n',
+    "no size": f'"/volume/data/"\t"{name(3).lower()}.img"\tN/A\t1024\r\n',
+}
+
+
+@pytest.mark.parametrize("row", DAMAGED_ROWS.values(), ids=DAMAGED_ROWS)
+def test_a_product_whose_row_cannot_be_read_is_not_withdrawn(story, run_ingest, volume, row):
+    run_ingest()
+    volume.write("edrindex.tab", rows(1, 2) + row)
+    assert (run_ingest().sentence, withdrawn(story)) == ("No listed product is new.", [])
+    volume.lists(name(1), name(2))
+    run_ingest()
+    assert withdrawn(story) == [name(3)]
+
+
+@pytest.mark.parametrize("damage", ["a damaged folder", "a damaged size", "no size"])
+def test_a_damaged_row_that_has_a_name_protects_no_other_product(story, run_ingest, volume, damage):
+    run_ingest()
+    volume.write("edrindex.tab", rows(1) + DAMAGED_ROWS[damage])
+    assert run_ingest().withdrawn == 1
+    assert withdrawn(story) == [name(2)]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a field too many", "a damaged folder"])
+def test_a_table_with_a_damaged_row_is_read_again_though_it_has_not_changed(
+    run_ingest, volume, damage
+):
+    run_ingest()
+    volume.write("edrindex.tab", rows(1, 2) + DAMAGED_ROWS[damage])
+    run_ingest()
+    assert run_ingest().sentence == "No listed product is new."
+    volume.lists(name(1), name(2), name(3))
+    run_ingest()
+    assert run_ingest().sentence == UNCHANGED
+
+
+def test_the_operator_may_withdraw_although_names_cannot_be_read(story, run_ingest, volume):
+    damaged = DAMAGED_ROWS["a damaged name"]
+    run_ingest()
+    volume.write("edrindex.tab", rows(1) + damaged)
+    assert run_ingest().withdrawn == 0
+    volume.write("edrindex.tab", damaged + rows(1))
+    assert run_ingest(withdraw_many=True).withdrawn == 2
+    assert withdrawn(story) == [name(2), name(3)]
+
+
+def test_the_names_of_other_files_do_not_keep_products_from_being_withdrawn(
+    story, run_ingest, volume
+):
+    run_ingest()
+    volume.write("edrindex.tab", rows(1, 2) + ROW.format("overview"))
+    run_ingest()
+    assert withdrawn(story) == [name(3)]
+
+
+def test_an_inventory_cut_inside_its_last_row_withdraws_nothing(story, run_ingest, bundle):
+    run_ingest(bundle.path, products="rdr")
+    text = bundle.inventory.read_text().rstrip()
+    for cut in range(1, len(text) - text.rindex(":data:") - 3):
+        bundle.inventory.write_text(text[:-cut])
+        with suppress(ArchivesNotListed):
+            run_ingest(bundle.path, products="rdr")
+        assert withdrawn(story) == []
+
+
+def test_other_files_in_a_folder_do_not_keep_products_from_being_withdrawn(
+    story, run_ingest, bundle, tmp_path
+):
+    folder = tmp_path / "own"
+    for label in bundle.labels[:2]:
+        (image,) = set(label.parent.glob(f"{label.stem}.*")) - {label}
+        folder.mkdir(exist_ok=True)
+        for file in (label, image):
+            shutil.copy(file, folder)
+    (folder / "readme.txt").write_text("See also the notes.")
+    run_ingest(str(folder), products="rdr")
+    for file in folder.glob(f"{bundle.labels[0].stem}.*"):
+        file.unlink()
+    assert run_ingest(str(folder), products="rdr").withdrawn == 1
 
 
 def test_a_label_without_an_image_does_not_stop_an_ingest(run_ingest, tmp_path):

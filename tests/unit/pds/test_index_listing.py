@@ -137,6 +137,19 @@ def test_a_table_that_ends_early_is_refused_and_can_be_accepted(volume, keywords
     assert "ends after 2 of 3 rows" in caplog.text
 
 
+@pytest.mark.parametrize("end", ['"/mer1po_0xxx/da', '"', "\x07"])
+def test_a_table_that_ends_inside_a_row_is_short(volume, end):
+    folder = volume(label_of(table="ROWS = 3"), [row_of(), row_of(1), end])
+    with pytest.raises(ShortListingError, match="ends after 2 of 3 rows"):
+        listed(folder)
+
+
+def test_a_row_that_cannot_be_read_in_the_middle_of_a_table_does_not_make_it_short(volume):
+    found, left_out = listed(volume(label_of(table="ROWS = 3"), [row_of(), "junk", row_of(1)]))
+    assert len(found) == 2
+    assert left_out == [("row 2", LeftOutReason.UNREADABLE_ROW)]
+
+
 def test_more_rows_than_promised_are_listed_with_a_warning(volume, caplog):
     with caplog.at_level(logging.WARNING):
         found, _ = listed(volume(label_of(table="ROWS = 1"), [row_of(), row_of(1)]))

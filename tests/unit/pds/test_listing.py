@@ -1,5 +1,7 @@
 """Listing: which rows become products, and why the others are left out."""
 
+import errno
+import os
 import tracemalloc
 from collections import Counter
 from datetime import UTC, datetime
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from mernet.pds.archive import resolve
-from mernet.pds.errors import BadArchiveError, BadIndexError, NotFoundError
+from mernet.pds.errors import BadArchiveError, BadIndexError, NotFoundError, ShortListingError
 from mernet.pds.fetch import Fetcher
 from mernet.pds.listing import list_products
 from mernet.pds.selection import LeftOutReason, Selection
@@ -317,6 +319,57 @@ def test_a_folder_is_listed_by_names_and_labels(tmp_path, pds3_product, pds4_lab
 def test_an_empty_folder_is_a_bad_archive(tmp_path):
     with pytest.raises(BadArchiveError, match="has no files"):
         listed(tmp_path)
+
+
+def forbid(monkeypatch, path: Path) -> None:
+    """Make a file's folder, or a folder, one that may not be read, also for root."""
+    scandir, stat = os.scandir, os.stat
+
+    def refuse_one(function):
+        def call(target, *args, **options):
+            if not isinstance(target, int) and Path(target) == path:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(target, *args, **options)
+
+        return call
+
+    monkeypatch.setattr("os.scandir", refuse_one(scandir))
+    monkeypatch.setattr("os.stat", refuse_one(stat))
+
+
+def test_a_file_or_folder_that_may_not_be_read_is_left_out(tmp_path, pds3_product, monkeypatch):
+    pixels = np.arange(512 * 512, dtype=np.int16).reshape(512, 512) & 4095
+    closed = tmp_path / "1p128287182eff0000p2303l2m1.img"
+    for path in (tmp_path / f"{WANTED}.img", closed, tmp_path / "sub" / "x.img"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pds3_product(pixels))
+    forbid(monkeypatch, closed)
+    forbid(monkeypatch, tmp_path / "sub")
+    found, left_out, _ = listed(tmp_path)
+    assert ids(found) == [WANTED.upper()]
+    assert left_out == [
+        (closed.name, LeftOutReason.UNREADABLE_FILE),
+        ("sub", LeftOutReason.UNREADABLE_FILE),
+    ]
+
+
+def test_a_folder_that_may_not_be_read_is_a_bad_archive(tmp_path, monkeypatch):
+    (tmp_path / f"{WANTED}.img").write_bytes(b"")
+    forbid(monkeypatch, tmp_path / f"{WANTED}.img")
+    with pytest.raises(BadArchiveError, match="has no file that may be read"):
+        listed(tmp_path)
+
+
+def test_an_inventory_in_upper_case_is_compared_with_a_label_in_lower_case(tmp_path):
+    (tmp_path / "COLLECTION_DATA_INVENTORY.CSV").write_text(
+        "P,urn:nasa:pds:b:data:overview::1.0\r\n"
+    )
+    (tmp_path / "collection_data.xml").write_text(
+        "<C xmlns='x'><File_Area_Inventory><Inventory><records>2</records></Inventory>"
+        "</File_Area_Inventory></C>"
+    )
+    with pytest.raises(ShortListingError, match="ends after 1 of 2 rows"):
+        listed(tmp_path / "COLLECTION_DATA_INVENTORY.CSV")
 
 
 @pytest.mark.real
