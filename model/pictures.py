@@ -128,5 +128,16 @@ def _check_kind(image: Image.Image, name: str) -> None:
             f"{name}: has {image.width}x{image.height} pixels, more than {MAX_PIXELS}; make it "
             "smaller"
         )
-    if getattr(image, "n_frames", 1) > 1:
+    if _has_second_picture(image):
         raise PictureError(f"{name}: holds several pictures; save the one to use as its own file")
+
+
+def _has_second_picture(image: Image.Image) -> bool:
+    """Return whether a file holds several pictures; Pillow would count a TIFF's in square time."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)
+    return True

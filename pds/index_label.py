@@ -10,7 +10,7 @@ from mernet.pds.odl import Block, Quantity
 from mernet.pds.plain_name import is_plain_file_name
 from mernet.printable import printable
 
-END = re.compile(rb"^\s*END\s*$", re.MULTILINE | re.IGNORECASE)
+END = re.compile(rb"(?:^|[\r\n])[ \t]*END[ \t]*(?:$|[\r\n])", re.IGNORECASE)
 MAX_LABEL_BYTES = 1024 * 1024  # real labels have under 30 kB
 MAX_FIELDS = 10_000  # real tables have 59
 MAX_ROW_BYTES = 64 * 1024  # real rows have under 1 kB

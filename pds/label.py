@@ -14,7 +14,7 @@ YEARS = (1960, 2100)
 MAX_NUMBER = 30  # characters
 WHOLE = re.compile(r"[-+]?[0-9]+(?:\.0*)?")
 BASED = re.compile(r"([2-9]|1[0-6])#([-+]?[0-9A-Fa-f]{1,30})#")  # such as 16#FF#
-NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 TIME = re.compile(
     r"(\d{4}-(?:\d{2}-\d{2}|\d{3}))"  # a date, or a day of the year
     r"(?:[Tt ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d|60)(?:\.(\d{1,30}))?)?)?"

@@ -26,7 +26,7 @@ WORD = re.compile(r"""(?:[^\x00-\x20\x7f=(){},<>"';/]|/(?!\*))+""")
 EQUALS = re.compile(r"[ \t]*=")
 LINE_BREAKS = re.compile(r"[\r\n]+")
 INTEGER = re.compile(r"[-+]?\d+")
-REAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+REAL = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
 class OdlError(ValueError):

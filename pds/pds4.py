@@ -1,4 +1,4 @@
-"""Decode PDS4 products: an XML label and a file of pixels in the same folder, by pds4_tools."""
+"""Decode PDS4 products, each an XML label and a file of pixels; pds4_tools reads the pixels."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 from xml.parsers.expat import ExpatError
 
 import numpy as np
@@ -36,6 +36,7 @@ from mernet.printable import printable, quoted
 MAX_LABEL_BYTES = 1024 * 1024
 MAX_DEPTH = 50  # elements inside each other; real labels have about 8
 IMAGES = ("Array_2D_Image", "Array_2D")
+NAMESPACE = "http://pds.nasa.gov/pds4/pds/v1"
 SAMPLE_BYTES = {
     "UnsignedByte": 1, "SignedByte": 1,
     "UnsignedMSB2": 2, "UnsignedLSB2": 2, "SignedMSB2": 2, "SignedLSB2": 2,
@@ -44,7 +45,7 @@ SAMPLE_BYTES = {
 }  # fmt: skip
 MD5 = re.compile(r"[0-9a-f]+", re.IGNORECASE)  # and not such as "none"
 COUNT = re.compile(r"[0-9]{1,9}")
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 # What pds4_tools raises for labels that contradict the standard; it has no common base error.
 PDS4_TOOLS_ERRORS = (
     PDS4StandardsException, ExpatError, ArithmeticError, AttributeError, LookupError,
@@ -95,11 +96,7 @@ def read_label(data: bytes, name: str) -> Label:
             f"{name} has {len(data)} bytes, too many for a label; check that it is the right file"
         )
     root = parse_xml(data, name)
-    areas = root.findall("{*}File_Area_Observational")
-    images = [(area, child) for area in areas for child in area if _tag(child) in IMAGES]
-    if len(images) != 1:
-        raise DecodeError(f"{name} does not describe one two-dimensional image")
-    area, image = images[0]
+    area, image = _find_image(root, name)
     _check_order(root, image, name)
     sample_type = _text_at(image, "{*}Element_Array/{*}data_type") or "no type"
     if sample_type not in SAMPLE_BYTES:
@@ -116,6 +113,15 @@ def read_label(data: bytes, name: str) -> Label:
         special_constants=_special_constants(image),
         md5=_text_at(area, "{*}File/{*}md5_checksum"),
     )
+
+
+def _find_image(root: Element, name: str) -> tuple[Element, Element]:
+    """Return the description of a label's image, behind that of the file that has it."""
+    areas = root.findall("{*}File_Area_Observational")
+    images = [(area, child) for area in areas for child in area if _tag(child) in IMAGES]
+    if len(images) != 1:
+        raise DecodeError(f"{name} does not describe one two-dimensional image")
+    return images[0]
 
 
 def parse_xml(data: bytes, name: str) -> Element:
@@ -198,7 +204,7 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
         and hashlib.md5(data, usedforsecurity=False).hexdigest() != label.md5.lower()
     ):
         raise DamagedError(f"{name} does not have the MD5 checksum in its label; fetch it again")
-    pixels = _read_pixels(data, label_data, label.file_name, name)
+    pixels = _read_pixels(data, label_data, name)
     if pixels.shape != (label.facts.lines, label.facts.line_samples):
         raise DecodeError(f"{name} has an image of a different shape than its label says")
     native = to_native_pixels(pixels, name, label.special_constants)
@@ -206,25 +212,39 @@ def decode(data: bytes, label_data: bytes, name: str) -> tuple[np.ndarray, Label
     return native, label.facts
 
 
-def _read_pixels(data: bytes, label_data: bytes, file_name: str, name: str) -> np.ndarray:
-    """Write label and data into a temporary folder, because pds4_tools reads only files."""
+def _read_pixels(data: bytes, label_data: bytes, name: str) -> np.ndarray:
+    """Write label and data into a temporary folder, because pds4_tools reads only files.
+
+    It reads the file of the first `file_name` anywhere in the description of a file, wherever that
+    is. So its label is made here: it has the image alone, and the name of the data written here.
+    """
+    _, image = _find_image(parse_xml(label_data, name), name)
+    if image.tag != f"{{{NAMESPACE}}}{_tag(image)}":
+        raise DecodeError(
+            f"{name} has a label that is not in the namespace of PDS4; check the label"
+        )
     with tempfile.TemporaryDirectory(prefix="mernet-pds4-") as folder:
-        # A label may call its data file anything, even "label.xml", so the two names must differ.
-        label_path = Path(folder, f"{file_name}.label.xml")
-        label_path.write_bytes(label_data)
-        Path(folder, file_name).write_bytes(data)
+        label_path, data_path = Path(folder, "label.xml"), Path(folder, "pixels")
+        label_path.write_bytes(ElementTree.tostring(_label_of(image, data_path.name)))
+        data_path.write_bytes(data)
         try:
             # A label's scaling factor may cause overflows.
             with READING, _restore_exception_hook(), np.errstate(over="ignore", invalid="ignore"):
-                structures = pds4_tools.read(str(label_path), lazy_load=True)
-                images = [structure for structure in structures if structure.type in IMAGES]
-                if images:
-                    return np.array(images[0].data)
+                return np.array(pds4_tools.read(str(label_path), lazy_load=True)[0].data)
         except PDS4_TOOLS_ERRORS as error:
             raise DecodeError(
                 f"{name} cannot be read as a PDS4 image: {printable(error)}"
             ) from error
-    raise DecodeError(f"{name} has a label that is not in the namespace of PDS4; check the label")
+
+
+def _label_of(image: Element, file_name: str) -> Element:
+    """Return a label that describes one image, in a file beside it."""
+    root = Element(f"{{{NAMESPACE}}}Product_Observational")
+    area = SubElement(root, f"{{{NAMESPACE}}}File_Area_Observational")
+    file = SubElement(area, f"{{{NAMESPACE}}}File")
+    SubElement(file, f"{{{NAMESPACE}}}file_name").text = file_name
+    area.append(image)
+    return root
 
 
 @contextlib.contextmanager

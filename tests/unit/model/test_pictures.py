@@ -1,5 +1,6 @@
 """Reading picture files: grey levels, and files that cannot be read."""
 
+import struct
 import subprocess
 import sys
 import zlib
@@ -105,6 +106,18 @@ def ihdr(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
+def tiff_of_many_pages(pages: int) -> bytes:
+    """A TIFF all of whose pages have the same tags and pixels."""
+    tiff = encoded("TIFF", (200, 200))
+    (first,) = struct.unpack_from("<I", tiff, 4)
+    (tags,) = struct.unpack_from("<H", tiff, first)
+    end = first + 2 + 12 * tags
+    page = tiff[first:end]
+    starts = [first, *range(len(tiff), len(tiff) + pages * (len(page) + 4), len(page) + 4)]
+    more = (page + struct.pack("<I", start) for start in [*starts[2:pages], 0])
+    return tiff[:end] + struct.pack("<I", starts[1]) + tiff[end + 4 :] + b"".join(more)
+
+
 JPEG, PNG, TIFF = (encoded(form, (200, 200)) for form in ("JPEG", "PNG", "TIFF"))
 
 
@@ -125,6 +138,7 @@ JPEG, PNG, TIFF = (encoded(form, (200, 200)) for form in ("JPEG", "PNG", "TIFF")
         (b"II*\0\xff\xff\xff\x7f", "is not a JPEG"),
         (b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is not a JPEG"),
         (encoded("PNG", save_all=True, append_images=[Image.new("L", (24, 12))]), "several"),
+        (tiff_of_many_pages(60_000), "several"),
         (encoded("TIFF", save_all=True, append_images=[Image.new("L", (24, 12))]), "several"),
         (encoded("GIF"), "is not a JPEG"),
         (encoded("BMP"), "is not a JPEG"),
@@ -134,7 +148,7 @@ JPEG, PNG, TIFF = (encoded(form, (200, 200)) for form in ("JPEG", "PNG", "TIFF")
     ids=["square bomb", "wide bomb", "bomb below Pillow's limit", "no pixels", "no size",
          "half of a JPEG", "header of a JPEG", "PNG without its end", "signature of a PNG",
          "damaged PNG", "half of a TIFF", "TIFF without tags", "TIFF in a circle", "animated PNG",
-         "TIFF of two", "GIF", "BMP", "web page", "noise"],
+         "TIFF of many", "TIFF of two", "GIF", "BMP", "web page", "noise"],
 )  # fmt: skip
 def test_a_picture_that_cannot_be_used_is_refused_in_one_sentence_that_names_it(
     tmp_path: Path, data: bytes, said: str

@@ -352,6 +352,42 @@ def test_whatever_a_pds4_label_may_legally_look_like_the_pixels_are_the_same(
     np.testing.assert_array_equal(frame.pixels, pixels)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<File>", "<Header><file_name>{}</file_name></Header><File>"),
+        ("<File>", "<a xmlns='urn:x'><p:file_name xmlns:p='{pds}'>{}</p:file_name></a><File>"),
+        ("<File>", "<File><a><file_name>{}</file_name></a>"),
+        ("</File_Area_Observational>",
+         "</File_Area_Observational><File_Area_Browse><File><file_name>{}</file_name></File>"
+         "<Array_2D_Image><offset unit='byte'>0</offset></Array_2D_Image></File_Area_Browse>"),
+    ],
+    ids=["in another structure", "in another namespace", "deep in the file", "in another area"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_no_label_leads_to_a_file_outside(tmp_path, pixels, pds4_label, old, new, is_absolute):
+    secret = tmp_path / "secret"
+    secret.write_bytes((4095 - pixels).astype(">i2").tobytes())
+    place = str(secret) if is_absolute else f"../../../../../../..{secret}"
+    named = new.format(place, pds="http://pds.nasa.gov/pds4/pds/v1").encode()
+    label = pds4_label(pixels, "SignedMSB2")
+    assert old.encode() in label
+    data = pixels.astype(">i2").tobytes()
+    try:
+        frame = decode(data, "x.img", label.replace(old.encode(), named, 1))
+    except DecodeError:
+        return
+    np.testing.assert_array_equal(frame.pixels, pixels)
+
+
+@pytest.mark.parametrize("text", ["1" * 1_000_000 + "x", "." + "1" * 1_000_000 + "e"])
+def test_a_long_text_in_place_of_a_number_is_read_in_one_pass(pixels, pds4_label, text):
+    constants = f"<Special_Constants><a>{text}</a>".encode()
+    label = pds4_label(pixels, "SignedMSB2").replace(b"<Special_Constants>", constants)
+    frame = decode(pixels.astype(">i2").tobytes(), "x.img", label)
+    np.testing.assert_array_equal(frame.pixels, pixels)
+
+
 def test_a_pds4_image_of_one_value_is_blank(pds4_label):
     pixels = np.full((4, 4), 9)
     with pytest.raises(BlankImageError):

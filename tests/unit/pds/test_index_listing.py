@@ -402,6 +402,13 @@ def test_a_label_with_absurd_columns_is_a_bad_index(volume, change):
         listed(volume(label_of().replace(old, new), [row_of()]))
 
 
+@pytest.mark.parametrize("blank", ["\n", "\r", "\r\n", " ", "\t", "\n ", "\nEND"])
+def test_a_label_of_a_megabyte_of_blanks_is_read_in_one_pass(volume, blank):
+    label = f"PDS_VERSION_ID = PDS3\r\nA = ({blank * (1_000_000 // len(blank))}"
+    with pytest.raises(BadIndexError):
+        listed(volume(label, [row_of()]))
+
+
 def test_rows_before_the_table_are_skipped_by_bytes_or_by_records(volume):
     table = b"HEADER\r\n" + row_of().encode() + b"\r\n"
     for pointer in ('("EDRINDEX.TAB", 2)', '("EDRINDEX.TAB", 9 <BYTES>)'):
