@@ -98,8 +98,10 @@ def connect(url: str) -> sa.Engine:
 
 
 def shown_url(engine: sa.Engine) -> str:
-    """Return an engine's URL as other programs read it, the password replaced by stars."""
-    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+    """Return an engine's URL as other programs read it, without passwords."""
+    url = engine.url.set(drivername="postgresql")
+    secrets = [name for name in url.query if "password" in name.lower()]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
 
 
 def transaction(

@@ -8,9 +8,10 @@ ELLIPSIS = "..."
 LONGEST_DETAIL = 1_000
 """Characters of a whole message in the ledger; what it quotes is shorter."""
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FORMULA = re.compile(r"'*[ ]*[=+\-@\t\r\n＝＋－＠]")
 CREDENTIALS = re.compile(r"://[^/\s]*@")
+PASSWORD = re.compile(r"(password=)[^&\s]+", re.IGNORECASE)  # in the query of a URL
 GUARDED = re.compile(r"'+[ ]*[=+\-@\t\r\n＝＋－＠]")
 
 
@@ -58,7 +59,9 @@ def from_csv_cell(text: str) -> str:
 
 def _hide_passwords(text: str) -> str:
     """Replace the user and password of each URL in a text."""
-    return CREDENTIALS.sub("://***@", text) if "@" in text else text
+    if "@" in text:
+        text = CREDENTIALS.sub("://***@", text)
+    return PASSWORD.sub(r"\1***", text) if "=" in text else text
 
 
 def _shorten(text: str, limit: int | None, escape: Callable[[str], str]) -> str:

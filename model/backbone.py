@@ -1,7 +1,6 @@
 """The backbone: a network without its last layer, which computes features of renderings."""
 
 import hashlib
-import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -146,7 +144,9 @@ def imagenet_weights(name: str) -> dict[str, torch.Tensor]:
             tensors = weights.get_state_dict(
                 progress=True, check_hash=True, map_location="cpu", weights_only=True
             )
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # as of `_read_weights`, if the file in the cache is damaged
         cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsDownloadError(
             f"cannot download the ImageNet weights of {name} ({printable(error)}); download "
@@ -313,13 +313,20 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    # A damaged pickle ends in many kinds of errors: IndexError, KeyError, struct.error ...
+    except Exception as error:
         raise BackboneError(
             f"cannot read weights from {printable(path)} ({printable(error)}); copy or "
             "download the file again"
         ) from error
-    if not isinstance(tensors, Mapping) or not all(map(torch.is_tensor, tensors.values())):
-        raise BackboneError(f"{path} is not a state dict; save `network.state_dict()` alone")
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in tensors.items()
+    ):
+        raise BackboneError(
+            f"{printable(path)} is not a state dict; save `network.state_dict()` alone"
+        )
     return dict(tensors)
 
 

@@ -323,13 +323,16 @@ class Settings(BaseSettings):
         return max(self.chunk_time_limit, self.listing_time_limit) + 600
 
 
-PERCENT = "in a password, write / as %2F, : as %3A, @ as %40"
+PERCENT = "in a password, write / as %2F, : as %3A, @ as %40, [ as %5B"
 
 
 def _check_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if url is None:
         return None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it quotes a part of the URL, which may hold the password
+        raise ValueError(f"has a host or password that no URL has; {PERCENT}") from None
     if parts.scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     try:

@@ -39,7 +39,9 @@ def groups_of(names: Sequence[str], pattern: str | None) -> list[str]:
         return [group_of(name, None) for name in names]
     compiled = _compile(pattern)
     if not any(map(compiled.search, names)):
-        raise typer.BadParameter(f"{quoted(pattern)} matches no file name, such as {names[0]}.")
+        raise typer.BadParameter(
+            f"{quoted(pattern)} matches no file name, such as {quoted(names[0])}."
+        )
     return [group_of(name, compiled) for name in names]
 
 

@@ -62,7 +62,14 @@ def test_users_and_passwords_of_urls_are_hidden(limit: int | None) -> None:
     for credentials in ("user:secret", "secret", "user:se@cret", "user:s\x1becret"):
         text = f"https://{credentials}@archive.example/index.tab"
         assert printable(text, limit) == printable("https://***@archive.example/index.tab", limit)
+    for name in ("password", "sslpassword", "PASSWORD"):
+        text = f"no answer of postgresql://host/name?{name}=secret&port=1"
+        assert printable(text, limit) == printable(text.replace("secret", "***"), limit)
     assert printable("mail a@b.example") == "mail a@b.example"
+
+
+def test_a_megabyte_of_digits_is_read_in_one_pass() -> None:
+    assert csv_cell("-" + "1" * 1_000_000 + "x").startswith("'-")
 
 
 def test_any_object_has_printable_text() -> None:

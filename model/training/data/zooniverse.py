@@ -16,7 +16,7 @@ from mernet.model.errors import DataSetError
 from mernet.model.pictures import PICTURE_SUFFIXES
 from mernet.model.training.data.class_list import normalise_word
 from mernet.model.training.text_files import Problems, read_csv
-from mernet.printable import printable
+from mernet.printable import printable, quoted
 
 COLUMNS = (
     *("classification_id", "user_id", "user_ip", "workflow_id", "created_at"),
@@ -136,7 +136,10 @@ def _image_name(row: Mapping[str, str]) -> str:
     pictures = [value for value in facts.values() if value.lower().endswith(PICTURE_SUFFIXES)]
     if not named and not pictures:
         raise ValueError("subject_data names no file, under Filename or otherwise")
-    return (named or pictures)[0]
+    name = (named or pictures)[0]
+    if not name.isprintable():
+        raise ValueError(f"subject_data names the file {quoted(name)}; no file is called that")
+    return name
 
 
 def _parse_json(row: Mapping[str, str], column: str) -> Any:

@@ -15,6 +15,8 @@ from mernet.db.errors import ConnectionFailed
         ("nonsense", "cannot be read"),
         ("mysql://localhost/x", "has to be postgresql://"),
         ("postgresql://someone:secret@/x?host=/nowhere", "No database at .*start the server"),
+        ("postgresql://someone@/x?host=/nowhere&password=secret", "No database at .*start the"),
+        ("postgresql://someone@/x?host=/nowhere&sslpassword=secret", "No database at .*start the"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_in_one_sentence_without_the_password(url, message):

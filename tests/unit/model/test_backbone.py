@@ -1,5 +1,6 @@
 """From renderings to features: one preprocessing, and weights that are checked."""
 
+import contextlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -169,7 +170,14 @@ def test_a_missing_or_damaged_weight_file_is_refused(tiny: Backbone, tmp_path: P
     path = tmp_path / f"weights{suffix}"
     with pytest.raises(BackboneError, match="cannot read weights"):
         build_backbone("tiny", weights_path=path)
-    for content in (b"", b"not weights"):
+    for content in (
+        b"",
+        b"not weights",
+        b"\x80\x02.",
+        b"\x80\x02K",
+        b"\x80\x02h\x05.",
+        b"PK\x03\x04",
+    ):
         path.write_bytes(content)
         with pytest.raises(BackboneError, match="cannot read weights"):
             build_backbone("tiny", weights_path=path)
@@ -223,3 +231,28 @@ def test_renderings_of_different_sizes_share_a_batch(tiny: Backbone, renderings:
 
 def test_no_renderings_give_no_features(tiny: Backbone):
     assert extract_features(tiny, [], size=32).shape == (0, 12)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_no_damage_of_a_weight_file_is_a_traceback(tiny: Backbone, tmp_path: Path, suffix: str):
+    path = tmp_path / f"weights{suffix}"
+    state = {key: value.contiguous() for key, value in tiny.network.state_dict().items()}
+    if suffix == ".pth":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+    else:
+        save_file(state, path)
+    content = path.read_bytes()
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        damaged = bytearray(content)
+        for place in random.integers(0, min(len(content), 2000), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(BackboneError):
+            build_backbone("tiny", weights_path=path)
+
+
+def test_a_state_dict_has_names(tiny: Backbone, tmp_path: Path):
+    torch.save({1: torch.zeros(3)}, tmp_path / "weights.pth")
+    with pytest.raises(BackboneError, match="is not a state dict"):
+        build_backbone("tiny", weights_path=tmp_path / "weights.pth")

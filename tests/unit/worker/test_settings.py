@@ -41,6 +41,10 @@ def test_a_set_url_replaces_the_embedded_server(monkeypatch: pytest.MonkeyPatch)
         ("MERNET_BROKER_URL", "redis://:a/b@queue:6379/0"),
         ("MERNET_BROKER_URL", "redis://queue:99999/0"),
         ("MERNET_BROKER_URL", "redis://queue:6379/first"),
+        ("MERNET_BROKER_URL", "redis://user:p[secret@queue:6379/0"),
+        ("MERNET_DATABASE_URL", "postgresql://user:secret\uff03@db/mernet"),
+        ("MERNET_DATABASE_URL", "postgresql://user:[secret]@db/mernet"),
+        ("MERNET_DATABASE_URL", "postgresql://db/mernet?password=sec@ret"),
         ("MERNET_DEVICE", "tpu"),
         ("MERNET_LOG_FORMAT", "xml"),
         ("MERNET_LOG_LEVEL", "LOUD"),
@@ -52,8 +56,9 @@ def test_a_setting_that_cannot_be_used_is_named(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(SettingsError, match=variable):
+    with pytest.raises(SettingsError, match=variable) as refused:
         settings.__wrapped__()
+    assert "secret" not in str(refused.value)
 
 
 def test_a_misspelt_setting_is_named_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,8 @@ def test_each_other_name_is_its_own_group_unless_a_pattern_matches():
 
 
 def test_a_pattern_that_matches_no_name_is_refused():
-    with pytest.raises(typer.BadParameter, match="matches no file name"):
-        groups_of(["none.jpg"], r"^(\d{4})")
+    with pytest.raises(typer.BadParameter, match=r"matches no file name, such as 'a\\x1b\.jpg'"):
+        groups_of(["a\x1b.jpg"], r"^(\d{4})")
 
 
 @pytest.mark.parametrize("pattern", ["(", "^abc"])

@@ -152,6 +152,8 @@ def test_the_file_of_a_subject_is_found_in_its_metadata(tmp_path: Path, metadata
         ({"annotations": '[{"task": "T3", "value": 4}]'}, "'T3' has no choices"),
         ({"subject_data": "[]"}, "subject_data must be"),
         ({"subject_data": '{"1": {"sol": 4}}'}, "subject_data names no file"),
+        ({"subject_data": r'{"1": {"Filename": "a\ud800.jpg"}}'}, r"names the file 'a\\ud800.jpg'"),
+        ({"subject_data": r'{"1": {"Filename": "a\u0000.jpg"}}'}, r"names the file 'a\\x00.jpg'"),
         ({"created_at": "yesterday"}, "yesterday"),
         ({"classification_id": "x"}, "'x'"),
         ({"user_id": "", "user_ip": ""}, "user_id and user_ip are both empty"),
