@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mernet.pds import pds3, pds4
@@ -24,13 +25,15 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
         BadArchiveError: The folder has no files, or none that may be read.
     """
     folder = path_from_url(archive.url)
-    found, unreadable = _find_files(folder)
-    if not found:
-        raise _why_no_files(folder, unreadable)
-    yield from (LeftOut(printable(path.name), LeftOutReason.UNREADABLE_FILE) for path in unreadable)
-    files = [path for path in found if _is_inside(path, folder)]
-    outside = sorted(set(found).difference(files))
-    yield from (LeftOut(printable(path.name), LeftOutReason.LINK_OUT_OF_FOLDER) for path in outside)
+    found = _find_files(folder)
+    if not found.files and not found.outside:
+        raise _why_no_files(folder, found.unreadable)
+    for paths, reason in (
+        (found.unreadable, LeftOutReason.UNREADABLE_FILE),
+        (found.outside, LeftOutReason.LINK_OUT_OF_FOLDER),
+    ):
+        yield from (LeftOut(printable(path.name), reason) for path in sorted(paths))
+    files = sorted(found.files)
     images = [path for path in files if path.suffix.lower() not in pds4.LABEL_SUFFIXES]
     for path in images:
         yield _read_image(path, selection)
@@ -43,22 +46,30 @@ def read_folder(archive: Archive, selection: Selection) -> Iterator[Product | Le
             yield LeftOut(printable(path.name), LeftOutReason.UNREADABLE_LABEL)
 
 
-def _find_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return all files in a folder and its subfolders, and what cannot be read there; sorted."""
-    files: list[Path] = []
-    unreadable: list[Path] = []
-    for parent, _, names in os.walk(folder, onerror=lambda error: _note(error, unreadable)):
+@dataclass(slots=True)
+class _Found:
+    """The files of a folder, those to which links lead out of it, and what cannot be read there."""
+
+    files: list[Path] = field(default_factory=list)
+    outside: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
+
+    def note_error(self, error: OSError) -> None:
+        """Note a folder that cannot be read."""
+        self.unreadable.append(Path(error.filename))
+
+
+def _find_files(folder: Path) -> _Found:
+    """Return all files in a folder and its subfolders."""
+    found = _Found()
+    for parent, _, names in os.walk(folder, onerror=found.note_error):
         for path in (Path(parent, name) for name in names):
             try:
                 if path.is_file():
-                    files.append(path)
+                    (found.files if _is_inside(path, folder) else found.outside).append(path)
             except OSError:
-                unreadable.append(path)
-    return sorted(files), sorted(unreadable)
-
-
-def _note(error: OSError, unreadable: list[Path]) -> None:
-    unreadable.append(Path(error.filename))
+                found.unreadable.append(path)
+    return found
 
 
 def _why_no_files(folder: Path, unreadable: list[Path]) -> BadArchiveError:
@@ -77,7 +88,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
         return all(
             each.resolve().is_relative_to(folder.resolve()) for each in (path, label) if each
         )
-    except (OSError, RuntimeError):  # a circle of links
+    except RuntimeError:  # a circle of links
         return False
 
 

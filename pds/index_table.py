@@ -33,7 +33,7 @@ from mernet.pds.label import (
 from mernet.pds.label_batches import Unread, read_labels
 from mernet.pds.product import Product, ProductName
 from mernet.pds.selection import LeftOut, LeftOutReason, Selection
-from mernet.pds.table_rows import FieldReader, read_rows, value_of
+from mernet.pds.table_rows import FILLING, LINE_END, FieldReader, read_rows, value_of
 from mernet.printable import printable
 
 LOCATION = ("PATH_NAME", "FILE_NAME")
@@ -173,7 +173,7 @@ class RowReader:
 
     Attributes:
         readable: How many rows had the fields that the label describes.
-        last_readable: The number of the last of these; a table may end inside the row after it.
+        last_readable: The number of the last of these that is not cut.
         unnamed: How many of these had no product's name.
         placed: How many wanted rows say where their file is; `unplaced` how many do not.
         with_size: How many wanted rows had a size; `without_size` how many had none.
@@ -192,6 +192,7 @@ class RowReader:
     _fields: FieldReader = field(init=False)
     _has_location: bool = field(init=False)
     _has_size: bool = field(init=False)
+    _lengths: set[int] = field(default_factory=set)  # of the rows so far; two are enough to know
 
     def __post_init__(self) -> None:
         self._fields = FieldReader(self.shape)
@@ -201,13 +202,36 @@ class RowReader:
     def read(self, row: bytes, number: int) -> Unread[UnsizedRow] | Product | LeftOut:
         """Return the product that a row lists, or the reason why it is left out.
 
-        The name is checked first, because it alone decides about nearly all rows.
+        A last row without an end is cut if it is shorter than the others, which are of one length,
+        or if its size, which is mostly at the end, is none that an archive has.
         """
-        fields = self._fields.fields(row)
+        text = row.rstrip(LINE_END)
+        is_ended = len(text) < len(row)
+        fields = self._fields.fields(text)
         if fields is None:
             return LeftOut(f"row {number}", LeftOutReason.UNREADABLE_ROW)
         self.readable += 1
+        entry = self._read_fields(fields)
+        if is_ended:
+            self._note_length(text)
+        elif self._is_shorter(text) or _has_other_size(entry):
+            return LeftOut(self._file_name(fields), LeftOutReason.UNREADABLE_ROW)
         self.last_readable = number
+        return entry
+
+    def _note_length(self, text: bytes) -> None:
+        if len(self._lengths) < 2:
+            self._lengths.add(len(text))
+
+    def _is_shorter(self, text: bytes) -> bool:
+        """Return whether a row is shorter than all before it, which are of one length."""
+        return len(self._lengths) == 1 and len(text.rstrip(FILLING)) < min(self._lengths)
+
+    def _read_fields(self, fields: list[str]) -> Unread[UnsizedRow] | Product | LeftOut:
+        """Return the product that the fields of a row describe, or the reason to leave it out.
+
+        The name is checked first, because it alone decides about nearly all rows.
+        """
         file_name = self._file_name(fields)
         name = self.selection.wanted_name(file_name)
         if isinstance(name, LeftOut):
@@ -285,6 +309,10 @@ class RowReader:
         if position is None or position + item >= self.shape.fields:
             return ""
         return value_of(fields[position + item])
+
+
+def _has_other_size(entry: Unread[UnsizedRow] | Product | LeftOut) -> bool:
+    return isinstance(entry, LeftOut) and entry.reason is LeftOutReason.NOT_HIGH_RESOLUTION
 
 
 def _read_size(row: UnsizedRow, reader: RowReader, fetcher: FileSource) -> Product | LeftOut:

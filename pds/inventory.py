@@ -169,7 +169,8 @@ def _separator(text: io.TextIOWrapper) -> str:
 
 def _check_row(row: list[str], number: int, url: str) -> None:
     """Raise BadIndexError unless a row is a member status and an identifier."""
-    if len(row) != 2 or row[0].upper() not in STATUSES or ":" not in row[1]:
+    is_one_line = all(end not in row[-1] for end in "\r\n")
+    if len(row) != 2 or row[0].upper() not in STATUSES or ":" not in row[1] or not is_one_line:
         raise BadIndexError(
             f"{url} is not a collection inventory: row {number} is not P or S and an identifier, "
             f"but {printable(row, 100)}"

@@ -18,15 +18,18 @@ MAX_TABLE_BYTES = 4 * 1024**3  # the largest index table known has 772 MB
 MAX_PACKING = 200
 SMALL_BYTES = 64 * 1024**2
 BOM = b"\xef\xbb\xbf"
-NOTHING = b" \t\r\n\0\x1a"  # blanks, and what fills the end of some files
+LINE_END = b"\r\n"
+FILLING = b"\0\x1a"  # fills the end of some files
+NOTHING = b" \t" + LINE_END + FILLING
 SEPARATORS = "\t,;|"
 
 
 def read_rows(table: IO[bytes], shape: TableShape, url: str) -> Iterator[bytes]:
-    """Yield the rows that are not blank, without their ends; gzip is recognised by the first bytes.
+    """Yield the rows that are not blank, with their ends; gzip is recognised by the first bytes.
 
-    A row longer than MAX_ROW_BYTES is yielded in pieces. Rows end with CR, LF or both; the label's
-    ROW_BYTES is not used to find them, since real labels are off by one.
+    Only the last row may have no end: then the table may have been cut inside it. A row longer than
+    MAX_ROW_BYTES is yielded in pieces. Rows end with CR, LF or both; the label's ROW_BYTES is not
+    used to find them, since real labels are off by one.
 
     Raises:
         BadIndexError: The table is damaged, or unpacks to far more than its label promises.
@@ -72,7 +75,7 @@ def _read_blocks(file: IO[bytes], skip_bytes: int, limit: int, url: str) -> Iter
 
 
 def _split_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield rows without their ends, and without a byte order mark in front of the first."""
+    """Yield rows with their ends, and without a byte order mark in front of the first."""
     rest = b""
     is_begun = False
     for block in blocks:
@@ -82,19 +85,18 @@ def _split_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
         # The last line may continue in the next block, even behind a CR.
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         for line in lines:
-            row = line.rstrip(b"\r\n")
-            if len(row) <= MAX_ROW_BYTES:  # as all rows of real tables
-                yield row
+            if len(line) <= MAX_ROW_BYTES:  # as all rows of real tables
+                yield line
             else:
-                yield from _pieces(row)
+                yield from _pieces(line)
         while len(rest) > MAX_ROW_BYTES:
             yield rest[:MAX_ROW_BYTES]
             rest = rest[MAX_ROW_BYTES:]
-    yield from _pieces(rest.rstrip(b"\r\n"))
+    yield from _pieces(rest)
 
 
 def _pieces(row: bytes) -> Iterator[bytes]:
-    for start in range(0, max(1, len(row)), MAX_ROW_BYTES):
+    for start in range(0, len(row), MAX_ROW_BYTES):
         yield row[start : start + MAX_ROW_BYTES]
 
 

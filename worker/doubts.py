@@ -40,11 +40,13 @@ class Doubts:
         """Note a row that is left out, if the product in it may still be in the archive."""
         if left_out.reason not in DOUBTFUL:
             return
-        self.may_pass |= left_out.reason in PASSING
+        is_unknown = False
         try:
             self.product_ids.append(str(ProductName.parse(left_out.name)))
         except BadNameError:
-            self.unknown += self._may_be_any_product(left_out)
+            is_unknown = self._may_be_any_product(left_out)
+        self.unknown += is_unknown
+        self.may_pass |= is_unknown or left_out.reason in PASSING
 
     def _may_be_any_product(self, left_out: LeftOut) -> bool:
         """Return whether a row without a readable name may be of any product.

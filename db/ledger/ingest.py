@@ -331,13 +331,12 @@ def _replace_listing_state(
     key = {"classifier": classifier_sha256, "products": products}
     state = listing_state.c
     searched = [search.source for search in found.harvested]
-    read = [file.source for file in found.files]
     known = connection.execute(
         sa.delete(listing_state)
         .where(
             state.classifier == classifier_sha256,
             state.products == products,
-            state.source.in_({*found.sources, *found.mirrored, *searched, *read} - set(differing)),
+            state.source.in_({*found.sources, *searched, *found.mirrored} - set(differing)),
         )
         .returning(state.source, state.harvested_to)
     )

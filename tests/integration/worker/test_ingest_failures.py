@@ -175,6 +175,8 @@ def rows(*clocks):
 
 DAMAGED_ROWS = {
     "cut short": f'"/volume/data/"\t"{name(3).lower()}',
+    "cut in its last number": ROW.format(name(3).lower())[:-4],
+    "cut in its number before": ROW.format(name(3).lower())[:-7],
     "a field too many": f'"/volume/data/"\t"{name(3).lower()}.img"\t1024\t10\t24\r\n',
     "a damaged name": f'"/volume/data/"\t"{name(3).lower().replace("p", "?")}.img"\t1024\t1024\r\n',
     "no name": '"/volume/data/"\t""\t1024\t1024\r\n',
@@ -202,7 +204,7 @@ def test_a_damaged_row_that_has_a_name_protects_no_other_product(story, run_inge
     assert withdrawn(story) == [name(2)]
 
 
-@pytest.mark.parametrize("damage", ["cut short", "a field too many", "a damaged folder"])
+@pytest.mark.parametrize("damage", set(DAMAGED_ROWS) - {"no size"})
 def test_a_table_with_a_damaged_row_is_read_again_though_it_has_not_changed(
     run_ingest, volume, damage
 ):
@@ -242,6 +244,15 @@ def test_an_inventory_cut_inside_its_last_row_withdraws_nothing(story, run_inges
         with suppress(ArchivesNotListed):
             run_ingest(bundle.path, products="rdr")
         assert withdrawn(story) == []
+
+
+def test_a_quote_too_many_in_an_inventory_withdraws_nothing(story, run_ingest, bundle):
+    run_ingest(bundle.path, products="rdr")
+    text = bundle.inventory.read_text()
+    bundle.inventory.write_text(text.replace(",urn", ',"urn', 1))
+    with pytest.raises(ArchivesNotListed, match="is not a collection inventory"):
+        run_ingest(bundle.path, products="rdr")
+    assert withdrawn(story) == []
 
 
 def test_other_files_in_a_folder_do_not_keep_products_from_being_withdrawn(

@@ -340,15 +340,20 @@ def forbid(monkeypatch, path: Path) -> None:
 def test_a_file_or_folder_that_may_not_be_read_is_left_out(tmp_path, pds3_product, monkeypatch):
     pixels = np.arange(512 * 512, dtype=np.int16).reshape(512, 512) & 4095
     closed = tmp_path / "1p128287182eff0000p2303l2m1.img"
-    for path in (tmp_path / f"{WANTED}.img", closed, tmp_path / "sub" / "x.img"):
+    labelled = tmp_path / "1p128287183eff0000p2303l2m1.img"
+    for path in (tmp_path / f"{WANTED}.img", closed, labelled, tmp_path / "sub" / "x.img"):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(pds3_product(pixels))
+    labelled.with_suffix(".xml").write_bytes(b"")
     forbid(monkeypatch, closed)
+    forbid(monkeypatch, labelled.with_suffix(".xml"))
     forbid(monkeypatch, tmp_path / "sub")
     found, left_out, _ = listed(tmp_path)
     assert ids(found) == [WANTED.upper()]
     assert left_out == [
         (closed.name, LeftOutReason.UNREADABLE_FILE),
+        (labelled.name, LeftOutReason.UNREADABLE_FILE),
+        (labelled.with_suffix(".xml").name, LeftOutReason.UNREADABLE_FILE),
         ("sub", LeftOutReason.UNREADABLE_FILE),
     ]
 
