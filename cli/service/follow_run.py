@@ -23,6 +23,8 @@ from mernet.cli.service.run_progress import describe
 from mernet.cli.service.temporary_worker import TemporaryWorker
 from mernet.cli.shared.output import err, note
 from mernet.db import ledger
+from mernet.db.errors import ConnectionFailed
+from mernet.errors import MernetError
 from mernet.worker.broker import broker_state
 from mernet.worker.errors import BrokerError
 
@@ -39,6 +41,8 @@ LINE_SECONDS = 10
 def follow_run(engine: sa.Engine, run_id: int, *, may_start_worker: bool) -> ledger.RunProgress:
     """Show the progress of a run until it has ended, and return its final progress.
 
+    If anything ends the following before, a note says that the run continues.
+
     Args:
         engine: The ledger.
         run_id: An open run.
@@ -46,12 +50,12 @@ def follow_run(engine: sa.Engine, run_id: int, *, may_start_worker: bool) -> led
 
     Raises:
         WorkerError: The worker that was started for the run exited before the run ended.
-        KeyboardInterrupt: Ctrl-C; a note says that the run continues.
+        KeyboardInterrupt: Ctrl-C.
     """
     try:
         with TemporaryWorker(may_start=may_start_worker) as worker:
             return _show_progress(engine, run_id, worker)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MernetError):
         note(
             f"No longer following run {run_id}; it stays in the ledger and continues when a worker "
             f"runs. Follow it again: mernet status {run_id} --follow"
@@ -76,7 +80,7 @@ def _show_progress(engine: sa.Engine, run_id: int, worker: TemporaryWorker) -> l
         task = bar.add_task(f"Run {run_id}", total=None)
         last_line = time.monotonic()
         while True:
-            now = ledger.progress(engine, run_id)
+            now = _read_progress(engine, run_id)
             _update_bar(bar, task, now, broker.summary)
             if not now.run.state.is_open:
                 return now
@@ -84,6 +88,19 @@ def _show_progress(engine: sa.Engine, run_id: int, worker: TemporaryWorker) -> l
             if not err.is_terminal and time.monotonic() - last_line >= LINE_SECONDS:
                 note(f"{describe(now)}; {broker.summary}")
                 last_line = time.monotonic()
+            time.sleep(LEDGER_SECONDS)
+
+
+def _read_progress(engine: sa.Engine, run_id: int) -> ledger.RunProgress:
+    """Return the progress of a run; while the database does not answer, wait for it."""
+    problem = ""
+    while True:
+        try:
+            return ledger.progress(engine, run_id)
+        except ConnectionFailed as error:
+            if str(error) != problem:
+                problem = str(error)
+                note(f"{problem} Run {run_id} waits for it, and is followed as soon as it answers.")
             time.sleep(LEDGER_SECONDS)
 
 

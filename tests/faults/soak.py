@@ -1,7 +1,7 @@
 """Disturbances in a row, of random kinds and at random times: `make soak`.
 
 SOAK_SEED (default 1) gives the same kinds and choices again; SOAK_COUNT (200) is their number, and
-SOAK_FIRST (1) the first: one of a log is inflicted again with its number and SOAK_COUNT=1.
+SOAK_FIRST (0) the first: one of a log is inflicted again with its number and SOAK_COUNT=1.
 SOAK_KINDS takes only the kinds whose name contains a text, SOAK_SCENES (2) is the number of scenes
 side by side, SOAK_FUZZ the number of inputs of the fuzz (100,000; 0 for none), SOAK_FOLDER where
 the table and the log are written. A soak that SOAK_MINUTES ends before SOAK_COUNT disturbances has
@@ -129,7 +129,7 @@ def main() -> int:
     fuzz_failed = _fuzz(seed, _number("SOAK_FUZZ", 100_000))
     minutes = _number("SOAK_MINUTES", 24 * 60)
     deadline = time.monotonic() + 60 * minutes
-    soak = Soak(seed, _number("SOAK_COUNT", 200), _number("SOAK_FIRST", 1), deadline)
+    soak = Soak(seed, _number("SOAK_COUNT", 200), _number("SOAK_FIRST", 0), deadline)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: soak.is_ended.set())
     began = time.monotonic()
