@@ -33,8 +33,9 @@ WRONG_STATEMENT = "42"
 SHUT_DOWN = ("08", "57P")
 """Beginnings of SQLSTATEs: the connection is lost, or the server shuts down or is starting."""
 
-RAISED = "P0"
-"""Class of SQLSTATEs that statements of our own raise."""
+OF_DATA = ("0A", "21", "54", "P0")
+"""Classes of SQLSTATEs that the data cause, besides those of the types of errors that say so:
+what the server cannot do at all, two rows for one, its limits; and what our statements raise."""
 
 # When a network drops packets without an error, both ends wait: Linux closes the connection after
 # 15 minutes if something was sent, after two hours if not, and until then the client holds its
@@ -161,7 +162,7 @@ def is_server_fault(error: BaseException) -> bool:
     if isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
         return False
     if isinstance(error, sa.exc.DBAPIError):
-        return not (sqlstate(error) or "").startswith(RAISED)
+        return not (sqlstate(error) or "").startswith(OF_DATA)
     return isinstance(error, ConnectionFailed | sa.exc.TimeoutError)
 
 

@@ -9,11 +9,11 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from mernet.pds.disk import in_its_case, is_file_url, path_from_url
 from mernet.pds.errors import BadArchiveError
-from mernet.pds.plain_name import LABEL_SUFFIXES, MAX_URL
+from mernet.pds.plain_name import LABEL_SUFFIXES, MAX_URL, is_host_name
 from mernet.printable import printable, quoted
 from mernet.suggestions import did_you_mean
 
@@ -266,11 +266,18 @@ def _problem_of(url: str) -> str | None:
     if len(url) > MAX_URL:
         return f"has more than {MAX_URL} characters; correct the URL"
     parts = urlsplit(url)
+    if not _has_usable_port(parts):
+        return "has a port that is not a number from 1 to 65535; correct the URL"
+    if not parts.hostname:
+        return "names no host; correct the URL"
+    return None if is_host_name(parts.hostname) else "names a host that cannot exist; correct it"
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
     try:
-        _ = parts.port
+        return parts.port != 0
     except ValueError:
-        return "has a port that is not a number from 0 to 65535; correct the URL"
-    return None if parts.hostname else "names no host; correct the URL"
+        return False
 
 
 def _archive_on_disk(spec: str, path: Path) -> Archive:

@@ -1,10 +1,16 @@
 """Names from labels and tables: which may become part of a path or URL, and where that leads."""
 
+import re
+from ipaddress import IPv6Address
 from urllib.parse import unquote, urlsplit
+
+import idna
 
 LABEL_SUFFIXES = (".xml", ".lblx")  # of PDS4
 MAX_NAME = 200  # characters; the names of real files have under 70
 MAX_URL = 2000  # characters
+MAX_HOST = 253  # bytes (RFC 1035, 2.3.4)
+HOST_PART = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
 def is_plain_file_name(text: str) -> bool:
@@ -45,11 +51,30 @@ def is_web_url(text: str) -> bool:
         return False
     try:
         parts = urlsplit(text)
-        _ = parts.port
+        if parts.port == 0:
+            return False
     except ValueError:
         return False
-    is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
+    is_web = parts.scheme in ("http", "https") and is_host_name(parts.hostname or "")
     return is_web and "@" not in parts.netloc and "\\" not in text and not _has_dots(parts.path)
+
+
+def is_host_name(text: str) -> bool:
+    """Return whether a host can have this name; an IP address is one.
+
+    Letters outside ASCII are judged as they are asked for (RFC 5890). Underscores are in the names
+    of some hosts.
+    """
+    if len(text) > MAX_HOST:
+        return False
+    try:
+        if ":" in text:
+            return bool(IPv6Address(text))
+        name = text if text.isascii() else idna.encode(text, uts46=True).decode("ascii")
+    except ValueError:
+        return False
+    parts = name.removesuffix(".").split(".")
+    return len(name) <= MAX_HOST and all(map(HOST_PART.fullmatch, parts))
 
 
 def is_below(url: str, base: str) -> bool:

@@ -21,6 +21,7 @@ from mernet.pds.errors import (
     TooLargeError,
 )
 from mernet.pds.fetch import Transfers
+from mernet.pds.plain_name import is_host_name
 from mernet.printable import printable
 from mernet.worker.errors import HostDown, MustWait
 from mernet.worker.settings import Settings
@@ -92,15 +93,15 @@ class ImageSource(Protocol):
 
 
 def host_of(url: str) -> str | None:
-    """Return scheme, host and port of an http(s) URL; None for a file, or if it has no host."""
+    """Return scheme, host and port of an http(s) URL; None for a file or an impossible host."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not is_host_name(parts.hostname or ""):
         return None
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
 
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from tenacity import wait_none
 
 import mernet.db.engine
-from mernet.db.engine import connect, transaction, why_not_writable
+from mernet.db.engine import connect, is_server_fault, transaction, why_not_writable
 from mernet.db.errors import ConnectionFailed
 
 
@@ -128,6 +128,13 @@ def test_whether_a_database_can_be_written_is_told_with_the_cause(empty_engine, 
     assert not sa.inspect(empty_engine).has_table("try_to_write")
     reader = empty_engine.execution_options(postgresql_readonly=True)
     assert "can only be read" in str(why_not_writable(reader))
+
+
+@pytest.mark.parametrize("code", ["0A000", "21000", "22P05", "23514", "54000", "54001", "P0001"])
+def test_what_the_data_cause_is_no_fault_of_the_server(empty_engine, code):
+    with pytest.raises(sa.exc.DBAPIError) as caught:
+        transaction(raise_sqlstate)(empty_engine, code)
+    assert not is_server_fault(caught.value)
 
 
 def test_a_permanent_error_is_raised_at_once_and_undoes_the_work(empty_engine):

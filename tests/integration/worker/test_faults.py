@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from tenacity import wait_none
 
 import mernet.db.engine
@@ -284,6 +285,20 @@ def test_an_attempt_that_the_database_server_made_fail_does_not_count(
     patched = pytest.MonkeyPatch()
     patched.setattr("mernet.worker.pipeline.publish_chunk", publish)
     assert_waits_then_goes_on(story, pipeline, "database", patched.undo)
+
+
+def test_an_attempt_that_its_data_made_fail_counts(story, pipeline, monkeypatch):
+    run_id = story.listed(count=2)
+
+    @transaction
+    def publish(connection, *args):
+        connection.exec_driver_sql("SELECT array_fill(0, ARRAY[100000, 100000])")
+
+    monkeypatch.setattr("mernet.worker.pipeline.publish_chunk", publish)
+    with pytest.raises(sa.exc.DBAPIError, match="array size exceeds"):
+        pipeline.work_on(run_id, 1, "worker")
+    assert chunks(story) == [("ready", 1)]
+    assert obstacles.current(story.engine) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Work waits for an archive host that is down, or for a checkpoint, and fails no product for it."""
 
+import random
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -195,6 +196,20 @@ def test_a_host_that_is_known_to_be_down_is_not_asked_before_the_next_try(story,
     archive.asked.clear()
     pipeline.work_on(run_id, 2, "another")
     assert archive.asked == []
+
+
+LONG_NAME = "".join(chr(letter) for letter in random.Random(1).sample(range(0x4E00, 0x9000), 1500))
+
+
+@pytest.mark.parametrize("name", [LONG_NAME, "a..b", "*.example.org"], ids=len)
+def test_nothing_waits_for_a_host_that_cannot_exist(story, pipeline, archive, product, name):
+    archive.everything = FetchError(f"{name} cannot be asked for; check the URL")
+    run_id = story.listed_products([replace(product(4), image_url=f"https://{name}/4.img")])
+    assert (
+        pipeline.work_on(run_id, 1, "worker").summary == "0 classified, 1 failed (transfer failed)"
+    )
+    assert obstacles.current(story.engine) == []
+    assert ledger.get_run(story.engine, run_id).state == "finished"
 
 
 def test_when_the_host_answers_what_waited_is_due_at_once(story, pipeline, archive):
@@ -585,6 +600,8 @@ def test_connections_are_shared_by_all_workers_and_renewed_while_they_are_used(s
         ("file:///a", None),
         ("http://[", None),
         ("http://a:99999/", None),
+        ("http://a..b/", None),
+        ("http://" + "漢" * 1000 + "/", None),
     ],
 )
 def test_a_host_is_scheme_name_and_port(url, host):

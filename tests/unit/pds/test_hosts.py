@@ -3,6 +3,7 @@
 import pytest
 
 from mernet.pds.hosts import may_be_listed
+from mernet.pds.plain_name import is_host_name
 
 PUBLIC_ARCHIVE = "https://8.8.8.8/api/"
 
@@ -37,6 +38,11 @@ PUBLIC_ARCHIVE = "https://8.8.8.8/api/"
         "https://8.8.8.8/a/%2e%2E/b",
         "https://8.8.8.8/./b",
         "http://" + "a" * 300 + "/",
+        "http://" + "ab." * 100 + "org/",
+        "https://" + ".".join(["漢字漢字漢字漢字"] * 150) + "/4.img",
+        "https://two words.example/a",
+        "https://*.example.org/a",
+        "https://8.8.8.8:0/a",
     ],
 )
 def test_a_listing_leads_to_no_private_address_and_no_other_scheme(url: str) -> None:
@@ -55,3 +61,48 @@ def test_a_listing_leads_to_no_private_address_and_no_other_scheme(url: str) -> 
 )
 def test_a_listing_leads_to_its_own_host_and_to_public_ones(url: str, archive: str) -> None:
     assert may_be_listed(url, archive)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "localhost",
+        "Example.org",
+        "example.org.",
+        "some_host.example",
+        "8.8.8.8",
+        "::1",
+        "fe80::1%eth0",
+        "bücher.example",
+        "例え.テスト",
+        "a" * 63 + ".example",
+        ".".join(["a" * 49] * 5),
+    ],
+)
+def test_a_host_is_called_by_its_address_or_a_name_of_short_parts(name: str) -> None:
+    assert is_host_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "a..b",
+        ".example.org",
+        "*.example.org",
+        "two words",
+        "a%41.example",
+        "a,b",
+        "1::2::3",
+        "a:b",
+        "\u2603.example",
+        "\u3002",
+        "a" * 64 + ".example",
+        "é" * 60 + ".example",
+        ".".join(["a" * 50] * 5),
+        ".".join(["漢字漢字漢字漢字"] * 20),
+    ],
+)
+def test_no_host_has_a_name_that_is_too_long_or_of_other_characters(name: str) -> None:
+    assert not is_host_name(name)
