@@ -71,7 +71,7 @@ def publish(engine: sa.Engine, run_id: int, number: int) -> bool:
         Classified(product.product_id, row)
         for product, row in zip(chunk.products, scores, strict=True)
     ]
-    return publish_chunk(engine, run_id, number, claimant, outcomes)
+    return publish_chunk(engine, chunk, claimant, outcomes)
 
 
 def product(clock: int) -> ProductRow:

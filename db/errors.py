@@ -91,6 +91,10 @@ class OutcomeRefused(DbError):
     """The outcomes are not those of the chunk's products, or are not probabilities."""
 
 
+class ReadElsewhere(DbError):
+    """Products were read at a place that is not theirs any more; they are to be read again."""
+
+
 class QueryRefused(DbError):
     """A search asks for something that does not exist."""
 

@@ -51,6 +51,10 @@ class ProductRow:
 PRODUCT_COLUMNS = tuple(field.name for field in fields(ProductRow))
 
 
+FILE_COLUMNS = ("image_url", "label_url", "source", "lines", "line_samples")
+"""What decides which bytes are read, and whether they are the product."""
+
+
 LISTED_PLACE = {
     "source": "CASE WHEN {member}.image_url IS NULL THEN product.source ELSE {member}.source END",
     "image_url": "coalesce({member}.image_url, product.image_url)",

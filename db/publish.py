@@ -63,8 +63,9 @@ Outcome = Classified | Failed
 
 # One statement with arrays: measured four times as fast as one INSERT a row. A passing failure
 # leaves an outcome as it is, unless that is a passing failure itself. What one archive lacks says
-# nothing of the product that another one has, and the scores of its files replace none. The trigger
-# on `outcome` keeps what is replaced.
+# nothing of the product that another one has, and the scores of its files replace none; nor does a
+# failure say anything of a file that its archive lists no more, and may list again. The trigger on
+# `outcome` keeps what is replaced.
 UPSERT_OUTCOMES = sa.text("""
 INSERT INTO outcome
     (product_id, classifier, run_id, state, scores, reason, detail, missing_share, is_lasting,
@@ -72,14 +73,18 @@ INSERT INTO outcome
 SELECT
     became.product_id, :classifier, :run_id, became.state, CAST(became.scores AS real[]),
     became.reason, became.detail, became.missing_share,
-    became.is_lasting AND member.image_url IS NULL, :attempts
+    became.is_lasting AND member.image_url IS NULL
+        AND product.withdrawn_at IS NULL AND NOT product.superseded,
+    :attempts
 FROM unnest(
     CAST(:product_ids AS text[]), CAST(:states AS text[]), CAST(:scores AS text[]),
     CAST(:reasons AS text[]), CAST(:details AS text[]), CAST(:missing_shares AS real[]),
     CAST(:are_lasting AS boolean[])
 ) AS became (product_id, state, scores, reason, detail, missing_share, is_lasting)
+JOIN product USING (product_id)
 LEFT JOIN run_product AS member
     ON member.run_id = :run_id AND member.product_id = became.product_id
+ORDER BY product.product_id
 ON CONFLICT (product_id, classifier) DO UPDATE
 SET (run_id, state, scores, reason, detail, missing_share, is_lasting, attempts, finished_at) = (
     excluded.run_id, excluded.state, excluded.scores, excluded.reason, excluded.detail,
@@ -144,7 +149,8 @@ def publish_outcomes(
     classifier and its published classes; the replaced one is kept in `outcome_history` if its
     state, scores or reason differ. A passing failure leaves an earlier outcome and its classes as
     they are, unless that one is a passing failure too. A failure at another archive than the one
-    that has the product is a passing one; scores from there replace no scores, and the result is
+    that has the product is a passing one, and so is one of a product that was withdrawn or
+    superseded; scores from there replace no scores, and the result is
     'kept'.
 
     The thresholds are locked first, so that a change of one never waits for an outcome. Outcomes

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from mernet.db import ledger
-from mernet.db.errors import ConnectionFailed
+from mernet.db.errors import ConnectionFailed, ReadElsewhere
 from mernet.db.ledger import Chunk, Lost, ProductRow, Split, publish_chunk
 from mernet.db.obstacles import ObstacleKind
 from mernet.db.products import OtherImage, others_of_source
@@ -178,6 +178,10 @@ class Pipeline:
             result = self._publish(chunk, claimant, outcomes)
         except Abandoned:
             return STOPPED
+        except ReadElsewhere as error:
+            log.warning("chunk %d of run %d is read again: %s", chunk.number, chunk.run_id, error)
+            ledger.release(self.engine, chunk.run_id, chunk.number, claimant, counted=False)
+            return TaskResult(f"to be read again: {error}")
         except HostDown as down:
             if is_fault(down):  # of this machine
                 raise
@@ -347,7 +351,7 @@ class Pipeline:
 
     def _publish(self, chunk: Chunk, claimant: str, outcomes: list[Outcome]) -> TaskResult:
         with STAGE_SECONDS.labels("publish").time():
-            published = publish_chunk(self.engine, chunk.run_id, chunk.number, claimant, outcomes)
+            published = publish_chunk(self.engine, chunk, claimant, outcomes)
         if not published:
             return STOPPED
         for outcome in outcomes:

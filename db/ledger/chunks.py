@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from mernet.db.engine import storable_text, transaction
+from mernet.db.errors import ReadElsewhere
 from mernet.db.ledger.giving_up import Lost, Split, give_up
 from mernet.db.ledger.leases import claim, claimed_by_another
 from mernet.db.ledger.open_chunks import (
@@ -18,9 +19,10 @@ from mernet.db.ledger.open_chunks import (
 from mernet.db.ledger.run_products import drop_products_with_outcome
 from mernet.db.ledger.runs import RunState, end_run
 from mernet.db.obstacles import ObstacleKind, holds_back, note_waiting
-from mernet.db.products import ProductRow, chunk_products
+from mernet.db.products import FILE_COLUMNS, ProductRow, chunk_products
 from mernet.db.publish import Outcome
 from mernet.db.tables import chunk, run
+from mernet.printable import printable
 
 UNCLAIMED = {"state": "ready", "claimed_by": None, "last_heartbeat_at": None, "sent_at": None}
 """A chunk that nobody has, and for which no message is on its way."""
@@ -182,12 +184,17 @@ def postpone(
 @transaction
 def publish_chunk(
     connection: sa.Connection,
-    run_id: int,
-    number: int,
+    claimed: Chunk,
     claimant: str,
     outcomes: Sequence[Outcome],
 ) -> bool:
     """Publish the outcomes of a chunk, close it, and finish its run if it was the last one.
+
+    Args:
+        connection: The function's own transaction; callers pass the engine.
+        claimed: The chunk as it was claimed: its products were read where they were then.
+        claimant: The name under which it was claimed.
+        outcomes: One for each of its products.
 
     Returns:
         False if nothing was written: the chunk is not the claimant's any more, it was closed or
@@ -196,11 +203,14 @@ def publish_chunk(
     Raises:
         OutcomeRefused: There is not exactly one outcome for each product of the chunk, or the
             scores of a product are not 25 probabilities.
+        ReadElsewhere: A product of the chunk, or the run's mirror, is at another place now; nothing
+            was written. The chunk is still the claimant's, who is to release it.
     """
-    open_chunk = lock_open_chunk(connection, run_id, number)
+    open_chunk = lock_open_chunk(connection, claimed.run_id, claimed.number)
     if open_chunk is None or open_chunk.claimed_by != claimant:
         return False
     settle_chunk(connection, open_chunk, outcomes)
+    _require_read_where_listed(connection, open_chunk, claimed)
     return True
 
 
@@ -226,6 +236,43 @@ def fail_run(
         return False
     end_run(connection, run_id, RunState.FAILED, storable_text(error))
     return True
+
+
+def _require_read_where_listed(
+    connection: sa.Connection, open_chunk: OpenChunk, claimed: Chunk
+) -> None:
+    """Check that the run would read the products of a chunk now where its claimant has read them.
+
+    This comes after the outcomes are written: their locks keep out what other runs publish. If a
+    run has published scores from a new place before, this sees the new place, too.
+
+    Raises:
+        ReadElsewhere: It would not.
+    """
+    if open_chunk.mirror != claimed.mirror:
+        raise ReadElsewhere(
+            f"The mirror was {printable(claimed.mirror)} and is {printable(open_chunk.mirror)} "
+            "now; the products are to be read there."
+        )
+    read = {product.product_id: product for product in claimed.products}
+    now = chunk_products(connection, claimed.run_id, claimed.number)
+    changes = {each.product_id: _changes_of_file(read[each.product_id], each) for each in now}
+    changed = [product_id for product_id, changes_of_it in changes.items() if changes_of_it]
+    if changed:
+        raise ReadElsewhere(
+            f"{len(changed)} of {len(now)} products were listed otherwise while they were read, "
+            f"and are to be read again; of {changed[0]}, {', '.join(changes[changed[0]])}."
+        )
+
+
+def _changes_of_file(read: ProductRow, now: ProductRow) -> list[str]:
+    """Return what a listing says otherwise of a product's file since it was read."""
+    values = ((name, getattr(read, name), getattr(now, name)) for name in FILE_COLUMNS)
+    return [
+        f"the {name} was {printable(before)} and is {printable(after)} now"
+        for name, before, after in values
+        if before != after
+    ]
 
 
 def _give_back(

@@ -59,7 +59,9 @@ def test_a_publication_that_comes_second_writes_nothing(story, chunk, thread):
     with story.engine.begin() as connection:
         read_run(connection, run_id, lock=True)
         end_run(connection, run_id, RunState.CANCELLED)
-        publishing = thread.submit(publish_chunk, story.engine, run_id, number, "worker", outcomes)
+        publishing = thread.submit(
+            publish_chunk, story.engine, story.claimed[run_id, number], "worker", outcomes
+        )
         wait_until_it_waits(story, publishing)
     assert publishing.result() is False
     assert published(story) == (0, 0)

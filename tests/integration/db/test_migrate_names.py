@@ -59,9 +59,10 @@ def test_runs_and_chunks_keep_their_values_under_the_new_names(upgraded):
 def test_a_chunk_being_worked_on_still_belongs_to_its_worker_and_can_be_published(upgraded):
     assert upgraded.claim(1, 2, "another") is None
     assert ledger.heartbeat(upgraded.engine, 1, 2, "two")
-    assert upgraded.claim(1, 2, "two").attempts == 2
+    claimed = upgraded.claim(1, 2, "two")
+    assert claimed.attempts == 2
     outcomes = [Classified(NAMES[1], (0.95, *[0.1] * 24))]
-    assert publish_chunk(upgraded.engine, 1, 2, "two", outcomes)
+    assert publish_chunk(upgraded.engine, claimed, "two", outcomes)
     assert upgraded.publish(1, 3)
     assert upgraded.rows("SELECT state FROM run") == [("finished",)]
 

@@ -28,7 +28,7 @@ def test_a_chunk_claimed_before_is_published_and_finishes_the_run(story):
     ledger.pause_run(story.engine, run_id)
     assert ledger.heartbeat(story.engine, run_id, 1, "worker")
     outcomes = [Classified(product.product_id, SCORES) for product in claimed.products]
-    assert ledger.publish_chunk(story.engine, run_id, 1, "worker", outcomes)
+    assert ledger.publish_chunk(story.engine, claimed, "worker", outcomes)
     run = ledger.get_run(story.engine, run_id)
     assert (run.state, run.condition) == (RunState.FINISHED, "finished")
 

@@ -176,21 +176,21 @@ def test_a_chunk_of_a_cancelled_run_is_not_published(story, product):
 
 def test_a_worker_that_lost_its_chunk_to_another_publishes_nothing(story, product):
     run_id = story.listed(count=1)
-    story.claim(run_id, 1, "one")
+    first = story.claim(run_id, 1, "one")
     story.lose_claims()
-    story.claim(run_id, 1, "two")
+    second = story.claim(run_id, 1, "two")
     outcome = Classified(product(1).product_id, NONE_PUBLISHED)
-    assert not publish_chunk(story.engine, run_id, 1, "one", [outcome])
+    assert not publish_chunk(story.engine, first, "one", [outcome])
     assert story.rows("SELECT count(*) FROM outcome") == [(0,)]
-    assert publish_chunk(story.engine, run_id, 1, "two", [outcome])
+    assert publish_chunk(story.engine, second, "two", [outcome])
 
 
 def test_a_worker_without_heartbeats_still_publishes_what_nobody_else_has_claimed(story, product):
     run_id = story.listed(count=1)
-    story.claim(run_id, 1, "one")
+    claimed = story.claim(run_id, 1, "one")
     story.lose_claims()
     outcome = Classified(product(1).product_id, NONE_PUBLISHED)
-    assert publish_chunk(story.engine, run_id, 1, "one", [outcome])
+    assert publish_chunk(story.engine, claimed, "one", [outcome])
 
 
 def test_a_chunk_that_was_split_meanwhile_is_not_published(story, product):

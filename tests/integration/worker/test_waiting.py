@@ -285,6 +285,30 @@ def test_a_missing_product_is_asked_for_again_after_the_chunk_and_over_new_conne
     assert story.rows("SELECT product_id, scores FROM outcome ORDER BY 1") == before
 
 
+def test_products_that_move_while_their_old_places_are_read_are_read_at_the_new_ones(
+    story, pipeline, archive, product, caplog
+):
+    old = [product(clock, source=f"{HOST}/") for clock in (1, 2, 3)]
+    new = [replace(each, image_url=each.image_url.replace(".img", "_2.img")) for each in old]
+    assert pipeline.work_on(story.listed_products(old), 1, "worker").summary == "3 classified"
+    run_id = story.listed_products(old, reclassify=True)
+    listings = iter([new])
+
+    def gone():
+        for products in listings:
+            story.listed_products(products)
+        return NotFoundError("it was answered with 404")
+
+    archive.files = {each.image_url: gone for each in old}
+    assert "to be read again" in pipeline.work_on(run_id, 1, "worker").summary
+    assert {row[1] for row in outcomes(story)} == {"classified"}
+    assert ("ready", 0, False) in chunks(story)
+    assert f"is {new[0].image_url} now" in caplog.text
+    assert pipeline.work_on(run_id, 1, "another").summary == "3 classified"
+    assert story.rows("SELECT DISTINCT run_id FROM outcome") == [(run_id,)]
+    assert ledger.reconcile(story.engine, run_id).ok
+
+
 def test_a_listing_that_states_another_size_removes_no_outcome(story, pipeline, product):
     pipeline.work_on(story.listed(count=2), 1, "worker")
     before = outcomes(story)
