@@ -149,9 +149,8 @@ def publish_outcomes(
     classifier and its published classes; the replaced one is kept in `outcome_history` if its
     state, scores or reason differ. A passing failure leaves an earlier outcome and its classes as
     they are, unless that one is a passing failure too. A failure at another archive than the one
-    that has the product is a passing one, and so is one of a product that was withdrawn or
-    superseded; scores from there replace no scores, and the result is
-    'kept'.
+    that has the product is a passing one; scores from there replace no scores, and the result is
+    'kept'. A failure of a product that was withdrawn or superseded is a passing one, too.
 
     The thresholds are locked first, so that a change of one never waits for an outcome. Outcomes
     are written before classes, in the order of the products' names: their row locks then keep other

@@ -32,6 +32,10 @@ def lasting(image):
     return Failed(image.product_id, "not found", "It is gone.", is_lasting=True)
 
 
+def scored(image):
+    return Classified(image.product_id, SCORES)
+
+
 def publish(story, run_id, outcome):
     """Publish what was read when the chunk was claimed."""
     return publish_chunk(story.engine, story.claimed[run_id, 1], "worker", [outcome])
@@ -64,9 +68,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(
-    "make_outcome", [lasting, lambda image: Classified(image.product_id, SCORES)]
-)
+@pytest.mark.parametrize("make_outcome", [lasting, scored])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_was_read_before_a_product_was_listed_otherwise_is_read_again(
     story, image, run_id, change, make_outcome
