@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the scheduler."""
 
+PAUSE_SECONDS = 1.0
+"""Seconds between the end of one scheduler and the start of the next."""
+
 STOP_SECONDS = 5.0
 """Seconds that the scheduler has to exit when it is not wanted any more."""
 
@@ -53,17 +56,29 @@ def scheduler_process(config: Settings, log_level: str) -> Iterator[None]:
 def _keep_running(config: Settings, log_level: str, ended: threading.Event) -> None:
     command = self_command("scheduler", "--end-with-parent", f"--log-level={log_level}")
     while not ended.is_set():
-        # A session of its own: the terminal's Ctrl-C ends the worker, and that ends this.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        fault = _watch(process, config, ended)
-        if ended.is_set():
-            _stop(process)
-        elif fault:
-            process.kill()  # also if it was stopped, so that it never goes on
-            process.wait()
-            log.warning("the scheduler %s and is started again", fault)
+        try:
+            # A session of its own: the terminal's Ctrl-C ends the worker, and that ends this.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        except (OSError, MemoryError) as error:  # no process or memory is left at this moment
+            log.warning("the scheduler cannot be started (%s) and is tried again", error)
         else:
-            log.warning("the scheduler exited with code %s and is started again", process.poll())
+            _run_to_its_end(process, config, ended)
+        ended.wait(PAUSE_SECONDS)
+
+
+def _run_to_its_end(
+    process: "subprocess.Popen[bytes]", config: Settings, ended: threading.Event
+) -> None:
+    """Watch a scheduler until it exits or is ended; say in the log why it is started again."""
+    fault = _watch(process, config, ended)
+    if ended.is_set():
+        _stop(process)
+    elif fault:
+        process.kill()  # also if it was stopped, so that it never goes on
+        process.wait()
+        log.warning("the scheduler %s and is started again", fault)
+    else:
+        log.warning("the scheduler exited with code %s and is started again", process.poll())
 
 
 def _watch(

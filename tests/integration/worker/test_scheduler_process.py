@@ -1,5 +1,6 @@
 """The scheduler in a worker: started again if it ends or hangs, and never two of them."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -58,6 +59,7 @@ def start_schedulers(config, monkeypatch):
         return started
 
     monkeypatch.setattr(scheduler_process, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(scheduler_process, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(scheduler_process, "LONGEST_STOP", 0.25)
     return start_schedulers
 
@@ -112,6 +114,46 @@ def test_a_scheduler_that_exits_is_started_again(config, start_schedulers):
     with scheduler_process.scheduler_process(config, "INFO"):
         started.get(timeout=60).kill()
         assert started.get(timeout=60).poll() is None
+
+
+@pytest.mark.parametrize(
+    "error", [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), MemoryError()]
+)
+def test_a_scheduler_that_cannot_be_started_is_tried_again(
+    config, start_schedulers, monkeypatch, caplog, error
+):
+    started = start_schedulers(IDLE)
+    start = subprocess.Popen
+    errors = [error, error]
+
+    def start_or_fail(*args, **options):
+        if errors:
+            raise errors.pop()
+        return start(*args, **options)
+
+    monkeypatch.setattr(scheduler_process.subprocess, "Popen", start_or_fail)
+    with scheduler_process.scheduler_process(config, "INFO"):
+        assert started.get(timeout=60).poll() is None
+    assert caplog.text.count("the scheduler cannot be started") == 2
+
+
+def test_schedulers_that_exit_at_once_are_started_with_a_pause_between_them(
+    config, start_schedulers, monkeypatch
+):
+    started = start_schedulers("")
+    waits = []
+
+    class Waits(Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(scheduler_process.threading, "Event", Waits)
+    monkeypatch.setattr(scheduler_process, "PAUSE_SECONDS", 0.07)
+    with scheduler_process.scheduler_process(config, "INFO"):
+        for _ in range(3):
+            started.get(timeout=60)
+    assert waits.count(0.07) >= 2
 
 
 def test_a_scheduler_that_wakes_after_another_has_taken_over_releases_nothing(story):
