@@ -94,41 +94,46 @@ class OtherImage:
     label_url: str | None
 
 
-OTHERS_OF_SOURCE = sa.text("""
+_ANOTHER_THERE = """{table}.image_url <> :image_url
+AND (starts_with({table}.image_url, :place) OR starts_with({table}.label_url, :place))
+"""
+
+OTHERS_OF_SOURCE = sa.text(f"""
 SELECT image_url, label_url FROM (
     (SELECT product.image_url, product.label_url, 1 AS rank
     FROM product JOIN outcome USING (product_id)
     WHERE product.source IS NOT DISTINCT FROM :source AND product.withdrawn_at IS NULL
-      AND product.image_url <> :image_url AND outcome.state = 'classified'
+      AND outcome.state = 'classified' AND {_ANOTHER_THERE.format(table="product")}
     LIMIT 100)
     UNION ALL
     (SELECT image_url, label_url, 2 AS rank
     FROM product
     WHERE source IS NOT DISTINCT FROM :source AND withdrawn_at IS NULL
-      AND image_url <> :image_url
+      AND {_ANOTHER_THERE.format(table="product")}
     LIMIT 100)
 ) AS other
 GROUP BY image_url, label_url ORDER BY min(rank), random() LIMIT :count
 """)
 
 
-OTHERS_LISTED_AT_SOURCE = sa.text("""
+OTHERS_LISTED_AT_SOURCE = sa.text(f"""
 SELECT DISTINCT image_url, label_url FROM run_product
-WHERE source = :source AND image_url <> :image_url
+WHERE source = :source AND {_ANOTHER_THERE.format(table="run_product")}
 LIMIT :count
 """)
 
 
 @transaction
 def others_of_source(
-    connection: sa.Connection, source: str | None, image_url: str, count: int
+    connection: sa.Connection, source: str | None, image_url: str, place: str, count: int
 ) -> list[OtherImage]:
-    """Return a few other images that the archive with this URL lists.
+    """Return a few other images that the archive with this URL lists below a place.
 
-    Those that were classified before come first, since they are most likely to be there. If it is
-    no product's own archive, they are images that runs have listed there.
+    The image, or its label, is there. Those that were classified before come first, since they are
+    most likely to be there. If it is no product's own archive, they are images that runs have
+    listed there.
     """
-    wanted = {"source": source, "image_url": image_url, "count": count}
+    wanted = {"source": source, "image_url": image_url, "place": place, "count": count}
     found = connection.execute(OTHERS_OF_SOURCE, wanted).all()
     found = found or connection.execute(OTHERS_LISTED_AT_SOURCE, wanted).all()
     return [OtherImage(*row) for row in found]

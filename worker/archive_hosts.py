@@ -108,13 +108,14 @@ def host_of(url: str) -> str | None:
 class HostGuard:
     """Fetches files for a chunk, and notices if their host is down.
 
-    A host is down if a file cannot be had from it and neither can any of a few others, whatever
-    its listing says; the listing counts if no other file is known. That a file does not exist or is
-    too large is no sign of that. If another one can be had, the file itself is the cause.
+    A host is down if a file cannot be had from it and neither can any of a few others there,
+    whatever its listing says; a listing there counts if no other file there is known. That a file
+    does not exist or is too large is no sign of that. If another one can be had, the file itself is
+    the cause.
 
     Args:
         source: Fetches the files.
-        others: Returns a few other images of the archive of a file.
+        others: Returns a few other images of the archive of a file, from its host if it has any.
         listings: Returns the URLs of the listing of a file's archive.
     """
 
@@ -171,7 +172,7 @@ class HostGuard:
             if asked_at < since:
                 asked_at = time.monotonic()
                 answered = any(
-                    failure_of(each, self._source) is None for each in self._other_files(url)
+                    failure_of(each, self._source) is None for each in self._others_at_host(url)
                 )
                 self._asked[host] = asked_at, answered
             return answered
@@ -182,6 +183,14 @@ class HostGuard:
         Its listing counts if no other file of it is known.
         """
         return any(map(self._has, self._other_files(url)))
+
+    def _others_at_host(self, url: str) -> Sequence[str]:
+        """Return other files at the host of a file, one of each image; else the listing there."""
+        host = host_of(url)
+        places = ((each.image_url, each.label_url) for each in self.others(url))
+        there = ([file for file in files if file and host_of(file) == host] for files in places)
+        others = [files[0] for files in there if files]
+        return others or [file for file in self._listings(url) if host_of(file) == host]
 
     def _other_files(self, url: str) -> Sequence[str]:
         return [each.image_url for each in self.others(url)] or self._listings(url)

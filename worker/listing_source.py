@@ -184,7 +184,9 @@ def why_archives_fail(
     others = [
         url
         for archive in archives
-        for other in others_of_source(engine, archive.source, "", OTHERS_ASKED)
+        for other in others_of_source(
+            engine, archive.source, "", "" if archive.mirror else f"{host}/", OTHERS_ASKED
+        )
         if host_of(url := archive.url_to_read(other.image_url)) == host
     ]
     files = {had: None} if had else {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urljoin
 
 import numpy as np
 import numpy.typing as npt
@@ -332,7 +333,12 @@ class Pipeline:
             product = product_at(url)
             if product is None:
                 return []
-            found = others_of_source(self.engine, product.source, product.image_url, OTHERS_ASKED)
+            own = [file for file in (product.image_url, product.label_url) if file]
+            there = (file for file in own if host_of(_place(file, mirror)) == host_of(url))
+            place = urljoin(next(there, product.image_url), "/")
+            found = others_of_source(
+                self.engine, product.source, product.image_url, place, OTHERS_ASKED
+            )
             return [
                 OtherImage(
                     _place(each.image_url, mirror),

@@ -189,6 +189,28 @@ def test_chunks_of_another_host_go_on_while_one_is_down(story, pipeline, archive
     assert chunks(story) == [("ready", 0, True), ("done", 1, False)]
 
 
+@pytest.mark.parametrize("part", ["image_url", "label_url"])
+def test_a_host_of_an_archive_on_two_hosts_is_waited_for_while_the_other_answers(
+    story, pipeline, archive, product, part
+):
+    there = [replace(product(clock), source=f"{HOST}/search/") for clock in range(1, 7)]
+    down = {f"https://down.example/{clock}": TransferError("refused") for clock in (4, 5, 6)}
+    archive.files |= down
+    there[3:] = [
+        replace(each, **{part: place}) for each, place in zip(there[3:], down, strict=True)
+    ]
+    run_id = story.listed_products(there, chunk_size=3)
+    for number in (1, 2):
+        pipeline.work_on(run_id, number, f"worker {number}")
+    assert [clock for clock, *_ in outcomes(story)] == [1, 2, 3]
+    assert story.rows("SELECT subject FROM obstacle") == [("https://down.example",)]
+    archive.files = {url: fault for url, fault in archive.files.items() if url not in down}
+    now_due(story)
+    pipeline.work_on(run_id, 2, "worker 2")
+    assert [state for _, state, *_ in outcomes(story)] == ["classified"] * 6
+    assert story.rows("SELECT state FROM run") == [("finished",)]
+
+
 def test_a_host_that_is_known_to_be_down_is_not_asked_before_the_next_try(story, pipeline, archive):
     run_id = story.listed(count=8)
     archive.everything = DOWN
